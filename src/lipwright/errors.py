@@ -1,0 +1,135 @@
+"""Everything that can go wrong, as one tree.
+
+LipwrightError
+├─ InputError        the caller can fix it; trying again unchanged cannot help
+│  ├─ SourceUnreachable   no such file, or it cannot be opened
+│  ├─ MediaUnreadable     not media, damaged, or without the stream that is needed
+│  ├─ LimitExceeded       larger or longer than the configured limits
+│  ├─ NoFaceFound         no usable face in the whole video
+│  └─ InvalidOptions      an option that does not exist or does not fit
+├─ EngineError
+│  ├─ EngineNotFound
+│  ├─ WeightsMissing
+│  ├─ WeightsCorrupt
+│  └─ DeviceUnavailable
+├─ OutputError
+│  ├─ OutputUnwritable    the folder is missing or closed to writing
+│  └─ EncodeFailed        the encoder or the disk gave up; nothing is left behind
+└─ Cancelled         a request that was honoured, not a failure
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LipwrightError(Exception):
+    """Something went wrong in Lipwright."""
+
+    code: ClassVar[str] = "error"  #: stable name, on the wire and in ``--json``
+    retryable: ClassVar[bool] = False  #: whether the same request may succeed later
+    exit_code: ClassVar[int] = 1  #: of the command line
+    http_status: ClassVar[int] = 500  #: of the service
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+
+
+class InputError(LipwrightError):
+    """The input cannot be used; change it and try again."""
+
+    code = "bad_input"
+    exit_code = 3
+    http_status = 422
+
+
+class SourceUnreachable(InputError, OSError):
+    """The source cannot be opened; check that it exists and may be read."""
+
+    code = "source_unreachable"
+
+
+class MediaUnreadable(InputError, ValueError):
+    """The file cannot be read as media; re-encode it or use another file."""
+
+    code = "media_unreadable"
+
+
+class LimitExceeded(InputError, ValueError):
+    """The input is over a limit; shorten it, shrink it or raise the limit."""
+
+    code = "limit_exceeded"
+    http_status = 413
+
+
+class NoFaceFound(InputError, ValueError):
+    """No face was found in the video; use ``allow_no_face`` to pass it through unchanged."""
+
+    code = "no_face_found"
+    exit_code = 4
+
+
+class InvalidOptions(InputError, ValueError):
+    """An option is unknown or does not fit the others."""
+
+    code = "invalid_options"
+    exit_code = 2
+
+
+class EngineError(LipwrightError):
+    """The engine cannot run."""
+
+    code = "engine_error"
+    exit_code = 5
+
+
+class EngineNotFound(EngineError, LookupError):
+    """No engine of that name is installed; ``lipwright engines`` lists them."""
+
+    code = "engine_not_found"
+    http_status = 404
+
+
+class WeightsMissing(EngineError, LookupError):
+    """A model file is missing; reinstall lipwright, or see ``lipwright doctor``."""
+
+    code = "weights_missing"
+
+
+class WeightsCorrupt(EngineError, ValueError):
+    """A model file does not match its checksum; reinstall lipwright."""
+
+    code = "weights_corrupt"
+
+
+class DeviceUnavailable(EngineError, ValueError):
+    """The device asked for is not available here; use ``device="cpu"``."""
+
+    code = "device_unavailable"
+
+
+class OutputError(LipwrightError):
+    """The result cannot be produced."""
+
+    code = "output_error"
+    exit_code = 6
+
+
+class OutputUnwritable(OutputError, OSError):
+    """The result cannot be written there; check that the folder exists and may be written."""
+
+    code = "output_unwritable"
+
+
+class EncodeFailed(OutputError, OSError):
+    """Encoding stopped before the end, often because the disk is full; nothing was left behind."""
+
+    code = "encode_failed"
+
+
+class Cancelled(LipwrightError):
+    """The job was cancelled; nothing was left behind."""
+
+    code = "cancelled"
+    exit_code = 130
+    http_status = 409

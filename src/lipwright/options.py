@@ -1,0 +1,87 @@
+"""What one job asks for: frozen values, checked when they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lipwright.errors import InvalidOptions
+
+
+class SyncMode(StrEnum):
+    """How a video of length V is made to fit an audio of length A."""
+
+    CUT_OFF = "cut_off"  #: the longer one is cut: min(V, A)
+    LOOP = "loop"  #: the video starts again from its first frame: A
+    BOUNCE = "bounce"  #: the video plays backward, then forward, …: A
+    SILENCE = "silence"  #: the picture holds, or the audio is padded with silence: max(V, A)
+    REMAP = "remap"  #: the video is slowed down or sped up to length A: A
+
+    @classmethod
+    def parse(cls, name: str) -> SyncMode:
+        """Return the mode called *name*.
+
+        Raises:
+            InvalidOptions: there is no such mode.
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            known = ", ".join(cls)
+            raise InvalidOptions(f"unknown sync mode {name!r}: use one of {known}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerPick:
+    """Which face speaks: the one nearest to a point at a time."""
+
+    x: float  #: pixels from the left edge, as displayed
+    y: float  #: pixels from the top edge, as displayed
+    seconds: float = 0.0  #: source time
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(v) and v >= 0 for v in (self.x, self.y, self.seconds)):
+            raise InvalidOptions(
+                f"speaker {self.x:g},{self.y:g}@{self.seconds:g} is out of range: use pixels from "
+                "the top left corner and seconds from the start, none negative"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> SpeakerPick:
+        """Return the pick written as ``x,y`` or ``x,y@seconds``.
+
+        Raises:
+            InvalidOptions: *text* is not written so.
+        """
+        point, _, seconds = text.partition("@")
+        try:
+            x, y = (float(part) for part in point.split(","))
+            time = float(seconds or 0)
+        except ValueError as cause:
+            raise InvalidOptions(
+                f"cannot read speaker {text!r}: write x,y in pixels, or x,y@seconds, as 640,300@2.5"
+            ) from cause
+        return cls(x=x, y=y, seconds=time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncOptions:
+    """What one job asks for."""
+
+    mode: SyncMode = SyncMode.CUT_OFF
+    speaker: SpeakerPick | None = None  #: None: chosen by agreement with the voice, size, centre
+    allow_no_face: bool = False  #: pass a video without a face through instead of failing
+    crf: float | None = None  #: constant rate factor of the encoder; None: near-transparent
+    max_pixels: int = 4096 * 2304  #: largest frame accepted, width x height
+    max_seconds: float = 7200.0  #: longest video or audio accepted
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mode, SyncMode):
+            object.__setattr__(self, "mode", SyncMode.parse(str(self.mode)))
+        if self.crf is not None and not 0 <= self.crf <= 51:
+            raise InvalidOptions(f"crf {self.crf} is out of range: use 0 (lossless) to 51")
+        if self.max_pixels <= 0:
+            raise InvalidOptions(f"max_pixels {self.max_pixels} must be positive")
+        if not self.max_seconds > 0:
+            raise InvalidOptions(f"max_seconds {self.max_seconds} must be positive")
