@@ -1,0 +1,70 @@
+"""Give a video of a person a new voice.
+
+```python
+import lipwright
+
+result = lipwright.sync("talk.mp4", "speech.wav", "dubbed.mp4")
+print(result.frames, result.duration, result.warnings)
+```
+
+Every public name loads on first use, so that ``import lipwright`` stays light: no tensor runtime,
+no FFmpeg, no web framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lipwright.engines.registry import list_engines
+    from lipwright.errors import LipwrightError
+    from lipwright.media.probe import MediaInfo, probe
+    from lipwright.options import SpeakerPick, SyncMode, SyncOptions
+    from lipwright.pipeline import Pipeline, SyncResult, sync
+    from lipwright.progress import CancelToken, Progress
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CancelToken",
+    "LipwrightError",
+    "MediaInfo",
+    "Pipeline",
+    "Progress",
+    "SpeakerPick",
+    "SyncMode",
+    "SyncOptions",
+    "SyncResult",
+    "__version__",
+    "list_engines",
+    "probe",
+    "sync",
+]
+
+_HOME = {
+    "CancelToken": "lipwright.progress",
+    "LipwrightError": "lipwright.errors",
+    "MediaInfo": "lipwright.media.probe",
+    "Pipeline": "lipwright.pipeline",
+    "Progress": "lipwright.progress",
+    "SpeakerPick": "lipwright.options",
+    "SyncMode": "lipwright.options",
+    "SyncOptions": "lipwright.options",
+    "SyncResult": "lipwright.pipeline",
+    "list_engines": "lipwright.engines.registry",
+    "probe": "lipwright.media.probe",
+    "sync": "lipwright.pipeline",
+}  #: public name -> the module that makes it
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lipwright' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
