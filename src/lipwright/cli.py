@@ -263,7 +263,7 @@ def _rate_text(rate: Fraction) -> str:
     return f"{float(rate):.5g}" if rate.denominator != 1 else str(rate)
 
 
-@cli.command()
+@cli.command(short_help="Make a talking clip and give it a foreign voice, offline.")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("lipwright-demo"))
 @_quiet_option
 @_json_option
@@ -286,7 +286,9 @@ def demo(folder: Path, quiet: bool, as_json: bool) -> None:
 @cli.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--seconds", type=click.FloatRange(0.1, 600), help="Default: the length of the audio."
+    "--seconds",
+    type=click.FloatRange(0.1, 3600),
+    help="Length of the clip. Default: that of the audio.",
 )
 @click.option(
     "--size",
@@ -298,6 +300,7 @@ def demo(folder: Path, quiet: bool, as_json: bool) -> None:
 )
 @click.option(
     "--rate",
+    metavar="FPS",
     default="25",
     show_default=True,
     callback=_parsed_by(_rate),
@@ -307,7 +310,7 @@ def demo(folder: Path, quiet: bool, as_json: bool) -> None:
 @click.option(
     "--audio",
     type=click.Path(path_type=Path),
-    help="Speech that the mouth follows. Default: a recording that comes with lipwright.",
+    help="Speech that the mouth follows. Default: a recording that comes with Lipwright.",
 )
 @_json_option
 def sample(out: Path, as_json: bool, **wish: Any) -> None:
@@ -340,7 +343,7 @@ def engines(as_json: bool) -> None:
         click.echo(f"{spec.name}: {spec.summary} ({spec.licence}; {', '.join(spec.devices)})")
 
 
-@cli.command()
+@cli.command(short_help="Say what is installed and what is missing.")
 @_json_option
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
