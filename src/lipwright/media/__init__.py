@@ -1,0 +1,1 @@
+"""Media in and out: probe, pictures and samples, the timeline, the writer."""

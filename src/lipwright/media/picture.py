@@ -1,0 +1,237 @@
+"""One picture of a video: planar YUV 4:2:0, converted to RGB only where somebody looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lipwright.errors import InvalidOptions
+from lipwright.media import colour, flow
+
+Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Rgb = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Mask = npt.NDArray[np.float32]
+
+KEEP_WITHIN = 8  # codes (at 8 bit) over which the part of a colour that RGB cannot hold fades out
+
+
+class Box(NamedTuple):
+    """A rectangle of whole pixels: x0 <= x < x1, y0 <= y < y1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return self.y1 - self.y0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """A frame in display orientation; its arrays are never written to.
+
+    Chroma samples stand for blocks of 2 x 2 pixels: a box therefore starts at even coordinates, and
+    ends at even ones or at the edge of the frame.
+    """
+
+    planes: tuple[Plane, Plane, Plane]  #: Y (H, W); U, V (ceil(H/2), ceil(W/2)); uint8 or uint16
+    depth: int = 8  #: bits per sample: 8 in uint8, 10 in uint16
+    matrix: colour.Matrix = "bt709"
+    full_range: bool = False  #: whether black is code 0 (True) or 16 (False, at 8 bit)
+
+    @classmethod
+    def from_rgb(
+        cls, rgb: Rgb, matrix: colour.Matrix = "bt709", full_range: bool = False
+    ) -> Picture:
+        """Make a picture of an (H, W, 3) RGB array: uint8, or uint16 holding 10-bit codes."""
+        depth = 8 if rgb.dtype == np.uint8 else 10
+        yuv = _transform(rgb, colour.to_yuv(matrix, full_range, depth), depth)
+        luma, u, v = cv2.split(yuv)
+        planes = (luma, *(_round(_mean2(c), luma.dtype) for c in (u, v)))
+        return cls(planes=planes, depth=depth, matrix=matrix, full_range=full_range)
+
+    @property
+    def width(self) -> int:
+        """Pixels across, as displayed."""
+        return int(self.planes[0].shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels down, as displayed."""
+        return int(self.planes[0].shape[0])
+
+    @property
+    def whole(self) -> Box:
+        """The box of the whole frame."""
+        return Box(0, 0, self.width, self.height)
+
+    def align(self, box: tuple[int, int, int, int]) -> Box:
+        """Return the smallest valid box that covers the part of *box* inside the frame."""
+        x0, x1 = _align(box[0], box[2], self.width)
+        y0, y1 = _align(box[1], box[3], self.height)
+        return Box(x0, y0, x1, y1)
+
+    def rgb(self, box: Box | None = None) -> Rgb:
+        """Return the (h, w, 3) RGB of *box*: uint8 0..255, or uint16 0..1023 at 10 bit.
+
+        Raises:
+            InvalidOptions: the box is empty, outside the frame or not on even coordinates.
+        """
+        return self._rgb(*self._cut(box or self.whole))
+
+    def small_rgb(self, max_side: int) -> tuple[npt.NDArray[np.uint8], float]:
+        """Return the whole frame shrunk for analysis, and the scale.
+
+        Returns:
+            The (h, w, 3) RGB uint8 picture whose longer side is at most *max_side*, and
+            ``small / full``: a point x of the frame is at ``(x + 0.5) * scale - 0.5``.
+        """
+        scale = min(1.0, max_side / max(self.width, self.height))
+        size = (max(1, round(self.width * scale)), max(1, round(self.height * scale)))
+        yuv = cv2.merge([_shrink(plane, size) for plane in self.planes])
+        return cv2.transform(yuv, colour.to_rgb(self.matrix, self.full_range, 8)), scale
+
+    def paste(self, box: Box, rgb: Rgb, mask: Mask) -> Picture:
+        """Return a new picture with *rgb* laid over *box* through *mask*.
+
+        Where the mask is 0 (for chroma: in a whole 2 x 2 block) the samples stay the very same.
+        Where *rgb* equals ``self.rgb(box)`` they stay the same at any mask: colours that RGB
+        cannot hold (below black, above white, out of gamut) survive.
+
+        Args:
+            box: where, as `align` makes it.
+            rgb: (h, w, 3) codes as `rgb` returns them.
+            mask: (h, w) float32, 0 keeps the picture, 1 takes *rgb*.
+
+        Raises:
+            InvalidOptions: the box does not fit the frame, or the arrays do not fit the box.
+        """
+        base = self._cut(box)
+        if rgb.shape != (box.height, box.width, 3) or mask.shape != rgb.shape[:2]:
+            raise InvalidOptions(
+                f"cannot paste rgb {rgb.shape} with mask {mask.shape} over a box of "
+                f"{box.height} x {box.width}: make both arrays fit the box"
+            )
+        if rgb.dtype != self.planes[0].dtype:
+            raise InvalidOptions(f"cannot paste {rgb.dtype} codes into a {self.depth}-bit picture")
+        luma, *chroma = self._deltas(base, np.ascontiguousarray(rgb))
+        weight = mask.astype(np.float32, copy=False)
+        result = replace(self, planes=tuple(plane.copy() for plane in self.planes))
+        targets = result._cut(box)
+        self._add(base[0], luma * weight, targets[0])
+        weight = _mean2(weight)
+        for part, delta, target in zip(base[1:], chroma, targets[1:], strict=True):
+            self._add(part, _mean2(delta) * weight, target)
+        return result
+
+    def blend(self, other: Picture, weight: float) -> Picture:
+        """Return the picture between this one (weight 0) and *other* (weight 1), along the motion.
+
+        At a weight of 0 or 1 it is the input itself. For many weights between the same two
+        pictures, `lipwright.media.flow.Between` finds the motion only once.
+        """
+        return flow.Between(self, other).at(weight)
+
+    def _cut(self, box: Box) -> tuple[Plane, Plane, Plane]:
+        """Return views of the samples under *box*."""
+        if box != self.align(box) or box.width <= 0 or box.height <= 0:
+            raise InvalidOptions(
+                f"{box} is no box of a {self.width} x {self.height} picture: take Picture.align"
+            )
+        half = _half(box)
+        y, u, v = self.planes
+        return (
+            y[box.y0 : box.y1, box.x0 : box.x1],
+            u[half.y0 : half.y1, half.x0 : half.x1],
+            v[half.y0 : half.y1, half.x0 : half.x1],
+        )
+
+    def _rgb(self, y: Plane, u: Plane, v: Plane) -> Rgb:
+        matrix = colour.to_rgb(self.matrix, self.full_range, self.depth)
+        return _transform(_upsampled(y, u, v), matrix, self.depth)
+
+    def _deltas(self, base: tuple[Plane, Plane, Plane], rgb: Rgb) -> list[Mask]:
+        """Return what to add to Y, U and V (each (h, w) float32) to turn *base* into *rgb*."""
+        matrix = colour.to_yuv(self.matrix, self.full_range, self.depth)
+        old = _transform(self._rgb(*base), matrix, self.depth)
+        new = _transform(rgb, matrix, self.depth)
+        delta = cv2.subtract(new, old, dtype=cv2.CV_32F)
+        lost = cv2.subtract(_upsampled(*base), old, dtype=cv2.CV_32F)  # what RGB cannot hold
+        if max(map(abs, cv2.minMaxLoc(lost.reshape(len(lost), -1))[:2])) > 1:
+            keep = 1 - np.abs(delta) / (KEEP_WITHIN << (self.depth - 8))
+            delta -= lost * (1 - np.maximum(keep, 0))
+        return list(cv2.split(delta))
+
+    def _add(self, part: Plane, delta: Mask, target: Plane) -> None:
+        """Write *part* + *delta*, rounded and clipped, to *target*."""
+        depth = cv2.CV_8U if self.depth == 8 else cv2.CV_16U
+        target[:] = _capped(cv2.add(part, delta, dtype=depth), self.depth)
+
+
+def _align(low: int, high: int, size: int) -> tuple[int, int]:
+    """Return the even-aligned span covering [low, high) within [0, size)."""
+    low = min(max(low, 0), size)
+    high = min(max(high, low), size)
+    return low - low % 2, min(high + high % 2, size)
+
+
+def _half(box: Box) -> Box:
+    """Return the chroma samples under *box*."""
+    return Box(box.x0 // 2, box.y0 // 2, (box.x1 + 1) // 2, (box.y1 + 1) // 2)
+
+
+def _upsampled(y: Plane, u: Plane, v: Plane) -> Plane:
+    """Return (h, w, 3) YUV: each chroma sample repeated over its block, which loses nothing."""
+    h, w = y.shape
+    size = (2 * u.shape[1], 2 * u.shape[0])
+    chroma = (cv2.resize(c, size, interpolation=cv2.INTER_NEAREST)[:h, :w] for c in (u, v))
+    return cv2.merge((y, *chroma))
+
+
+def _mean2(channel: npt.NDArray[np.generic]) -> Mask:
+    """Return the means over blocks of 2 x 2, float32; blocks at an odd edge are smaller."""
+    h, w = channel.shape
+    even = channel.astype(np.float32, copy=False)
+    if h % 2 or w % 2:
+        even = cv2.copyMakeBorder(even, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE)
+    size = (even.shape[1] // 2, even.shape[0] // 2)
+    return cv2.resize(even, size, interpolation=cv2.INTER_AREA)
+
+
+def _round(channel: Mask, dtype: np.dtype[np.generic]) -> Plane:
+    return np.rint(channel).astype(dtype)
+
+
+def _transform(codes: Plane, matrix: colour.Affine, depth: int) -> Plane:
+    return _capped(cv2.transform(codes, matrix), depth)
+
+
+def _capped(codes: Plane, depth: int) -> Plane:
+    """Clip to the codes of *depth* in place; 8 bit was saturated on the way."""
+    if depth > 8:
+        np.minimum(codes, (1 << depth) - 1, out=codes)
+    return codes
+
+
+def _shrink(plane: Plane, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return *plane* at (w, h) *size*, 8 bit: halved while that is exact and cheap."""
+    h, w = plane.shape
+    while w >= 2 * size[0] and h >= 2 * size[1] and not (h % 2 or w % 2):
+        h, w = h // 2, w // 2
+        plane = cv2.resize(plane, (w, h), interpolation=cv2.INTER_AREA)
+    if (w, h) != size:
+        far = w >= 2 * size[0]
+        plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)
+    return plane if plane.dtype == np.uint8 else cv2.convertScaleAbs(plane, alpha=0.25)
