@@ -77,8 +77,7 @@ class SyncOptions:
     max_seconds: float = 7200.0  #: longest video or audio accepted
 
     def __post_init__(self) -> None:
-        if not isinstance(self.mode, SyncMode):
-            object.__setattr__(self, "mode", SyncMode.parse(str(self.mode)))
+        object.__setattr__(self, "mode", SyncMode.parse(self.mode))  # a plain name is fine too
         if self.crf is not None and not 0 <= self.crf <= 51:
             raise InvalidOptions(f"crf {self.crf} is out of range: use 0 (lossless) to 51")
         if self.max_pixels <= 0:
