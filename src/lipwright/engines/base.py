@@ -1,0 +1,93 @@
+"""The engine seam: study a take into a speaker, then paint frames for a script.
+
+An engine sees arrays and iterators, never files, queues or FFmpeg. Timeline, sound, tracking,
+motion, cancelling and encoding belong to the pipeline; so an engine is one file. Register an
+:class:`EngineSpec` in the entry-point group ``lipwright.engines``; prove it with
+:func:`lipwright.testing.check_engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.media.picture import Box
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The part of one frame around the speaker's face."""
+
+    rgb: NDArray[Any]  #: (h, w, 3) RGB uint8 (0 to 255), or uint16 (0 to 1023) for 10-bit video
+    box: Box  #: where it lies in the frame, pixels as displayed
+    landmarks: Floats  #: (478, 3) pixels of the frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch:
+    """A painted view: what changes, and where."""
+
+    rgb: NDArray[Any]  #: like the view's
+    mask: Floats  #: (h, w) 0 keeps the frame's own pixel, bit for bit; 1 takes the painted one
+    box: Box  #: the view's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portrait:
+    """The speaker's face over the source take, T frames; NaN where it is not seen."""
+
+    landmarks: Floats  #: (T, 478, 3) pixels as displayed
+    confidence: Floats  #: (T,) 0 to 1
+    sharpness: Floats  #: (T,) higher is sharper
+    light: Floats  #: (T,) mean grey value of the face, 0 to 255
+    depth: int  #: bits per sample of the views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What the mouth does, for n output frames."""
+
+    mouth: Floats  #: (n, 61, 3) wanted canonical mouth shape (:mod:`lipwright.face.shape`)
+    landmarks: Floats  #: (n, 478, 3) of the frames to paint on, pixels; NaN where no face is
+    source: Floats  #: (n,) source frame each one shows, may be fractional
+    light: Floats  #: (n,) mean grey value of the face, 0 to 255
+    strength: Floats  #: (n,) 0 to 1, how much of the effect is shown; 0: no paint
+
+
+#: Decodes views of the asked source frames (rising indices), one after the other.
+Fetch = Callable[[Iterable[int]], Iterator[View]]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Paints mouths. One job at a time; may be reused for the next."""
+
+    def study(self, portrait: Portrait, fetch: Fetch) -> Any:
+        """Return what must be known of this speaker, as an object of the engine's own."""
+
+    def paint(
+        self, speaker: Any, script: Script, views: Iterable[View | None]
+    ) -> Iterator[Patch | None]:
+        """Yield one patch per view, in order; None for a None view, or to leave it as it is."""
+
+    def close(self) -> None:
+        """Free what is held; calling it twice is fine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """Facts about an engine; cheap to import."""
+
+    name: str
+    summary: str  #: one line
+    licence: str  #: SPDX identifier
+    load: Callable[[], Engine]
+    weights: tuple[str, ...] = ()  #: names in the manifest that it needs
+    devices: tuple[str, ...] = ("cpu",)
+    notes: tuple[str, ...] = ()

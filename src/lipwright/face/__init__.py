@@ -1,0 +1,1 @@
+"""Where the face is and what it does: tracker, canonical mouth shape, pose."""

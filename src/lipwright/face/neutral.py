@@ -1,0 +1,57 @@
+"""How a speaker's mouth landmarks drift with the pose of the head, speech aside.
+
+Landmarks on a silhouette slide over the skin as a head turns, and those on the lips are biased a
+little. What follows the pose over a whole take is drift, not speech: it is added to a wanted shape
+for the pose it is painted at, so that turning the head moves no jaw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipwright.face.shape import Floats
+
+RIDGE_FRAMES = 60.0  # strength of the prior "no drift", in frames of one standard pose
+UNITS = np.array([15.0, 10.0, 15.0**2, 10.0**2, 150.0], np.float32)  # yaw, pitch, squares, product
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """Mouth shape as a function of pose."""
+
+    mean: Floats  #: (61, 3) canonical mean mouth shape
+    offset: Floats  #: (5,) mean of the pose features
+    slopes: Floats  #: (5, 183)
+
+    def at(self, angles: Floats) -> Floats:
+        """Return how far the mean mouth drifts at angles (n, 3) in degrees: (n, 61, 3)."""
+        moved = ((_features(angles) - self.offset) @ self.slopes).astype(np.float32)
+        return moved.reshape(-1, *self.mean.shape)
+
+
+def fit_drift(mouth: Floats, angles: Floats) -> Drift:
+    """Fit the drift of mouth shapes (T, 61, 3) over angles (T, 3) by ridge regression.
+
+    Frames that are NaN are left out.
+    """
+    known = np.isfinite(mouth[:, 0, 0]) & np.isfinite(angles[:, 0])
+    shape = mouth[known].reshape(int(known.sum()), -1)
+    features = _features(angles[known])
+    mean, offset = shape.mean(0), features.mean(0)
+    x, y = features - offset, shape - mean
+    slopes = np.linalg.solve(x.T @ x + RIDGE_FRAMES * np.eye(x.shape[1]), x.T @ y)
+    return Drift(
+        mean=mean.reshape(mouth.shape[1:]).astype(np.float32),
+        offset=offset.astype(np.float32),
+        slopes=slopes.astype(np.float32),
+    )
+
+
+def _features(angles: Floats) -> Floats:
+    yaw, pitch = angles[:, 0], angles[:, 1]
+    out: Floats = (np.stack([yaw, pitch, yaw**2, pitch**2, yaw * pitch], 1) / UNITS).astype(
+        np.float32
+    )
+    return out

@@ -1,0 +1,56 @@
+"""Take the tracker's jitter out of landmarks without taking the speech out.
+
+Head pose and mouth shape are smoothed apart, each by a Savitzky-Golay filter (1964; quadratic over
+five frames: it keeps velocity and acceleration, so fast closures and nods stay); the rest of the
+face, which moves slowly, by a wider one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.face.shape import MOUTH, Floats, Pose, align, to_canonical, to_image
+
+QUADRATIC_5: Floats = np.array([-3, 12, 17, 12, -3], np.float32) / np.float32(35)
+GENTLE_5: Floats = np.array([1, 2, 3, 2, 1], np.float32) / np.float32(9)
+
+
+def smooth(landmarks: Floats) -> Floats:
+    """Return landmarks (T, 478, 3) with less jitter; runs between gaps (NaN) are smoothed apart."""
+    out = landmarks.copy()
+    for start, stop in runs(np.isfinite(landmarks[:, 0, 0])):
+        if stop - start >= len(QUADRATIC_5):
+            out[start:stop] = _smooth_run(landmarks[start:stop])
+    return out
+
+
+def runs(seen: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the stretches (start, stop) of True in *seen* (T,)."""
+    edges = np.flatnonzero(np.diff(seen.astype(np.int8), prepend=0, append=0))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _smooth_run(landmarks: Floats) -> Floats:
+    pose = align(landmarks)
+    shape = to_canonical(landmarks, pose)
+    calm = _filter(shape, GENTLE_5)
+    calm[:, MOUTH] = _filter(shape[:, MOUTH], QUADRATIC_5)
+    rotation = _filter(pose.rotation, QUADRATIC_5)
+    u, _, vt = np.linalg.svd(rotation)
+    steady = Pose(
+        scale=_filter(pose.scale, GENTLE_5),
+        rotation=(u @ vt).astype(np.float32),
+        centre=_filter(pose.centre, QUADRATIC_5),
+    )
+    return to_image(calm, steady)
+
+
+def _filter(values: Floats, kernel: Floats) -> Floats:
+    """Convolve along the first axis, the ends mirrored through their points."""
+    half = len(kernel) // 2
+    head = 2 * values[:1] - values[half:0:-1]
+    tail = 2 * values[-1:] - values[-2 : -2 - half : -1]
+    padded = np.concatenate([head, values, tail])
+    out = sum(k * padded[i : i + len(values)] for i, k in enumerate(kernel))
+    return np.asarray(out, np.float32)

@@ -1,0 +1,41 @@
+"""Who speaks: which of several faces is animated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lipwright.errors import InvalidOptions
+from lipwright.face.shape import EYE_LEFT, EYE_RIGHT
+from lipwright.face.track import Take, Track
+from lipwright.options import SpeakerPick
+
+
+def choose_speaker(take: Take, pick: SpeakerPick | None) -> Track:
+    """Return the face the caller points at; without a pick, the large, central, lasting one.
+
+    Raises:
+        InvalidOptions: no face is seen at the time that is pointed at.
+    """
+    if pick is None:
+        return max(take.tracks, key=lambda t: _prominence(t, take))
+    after = np.flatnonzero([float(t) >= pick.seconds for t in take.times])
+    index = int(after[0]) if len(after) else len(take.times) - 1
+    seen = [t for t in take.tracks if t.seen[index]]
+    if not seen:
+        raise InvalidOptions(
+            f"no face is seen at {pick.seconds:g} s: point at a time when the speaker is in view"
+        )
+    return min(seen, key=lambda t: _distance(t, index, pick))
+
+
+def _distance(track: Track, index: int, pick: SpeakerPick) -> float:
+    centre = track.landmarks[index, :468, :2].mean(0)
+    return float(np.hypot(centre[0] - pick.x, centre[1] - pick.y))
+
+
+def _prominence(track: Track, take: Take) -> float:
+    """Frames x size x nearness to the middle."""
+    points = track.landmarks[track.seen]
+    size = float(np.linalg.norm(points[:, EYE_LEFT] - points[:, EYE_RIGHT], axis=1).mean())
+    x = float(points[:, :468, 0].mean()) / take.info.width
+    return len(points) * size * (1 - min(abs(x - 0.5), 0.45))

@@ -1,0 +1,256 @@
+"""Follow every face through a clip.
+
+Each face is a track: its region is carried from frame to frame by its own landmarks. The detector
+runs when no face is followed, and from time to time to meet new faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.face.landmarker import (
+    BLENDSHAPES,
+    LANDMARKS,
+    Detection,
+    FaceLandmarker,
+    Region,
+    overlap,
+    region_of,
+)
+from lipwright.media.picture import Box, Picture
+from lipwright.media.probe import VideoInfo
+from lipwright.media.read import SourceFrame
+
+Floats = NDArray[np.float32]
+
+MIN_PRESENCE = 0.5  # probability from which a face is taken up
+KEEP_PRESENCE = 0.2  # below which a followed face counts as lost
+SEARCH_SIDE = 640  # pixels, longer side of the picture the detector sees
+CROP_SIDE = 1024  # pixels, longest side of the crop the landmark network's input is taken from
+LOOK_AROUND_FRAMES = 25  # detector runs this often while faces are followed
+TILES_FRAMES = 5  # and searches in tiles this often while none is
+NEAR_FRAMES = 250  # a lost face is looked for where it was last seen, this long
+NEAR_SCALE = 2.2  # in a square of so many times its region
+MAX_FACES = 4
+MIN_TRACK_FRAMES = 3  # shorter ones are false alarms, unless the clip is that short
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """One face over all frames of a take; NaN and 0 where it is not seen."""
+
+    landmarks: Floats  #: (T, 478, 3) x, y, z in pixels as displayed, NaN where lost
+    confidence: Floats  #: (T,) 0 to 1, presence of a face
+    blendshapes: Floats  #: (T, 52) 0 to 1
+    sharpness: Floats  #: (T,) standard deviation of the Laplacian over the face, 8-bit units
+    light: Floats  #: (T,) mean of the face's grey value, 0 to 255
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Frames (T,) in which this face is seen."""
+        return self.confidence > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Take:
+    """A source video, followed."""
+
+    info: VideoInfo
+    times: tuple[Fraction, ...]  #: seconds from the first frame
+    tracks: tuple[Track, ...]  #: most seen first
+
+
+@dataclass
+class _Follower:
+    """A track while it grows."""
+
+    region: Region
+    active: bool = True
+    last: int = 0
+    rows: dict[int, tuple[Floats, float, Floats, float, float]] = field(default_factory=dict)
+
+
+class Tracker:
+    """Fed one picture after the other; see :func:`track`."""
+
+    def __init__(self, landmarker: FaceLandmarker) -> None:
+        self._net = landmarker
+        self._faces: list[_Follower] = []
+        self._count = 0
+
+    def feed(self, picture: Picture) -> None:
+        """Follow all faces into the next picture."""
+        index, self._count = self._count, self._count + 1
+        for face in self._active():
+            self._follow(face, picture, index, KEEP_PRESENCE)
+        self._drop_doubles(index)
+        for face in self._lately_lost(index):
+            self._look_near(face, picture, index)
+        alone = not self._active()
+        if alone or index % LOOK_AROUND_FRAMES == 0:
+            self._search(picture, index, tiles=alone and index % TILES_FRAMES == 0)
+
+    def tracks(self) -> tuple[Track, ...]:
+        """Return what was followed so far, the face that is seen most first."""
+        least = min(MIN_TRACK_FRAMES, self._count)
+        faces = [f for f in self._faces if len(f.rows) >= least]
+        return tuple(_finish(f, self._count) for f in sorted(faces, key=lambda f: -_weight(f)))
+
+    def _active(self) -> list[_Follower]:
+        return [f for f in self._faces if f.active]
+
+    def _lately_lost(self, index: int) -> list[_Follower]:
+        return [f for f in self._faces if not f.active and index - f.last <= NEAR_FRAMES]
+
+    def _follow(self, face: _Follower, picture: Picture, index: int, least: float) -> None:
+        crop, x0, y0, scale = _crop(picture, face.region)
+        region = Region(
+            x=(face.region.x - x0) * scale,
+            y=(face.region.y - y0) * scale,
+            side=face.region.side * scale,
+            angle=face.region.angle,
+        )
+        points, presence = self._net.place(crop, region)
+        if presence < least or not _plausible(points, region):
+            face.active = False
+            return
+        points[:, :2] = (points[:, :2] + 0.5) / scale - 0.5 + [x0, y0]
+        points[:, 2] /= scale
+        blend = self._net.blendshapes(points)
+        face.rows[index] = points, presence, blend, *_quality(crop, region)
+        face.region, face.last = region_of(points), index
+
+    def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
+        """Run the detector on the surroundings of where a face was lost."""
+        r = face.region
+        half = r.side * NEAR_SCALE / 2
+        rgb, x0, y0, scale = _crop(picture, Region(x=r.x, y=r.y, side=half / 0.75, angle=0.0))
+        for found in self._net.detect(rgb):
+            region = _scaled(found, 1 / scale, x0, y0)
+            if not any(overlap(region, f.region) > 0.2 for f in self._active()):
+                self._take_up(face, region, picture, index)
+                return
+
+    def _search(self, picture: Picture, index: int, *, tiles: bool) -> None:
+        rgb, scale = picture.small_rgb(SEARCH_SIDE)
+        for found in self._net.detect(rgb, tiles=tiles):
+            region = _scaled(found, 1 / scale)
+            if any(overlap(region, f.region) > 0.2 for f in self._active()):
+                continue
+            if len(self._active()) < MAX_FACES:
+                self._meet(region, picture, index)
+
+    def _meet(self, region: Region, picture: Picture, index: int) -> None:
+        """Take up a lost face again, or begin a new one."""
+        lost = [f for f in self._faces if not f.active and _may_be(f, region, self._active())]
+        face = max(lost, key=lambda f: f.last, default=None)
+        if face is not None:
+            self._take_up(face, region, picture, index)
+            return
+        new = _Follower(region=region)
+        if self._take_up(new, region, picture, index):
+            self._faces.append(new)
+
+    def _take_up(self, face: _Follower, region: Region, picture: Picture, index: int) -> bool:
+        before = face.region
+        face.region, face.active = region, True
+        self._follow(face, picture, index, MIN_PRESENCE)
+        if not face.active:
+            face.region = before
+        return face.active
+
+    def _drop_doubles(self, index: int) -> None:
+        """When two followers slide onto one face, the older one keeps it."""
+        active = self._active()
+        for i, old in enumerate(active):
+            for young in active[i + 1 :]:
+                if old.active and young.active and overlap(old.region, young.region) > 0.5:
+                    young.active = False
+                    young.rows.pop(index, None)
+
+
+def track(frames: Iterable[SourceFrame], landmarker: FaceLandmarker) -> tuple[Track, ...]:
+    """Follow every face through *frames*; see :class:`Tracker`."""
+    tracker = Tracker(landmarker)
+    for frame in frames:
+        tracker.feed(frame.picture)
+    return tracker.tracks()
+
+
+def _may_be(face: _Follower, region: Region, active: list[_Follower]) -> bool:
+    """Whether a lost face may be the one found: near where it was, or nobody else is about."""
+    near = overlap(face.region, region) > 0.1
+    return near or not active
+
+
+def _scaled(found: Detection, k: float, x0: int = 0, y0: int = 0) -> Region:
+    r = found.region
+    return Region(x=r.x * k + x0, y=r.y * k + y0, side=r.side * k, angle=r.angle)
+
+
+def _crop(picture: Picture, region: Region) -> tuple[Any, int, int, float]:
+    """Return RGB pixels (8 bit) around a region, their origin, and their scale."""
+    half = region.side * 0.75
+    x, y = region.x, region.y
+    box = picture.align(Box(int(x - half), int(y - half), int(x + half) + 1, int(y + half) + 1))
+    if box.x1 - box.x0 < 2 or box.y1 - box.y0 < 2:
+        box = picture.align(Box(0, 0, 2, 2))
+    if max(box.x1 - box.x0, box.y1 - box.y0) > CROP_SIDE:
+        rgb, scale = picture.small_rgb(
+            int(max(picture.width, picture.height) * CROP_SIDE / (2 * half))
+        )
+        return rgb, 0, 0, scale
+    pixels = picture.rgb(box)
+    if pixels.dtype != np.uint8:
+        pixels = (pixels >> (picture.depth - 8)).astype(np.uint8)
+    return pixels, box.x0, box.y0, 1.0
+
+
+def _plausible(points: Floats, region: Region) -> bool:
+    """Whether landmarks stay near their region, as those of a real face do."""
+    shift = np.hypot(*(points[:468, :2].mean(0) - [region.x, region.y]))
+    return bool(shift < region.side * 0.5 and np.ptp(points[:468, 0]) > 0.1 * region.side)
+
+
+def _quality(crop: Any, region: Region) -> tuple[float, float]:
+    """Return sharpness and light of the middle of a face."""
+    half = region.side / 3
+    x0, y0 = max(int(region.x - half), 0), max(int(region.y - half), 0)
+    face = crop[y0 : int(region.y + half) + 1, x0 : int(region.x + half) + 1]
+    if face.size == 0:
+        return 0.0, 0.0
+    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).std()), float(grey.mean())
+
+
+def _weight(face: _Follower) -> float:
+    """How much of the clip a face fills: frames x size."""
+    return len(face.rows) * face.region.side
+
+
+def _finish(face: _Follower, count: int) -> Track:
+    columns: list[Floats] = [
+        np.full((count, LANDMARKS, 3), np.nan, np.float32),
+        np.zeros(count, np.float32),
+        np.zeros((count, BLENDSHAPES), np.float32),
+        np.zeros(count, np.float32),
+        np.zeros(count, np.float32),
+    ]
+    for i, row in face.rows.items():
+        for column, value in zip(columns, row, strict=True):
+            column[i] = np.asarray(value, np.float32)
+    landmarks, confidence, blendshapes, sharpness, light = columns
+    return Track(
+        landmarks=landmarks,
+        confidence=confidence,
+        blendshapes=blendshapes,
+        sharpness=sharpness,
+        light=light,
+    )

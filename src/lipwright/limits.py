@@ -1,0 +1,51 @@
+"""What is refused before any work is done."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from lipwright.errors import LimitExceeded
+from lipwright.media.probe import MediaInfo, require_audio, require_video
+from lipwright.media.timeline import Timeline
+from lipwright.options import SyncOptions
+
+
+def check_video(source: MediaInfo, options: SyncOptions) -> None:
+    """Refuse a frame too large or a video too long.
+
+    Raises:
+        LimitExceeded: it is.
+    """
+    video = require_video(source)
+    if video.width * video.height > options.max_pixels:
+        raise LimitExceeded(
+            f"{source.path}: frames of {video.width} x {video.height} are over the limit of "
+            f"{options.max_pixels} pixels: scale the video down, or raise max_pixels"
+        )
+    _check_seconds(f"{source.path}: video", video.duration, options)
+
+
+def check_audio(speech: MediaInfo, options: SyncOptions) -> None:
+    """Refuse a recording too long.
+
+    Raises:
+        LimitExceeded: it is.
+    """
+    _check_seconds(f"{speech.path}: audio", require_audio(speech).duration, options)
+
+
+def check_length(timeline: Timeline, options: SyncOptions) -> None:
+    """Refuse a result too long.
+
+    Raises:
+        LimitExceeded: it is.
+    """
+    _check_seconds("the result", timeline.duration, options)
+
+
+def _check_seconds(what: str, length: Fraction, options: SyncOptions) -> None:
+    if length > options.max_seconds:
+        raise LimitExceeded(
+            f"{what} of {float(length):.0f} s is over the limit of {options.max_seconds:.0f} s: "
+            "cut it into parts, or raise max_seconds"
+        )

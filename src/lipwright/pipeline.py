@@ -1,0 +1,389 @@
+"""One video and one voice, stage by stage.
+
+probe → track the face → plan the timeline → hear the speech → move the mouth → paint → encode
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script, View
+from lipwright.engines.registry import find_engine
+from lipwright.errors import NoFaceFound
+from lipwright.face.landmarker import FaceLandmarker
+from lipwright.face.presence import strength
+from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, mouth_shapes
+from lipwright.face.smooth import smooth
+from lipwright.face.speaker import choose_speaker
+from lipwright.face.track import Take, Track, Tracker
+from lipwright.limits import check_audio, check_length, check_video
+from lipwright.media.picture import Box, Picture
+from lipwright.media.probe import (
+    AudioInfo,
+    MediaInfo,
+    VideoInfo,
+    probe,
+    require_audio,
+    require_video,
+)
+from lipwright.media.read import read_video
+from lipwright.media.shuttle import Reader
+from lipwright.media.sound import read_audio
+from lipwright.media.timeline import Timeline, plan
+from lipwright.media.write import VideoWriter, check_writable
+from lipwright.motion import rest, style
+from lipwright.motion.model import MotionModel
+from lipwright.motion.perform import Performance, perform
+from lipwright.options import SyncMode, SyncOptions
+from lipwright.progress import CancelToken, OnProgress, Progress
+from lipwright.speech.activity import speech_activity
+from lipwright.speech.encoder import SpeechEncoder
+from lipwright.speech.mel import SAMPLE_RATE
+from lipwright.weights.store import WeightStore
+
+DEFAULT_ENGINE = "exemplar"
+SHARES = {"track": 0.3, "hear": 0.05, "study": 0.1, "paint": 0.55}  # of the whole, for progress
+VIEW_MARGIN = 0.6  # around the landmarks, inter-ocular distances
+REPORT_FRAMES = 5
+"""Progress and cancel are looked at this often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult:
+    """What came out."""
+
+    path: Path
+    frames: int
+    rate: Fraction  #: frames per second
+    duration: Fraction  #: seconds
+    mode: SyncMode
+    engine: str
+    style: str  #: how the mouth was fitted to this speaker
+    face_frames: int  #: output frames in which a mouth was painted
+    warnings: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)  #: seconds by stage
+    weights: dict[str, str] = field(default_factory=dict)  #: name → SHA-256 of the models used
+
+
+def sync(
+    video: str | Path,
+    audio: str | Path,
+    out: str | Path,
+    *,
+    options: SyncOptions | None = None,
+    engine: str = DEFAULT_ENGINE,
+    on_progress: OnProgress | None = None,
+    cancel: CancelToken | None = None,
+) -> SyncResult:
+    """Give the person in *video* the voice of *audio* and write the result to *out*.
+
+    For more than one job, a :class:`Pipeline` keeps the models warm.
+
+    Args:
+        video: any file that FFmpeg reads, with a picture stream.
+        audio: any file that FFmpeg reads, with a sound stream.
+        out: ``.mp4``, ``.mov`` or ``.mkv``; replaced only when all went well.
+        options: what to do.
+        engine: name of an installed engine.
+        on_progress: called every few frames.
+        cancel: set it from another thread to end the job.
+
+    Raises:
+        InputError: *video*, *audio* or an option cannot be used; the subclass says why.
+        EngineError: the engine is not there or cannot run.
+        OutputError: *out* cannot be written.
+        Cancelled: *cancel* was set.
+    """
+    with Pipeline(engine=engine) as pipeline:
+        return pipeline.sync(
+            video, audio, out, options=options, on_progress=on_progress, cancel=cancel
+        )
+
+
+class Pipeline:
+    """Keeps models loaded over many jobs, one at a time; a context manager."""
+
+    def __init__(self, *, engine: str = DEFAULT_ENGINE, store: WeightStore | None = None) -> None:
+        self._store = store or WeightStore()
+        self._spec: EngineSpec = find_engine(engine)
+        self._engine: Engine = self._spec.load()
+        self._landmarker: FaceLandmarker | None = None
+        self._encoder: SpeechEncoder | None = None
+        self._model: MotionModel | None = None
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the engine; calling it twice is fine."""
+        self._engine.close()
+
+    def sync(
+        self,
+        video: str | Path,
+        audio: str | Path,
+        out: str | Path,
+        *,
+        options: SyncOptions | None = None,
+        on_progress: OnProgress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> SyncResult:
+        """Do one job; see :func:`sync`."""
+        options = options or SyncOptions()
+        watch = _Watch(on_progress, cancel)
+        source, speech = probe(video), probe(audio)
+        picture, sound = require_video(source), require_audio(speech)
+        check_video(source, options)
+        check_audio(speech, options)
+        out = check_writable(out)
+
+        take = self._track(source, picture, watch)
+        timeline = plan_take(take, sound, options.mode)
+        check_length(timeline, options)
+        with watch.stage("hear", 1):
+            track = self._speaker(take, source, options)
+            performance = self._perform(track, speech, timeline)
+        with VideoWriter(
+            out,
+            like=picture,
+            timeline=timeline,
+            audio=speech,
+            crf=options.crf,
+            metadata=source.metadata,
+        ) as writer:
+            painted = self._paint(source, take, track, performance, timeline, writer, watch)
+        return SyncResult(
+            path=out,
+            frames=timeline.frames,
+            rate=timeline.rate,
+            duration=timeline.duration,
+            mode=timeline.mode,
+            engine=self._spec.name,
+            style=performance.style.text if performance else "none: no face",
+            face_frames=painted,
+            warnings=_warnings(take, track, timeline, painted),
+            timings=watch.timings,
+            weights=self._store.used(),
+        )
+
+    def _track(self, source: MediaInfo, picture: VideoInfo, watch: _Watch) -> Take:
+        """Pass A: decode once, follow every face."""
+        self._landmarker = self._landmarker or FaceLandmarker(self._store)
+        tracker, times = Tracker(self._landmarker), []
+        with watch.stage("track", picture.frames):
+            for frame in read_video(source):
+                tracker.feed(frame.picture)
+                times.append(frame.time)
+                watch.frame(len(times))
+        return Take(info=picture, times=tuple(times), tracks=tracker.tracks())
+
+    def _speaker(self, take: Take, source: MediaInfo, options: SyncOptions) -> Track | None:
+        """Choose the face to animate.
+
+        Raises:
+            NoFaceFound: there is none, and the options do not allow that.
+        """
+        if take.tracks:
+            return choose_speaker(take, options.speaker)
+        if options.allow_no_face:
+            return None
+        raise NoFaceFound(
+            f"no face was found in any of the {len(take.times)} frames of {source.path}: use a "
+            "video that shows a face, or allow_no_face (--allow-no-face) to leave it as it is"
+        )
+
+    def _perform(
+        self, track: Track | None, speech: MediaInfo, timeline: Timeline
+    ) -> Performance | None:
+        """Turn speech into the motion of this speaker's mouth."""
+        if track is None:
+            return None
+        self._encoder = self._encoder or SpeechEncoder(self._store)
+        self._model = self._model or MotionModel(self._store)
+        samples = _cover(read_audio(speech, rate=SAMPLE_RATE), timeline)
+        prediction = self._model.articulate(self._encoder.encode(samples))
+        activity = speech_activity(samples, self._store)
+        own = mouth_shapes(smooth(track.landmarks))
+        manner = style.fit(self._model.basis, own, prediction, rest.speaking(activity))
+        return perform(self._model.basis, manner, prediction, activity)
+
+    def _paint(
+        self,
+        source: MediaInfo,
+        take: Take,
+        track: Track | None,
+        performance: Performance | None,
+        timeline: Timeline,
+        writer: VideoWriter,
+        watch: _Watch,
+    ) -> int:
+        """Pass B: decode in timeline order, paint, encode; return how many frames were painted."""
+        picks = list(timeline.picks(take.times))
+        pictures = Reader(source).at(picks)
+        if track is None or performance is None:
+            with watch.stage("paint", timeline.frames):
+                for k, picture in enumerate(pictures, 1):
+                    writer.write(picture)
+                    watch.frame(k)
+            return 0
+        portrait = portrait_of(track, take)
+        with watch.stage("study", None):
+            speaker = self._engine.study(portrait, _Fetch(source, portrait, watch))
+        script = script_for(portrait, performance, picks, float(timeline.rate))
+        count = 0
+        with watch.stage("paint", timeline.frames):
+            for k, picture in enumerate(self._painted(speaker, script, pictures), 1):
+                writer.write(picture)
+                watch.frame(k)
+                count += script.strength[k - 1] > 0
+        return int(count)
+
+    def _painted(
+        self, speaker: Any, script: Script, pictures: Iterable[Picture]
+    ) -> Iterator[Picture]:
+        """Yield each picture with its patch pasted in; the others as they are."""
+        waiting: list[Picture] = []
+
+        def views() -> Iterator[View | None]:
+            for k, picture in enumerate(pictures):
+                waiting.append(picture)
+                yield view_of(picture, script.landmarks[k]) if script.strength[k] > 0 else None
+
+        for patch in self._engine.paint(speaker, script, views()):
+            picture = waiting.pop(0)
+            yield picture if patch is None else picture.paste(patch.box, patch.rgb, patch.mask)
+
+
+def plan_take(take: Take, sound: AudioInfo, mode: SyncMode) -> Timeline:
+    """Plan the output from what was really decoded, not from what the container claims."""
+    info = take.info
+    length = take.info.duration if info.variable_rate else Fraction(len(take.times)) / info.rate
+    return plan(mode, video=length, audio=sound.duration, rate=info.rate)
+
+
+def _cover(samples: Floats, timeline: Timeline) -> Floats:
+    """Return the sound that the output has: cut, or followed by silence."""
+    length = max(timeline.audio_samples(SAMPLE_RATE), 1)
+    return np.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+def portrait_of(track: Track, take: Take) -> Portrait:
+    """Return the speaker's face as engines see it, without the tracker's jitter."""
+    return Portrait(
+        landmarks=smooth(track.landmarks),
+        confidence=track.confidence,
+        sharpness=track.sharpness,
+        light=track.light,
+        depth=8 if take.info.bit_depth <= 8 else 10,
+    )
+
+
+def script_for(
+    portrait: Portrait, performance: Performance, picks: list[tuple[int, float]], rate: float
+) -> Script:
+    """Lay the performance over the frames that the timeline shows."""
+    index = np.array([i for i, _ in picks])
+    share = np.array([f for _, f in picks], np.float32)
+    after = np.minimum(index + (share > 0), len(portrait.light) - 1)
+    times = (np.arange(len(picks), dtype=np.float64) + 0.5) / rate
+    shown = strength(portrait.landmarks, portrait.confidence, rate)
+
+    def between(values: Floats) -> Floats:
+        s = share.reshape(-1, *[1] * (values.ndim - 1))
+        mixed: Floats = (values[index] * (1 - s) + values[after] * s).astype(np.float32)
+        return mixed
+
+    return Script(
+        mouth=np.asarray(performance.style.mean + performance.at(times), np.float32),
+        landmarks=between(portrait.landmarks),
+        source=(index + share).astype(np.float32),
+        light=between(portrait.light),
+        strength=np.minimum(shown[index], shown[after]),
+    )
+
+
+def view_of(picture: Picture, landmarks: Floats) -> View:
+    """Cut the view around a face out of a picture."""
+    margin = VIEW_MARGIN * float(np.linalg.norm(landmarks[EYE_LEFT] - landmarks[EYE_RIGHT]))
+    low, high = landmarks[:, :2].min(0) - margin, landmarks[:, :2].max(0) + margin
+    box = picture.align(Box(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1))
+    return View(rgb=picture.rgb(box), box=box, landmarks=landmarks)
+
+
+class _Fetch:
+    """Decodes the views that an engine asks for while it studies."""
+
+    def __init__(self, source: MediaInfo, portrait: Portrait, watch: _Watch) -> None:
+        self._source, self._portrait, self._watch = source, portrait, watch
+
+    def __call__(self, indices: Iterable[int]) -> Iterator[View]:
+        wanted = [int(i) for i in indices]
+        frames = read_video(self._source)
+        for done, i in enumerate(wanted, 1):
+            frame = next(f for f in frames if f.index == i)
+            self._watch.frame(done, of=len(wanted))
+            yield view_of(frame.picture, self._portrait.landmarks[i])
+
+
+class _Watch:
+    """Tells the caller how far the job is, and hears when to end it."""
+
+    def __init__(self, on_progress: OnProgress | None, cancel: CancelToken | None) -> None:
+        self._tell, self._cancel = on_progress, cancel
+        self._stage, self._before = "", 0.0
+        self._total: int | None = None
+        self.timings: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[None]:
+        self._stage, self._total = name, total
+        began = time.perf_counter()
+        self._report(0, total)
+        yield
+        self._before += SHARES[name]
+        self.timings[name] = round(time.perf_counter() - began, 3)
+
+    def frame(self, done: int, of: int | None = None) -> None:
+        if done % REPORT_FRAMES == 0 or done == (of or self._total):
+            self._report(done, of or self._total)
+
+    def _report(self, done: int, total: int | None) -> None:
+        if self._cancel is not None:
+            self._cancel.raise_if_cancelled()
+        if self._tell is not None:
+            part = min(done / total, 1.0) if total else 0.0
+            fraction = min(self._before + SHARES[self._stage] * part, 1.0)
+            self._tell(Progress(stage=self._stage, done=done, total=total, fraction=fraction))
+
+
+def _warnings(take: Take, track: Track | None, timeline: Timeline, painted: int) -> tuple[str, ...]:
+    found = []
+    if track is None:
+        found.append("no face was found: the picture is unchanged")
+    elif painted < timeline.frames:
+        found.append(
+            f"{timeline.frames - painted} of {timeline.frames} frames show no usable face "
+            "and are unchanged"
+        )
+    if len(take.tracks) > 1:
+        found.append(
+            f"{len(take.tracks)} faces were found: only one was animated; pick another with speaker"
+        )
+    return tuple(found)

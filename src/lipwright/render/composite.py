@@ -1,0 +1,101 @@
+"""Bring a painted mouth into its frame: soft mask, light of the frame, nothing else touched."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.face.shape import Floats
+from lipwright.media.picture import Box
+
+# fmt: off
+# A loop around the mouth: under the nose, along the nasolabial folds, below the chin boss.
+LOOP = np.array([
+    2, 326, 423, 426, 436, 432, 422, 424, 418, 421, 200, 201, 194, 204, 202, 212, 216, 206, 203, 97,
+])
+OUTER_LIPS = np.array([
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
+])
+INNER_LIPS = np.array([
+    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
+])
+# fmt: on
+FEATHER = 0.055  # sigma of the mask's edge, inter-ocular distances
+LIGHT_SIGMA = 0.22  # scale of light differences that are matched, inter-ocular distances
+SHRINK = 4  # light is matched at a quarter of the size
+
+
+def polygon(points: Floats, box: Box) -> Floats:
+    """Return a filled polygon (h, w), 0 or 1, of points (n, 2) in pixels of the frame."""
+    mask = np.zeros((box.y1 - box.y0, box.x1 - box.x0), np.uint8)
+    fixed = np.round((points[:, :2] - [box.x0, box.y0]) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [fixed], 1, lineType=cv2.LINE_8, shift=4)
+    return mask.astype(np.float32)
+
+
+def mouth_mask(target: Floats, box: Box, unit: float) -> Floats:
+    """Return where the exemplar shows, (h, w) 0 to 1, soft at the edge, 1 on the lips.
+
+    Args:
+        target: (n, 3) moved landmarks in pixels.
+        box: crop of the frame.
+        unit: pixels per inter-ocular distance.
+    """
+    sigma = FEATHER * unit
+    soft = cv2.GaussianBlur(polygon(target[LOOP], box), (0, 0), sigma)
+    lips = cv2.GaussianBlur(_grow(polygon(target[OUTER_LIPS], box), 0.04 * unit), (0, 0), sigma / 3)
+    mask: Floats = np.maximum(_smoothstep(soft), lips)
+    return mask
+
+
+def match_light(patch: Floats, frame: Floats, mask: Floats, lips: Floats, unit: float) -> Floats:
+    """Return *patch* (h, w, 3) with the low-frequency light and colour of *frame*.
+
+    Skin is compared where both show it (inside the mask, off the lips); the difference is spread by
+    normalised convolution (Knutsson and Westin 1993).
+    """
+    h, w = mask.shape
+    size = max(2, w // SHRINK), max(2, h // SHRINK)
+    skin = cv2.resize(
+        np.where(mask > 0.02, 1 - lips, 0).astype(np.float32), size, interpolation=cv2.INTER_AREA
+    )
+    skin = skin * (skin > 0.9)
+    difference = cv2.resize(frame - patch, size, interpolation=cv2.INTER_AREA)
+    difference = np.clip(difference, *_robust_range(difference, skin))
+    sigma = LIGHT_SIGMA * unit / SHRINK
+    norm = cv2.GaussianBlur(skin, (0, 0), sigma)
+    spread = cv2.GaussianBlur(difference * skin[..., None], (0, 0), sigma)
+    shift = spread / np.maximum(norm, 1e-3)[..., None]
+    matched: Floats = patch + cv2.resize(shift, (w, h), interpolation=cv2.INTER_LINEAR)
+    return matched
+
+
+def _robust_range(
+    difference: Floats, skin: Floats
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return bounds (3,), (3,) outside which a difference is a feature, not light."""
+    values = difference[skin > 0]
+    if len(values) < 8:
+        return np.full(3, -np.inf, np.float32), np.full(3, np.inf, np.float32)
+    low, high = np.percentile(values, [10, 90], axis=0).astype(np.float32)
+    return low, high
+
+
+def _grow(mask: Floats, pixels: float) -> Floats:
+    side = 2 * max(1, round(pixels)) + 1
+    grown: Floats = cv2.dilate(mask, _disc(side))
+    return grown
+
+
+@cache
+def _disc(side: int) -> NDArray[np.uint8]:
+    disc: NDArray[np.uint8] = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return disc
+
+
+def _smoothstep(x: Floats) -> Floats:
+    x = np.clip((x - 0.02) / 0.96, 0, 1)
+    return x * x * (3 - 2 * x)

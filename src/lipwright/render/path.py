@@ -1,0 +1,159 @@
+"""Which exemplar when: the cheapest path through the bank (Viterbi 1967)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.face.shape import Floats, Ints, opening
+
+# What one unit of cost is worth. Shapes and openings in canonical units, angles in degrees.
+SHAPE_UNIT = 0.02
+TURN_UNIT = 6.0
+LACK_UNIT = 0.012  # an exemplar less open than wanted has no teeth to show
+EXCESS_UNIT = 0.025  # one more open than wanted only folds them away
+LIGHT_UNIT = 6.0  # 8-bit levels of mean luminance over the face
+BLUR_COST = 1.0  # for an exemplar of half the usual sharpness
+JUMP_COST = 3.0  # a new run
+STEP_COSTS = {1: 0.0, 0: 0.12, 2: 0.12, -1: 0.12}  # inside a run, in source frames
+WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 1500, 100
+DISSOLVE = (0.25, 0.5, 0.25)  # shares of the frames before, at and after, where a run gives way
+FAR_FRAMES = 400.0  # source frames over which light and make-up drift by one unit of cost
+
+
+Mix = list[tuple[int, float]]  # exemplars and their shares, which add up to 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a path is chosen by, for n frames."""
+
+    mouth: Floats  #: (n, 61, 3) canonical mouth shape
+    angles: Floats  #: (n, 3) yaw, pitch, roll in degrees
+    light: Floats  #: (n,) mean luminance of the face, 0 to 255
+    index: Floats  #: (n,) source frame
+
+    def at(self, frames: Ints | slice) -> Look:
+        """Return the looks of some frames."""
+        return Look(
+            mouth=self.mouth[frames],
+            angles=self.angles[frames],
+            light=self.light[frames],
+            index=self.index[frames],
+        )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def costs(wanted: Look, bank: Look, blur: Floats) -> Floats:
+    """Return how badly each exemplar (n) fits each output frame (T): (T, n)."""
+    a, b = wanted.mouth.reshape(len(wanted), -1), bank.mouth.reshape(len(bank), -1)
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    shape = np.sqrt(np.maximum(square, 0) / wanted.mouth.shape[1]) / SHAPE_UNIT
+    turn = np.abs(wanted.angles[:, None, :2] - bank.angles[None, :, :2]).sum(2) / TURN_UNIT
+    gap = opening(wanted.mouth)[:, None] - opening(bank.mouth)[None]
+    mouth = np.maximum(gap - 0.01, 0) / LACK_UNIT + np.maximum(-gap, 0) / EXCESS_UNIT
+    light = np.abs(wanted.light[:, None] - bank.light[None]) / LIGHT_UNIT
+    far = np.minimum(np.abs(wanted.index[:, None] - bank.index[None]) / FAR_FRAMES, 1)
+    total: Floats = (shape + turn + mouth + light + far + blur[None] * BLUR_COST).astype(np.float32)
+    return total
+
+
+def find_path(wanted: Look, bank: Look, blur: Floats) -> Ints:
+    """Return the exemplar (T,) of each output frame, in windows of bounded memory."""
+    index = bank.index.astype(np.int64)
+    path = np.zeros(0, np.int64)
+    for start in range(0, len(wanted), WINDOW_FRAMES):
+        part = wanted.at(slice(start, start + WINDOW_FRAMES + LOOK_AHEAD_FRAMES))
+        last = int(path[-1]) if len(path) else None
+        ahead = cheapest(costs(part, bank, blur), index, after=last)
+        path = np.concatenate([path, ahead[:WINDOW_FRAMES]])
+    return path
+
+
+def cheapest(cost: Floats, index: Ints, *, after: int | None = None) -> Ints:
+    """Return the exemplar (T,) of each frame on the cheapest path.
+
+    Args:
+        cost: (T, n) of each exemplar at each output frame.
+        index: (n,) source frame of each exemplar, rising; neighbours in the source make runs.
+        after: the exemplar just before the first frame, if any.
+    """
+    count = cost.shape[1]
+    moves = [(step_cost, _neighbour(index, step)) for step, step_cost in STEP_COSTS.items()]
+    best = cost[0].astype(np.float64)
+    if after is not None:
+        best += _arrivals(after, moves, count)
+    back = np.zeros(cost.shape, np.int32)
+    for t in range(1, len(cost)):
+        cheapest_end = int(best.argmin())
+        arrive = np.full(count, best[cheapest_end] + JUMP_COST)
+        back[t] = cheapest_end
+        for step_cost, come_from in moves:
+            stay = np.where(come_from >= 0, best[come_from] + step_cost, np.inf)
+            better = stay <= arrive
+            arrive[better], back[t][better] = stay[better], come_from[better]
+        best = arrive + cost[t]
+    path = np.zeros(len(cost), np.int64)
+    path[-1] = best.argmin()
+    for t in range(len(cost) - 1, 0, -1):
+        path[t - 1] = back[t, path[t]]
+    return path
+
+
+def _arrivals(after: int, moves: list[tuple[float, Ints]], count: int) -> NDArray[np.float64]:
+    """Return the cost of going from one exemplar to each (n,)."""
+    arrive = np.full(count, JUMP_COST)
+    for step_cost, come_from in moves:
+        arrive = np.where(come_from == after, np.minimum(arrive, step_cost), arrive)
+    return arrive
+
+
+def _neighbour(index: Ints, step: int) -> Ints:
+    """Return for each exemplar the one *step* source frames before it, or -1."""
+    at = np.searchsorted(index, index - step)
+    at = np.minimum(at, len(index) - 1)
+    return np.where(index[at] == index - step, at, -1)
+
+
+def jumps(path: Ints, index: Ints) -> NDArray[np.bool_]:
+    """Return at which frames (T,) a new run starts; the first frame is none."""
+    steps = np.diff(index[path], prepend=index[path[0]] - 1)
+    starts: NDArray[np.bool_] = ~np.isin(steps, list(STEP_COSTS))
+    return starts
+
+
+def blend_runs(path: Ints, index: Ints) -> list[Mix]:
+    """Return exemplars with shares for each frame: runs give way to each other over frames.
+
+    A run that is fading out or not yet in goes on at its own pace, or holds where the bank ends.
+    """
+    starts = jumps(path, index)
+    run = np.cumsum(starts)
+    bounds = np.flatnonzero(starts).tolist()
+    first, last = np.array([0, *bounds]), np.array([*bounds, len(path)]) - 1
+    half = len(DISSOLVE) // 2
+    mixes: list[Mix] = []
+    for t in range(len(path)):
+        shares: dict[int, float] = {}
+        for offset, share in enumerate(DISSOLVE, -half):
+            r = int(run[min(max(t + offset, 0), len(path) - 1)])
+            at = min(max(t, first[r]), last[r])
+            exemplar = _go_on(int(path[at]), t - int(at), index)
+            shares[exemplar] = shares.get(exemplar, 0.0) + share
+        mixes.append(list(shares.items()))
+    return mixes
+
+
+def _go_on(exemplar: int, frames: int, index: Ints) -> int:
+    """Return the exemplar that many source frames on, or the last before the bank ends."""
+    step = 1 if frames > 0 else -1
+    for _ in range(abs(frames)):
+        beside = exemplar + step
+        if not 0 <= beside < len(index) or index[beside] != index[exemplar] + step:
+            break
+        exemplar = beside
+    return exemplar

@@ -1,0 +1,98 @@
+"""How a face follows its mouth: a linear rig over the landmark mesh.
+
+The 61 driven landmarks (lips, chin, jaw) move the rest of the lower face by harmonic weights
+(Joshi et al. 2007, "Harmonic coordinates for character articulation", on the mesh graph). Outside
+the face two rings of extra vertices carry the chin's motion out into neck and background, so that
+the jaw edge moves without a tear and everything beyond the outer ring stays where it is.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.face.shape import MOUTH, Floats, Ints, reference, triangles
+
+# fmt: off
+# The face oval from ear to ear, along the jaw.
+JAWLINE = np.array([
+    454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132,
+    93, 234,
+])
+# fmt: on
+FIXED_ABOVE = 0.52  # canonical y: everything above the nostrils stays
+FIXED_SIDE = np.array([454, 323, 361, 132, 93, 234])  # the jaw by the ears hardly moves
+RINGS = ((0.10, 0.45), (0.30, 0.0))  # (distance in canonical units, share of the jaw's motion)
+FACE = 468  # landmarks of the mesh, without the irises
+
+
+@cache
+def followers() -> Floats:
+    """Return weights (468, 61): displacement of each vertex from those of the driven ones."""
+    driven = MOUTH
+    fixed = np.flatnonzero(reference()[:FACE, 1] < FIXED_ABOVE)
+    fixed = np.setdiff1d(np.union1d(fixed, FIXED_SIDE), driven)
+    free = np.setdiff1d(np.arange(FACE), np.union1d(fixed, driven))
+    laplacian = _laplacian()
+    solved = np.linalg.solve(laplacian[np.ix_(free, free)], -laplacian[np.ix_(free, driven)])
+    weights = np.zeros((FACE, len(driven)), np.float32)
+    weights[driven, np.arange(len(driven))] = 1
+    weights[free] = solved
+    return weights
+
+
+def _laplacian() -> NDArray[np.float64]:
+    """Return the graph Laplacian of the mesh, edges weighted by the inverse of their length."""
+    faces = triangles()
+    edges = np.unique(
+        np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])), axis=0
+    )
+    a, b = edges.T
+    weight = 1 / np.maximum(np.linalg.norm(reference()[a] - reference()[b], axis=1), 1e-3)
+    matrix = np.zeros((FACE, FACE))
+    matrix[a, b] = matrix[b, a] = -weight
+    matrix[np.arange(FACE), np.arange(FACE)] = -matrix.sum(1)
+    return matrix
+
+
+@cache
+def mesh() -> Ints:
+    """Return the triangles (n, 3) of what can move: lower face and rings."""
+    moving = np.abs(followers()).sum(1) > 1e-4
+    inner = triangles()[moving[triangles()].any(1)]
+    strips = []
+    loop = JAWLINE
+    for ring in range(len(RINGS)):
+        outer = FACE + ring * len(JAWLINE) + np.arange(len(JAWLINE))
+        a, b, c, d = loop[:-1], loop[1:], outer[:-1], outer[1:]
+        strips += [np.stack([a, b, c], 1), np.stack([b, d, c], 1)]
+        loop = outer
+    return np.concatenate([inner, *strips])
+
+
+def vertices(landmarks: Floats, moved: Floats, unit: float) -> tuple[Floats, Floats]:
+    """Return mesh vertices (510, 3) at rest and moved, rings included.
+
+    Args:
+        landmarks: (478, 3) pixels, where the face is.
+        moved: (468, 3) pixels, displacement of each landmark.
+        unit: pixels per canonical unit.
+    """
+    jaw = landmarks[JAWLINE]
+    centre = landmarks[JAWLINE[[0, -1]], :2].mean(0)
+    outward = jaw[:, :2] - centre
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
+    rest, target = [landmarks[:FACE]], [landmarks[:FACE] + moved]
+    for distance, share in RINGS:
+        ring = jaw.copy()
+        ring[:, :2] += outward * np.float32(distance * unit)
+        rest.append(ring)
+        target.append(ring + moved[JAWLINE] * np.float32(share))
+    return np.concatenate(rest), np.concatenate(target)
+
+
+def ring_of(landmarks: Floats, unit: float) -> Floats:
+    """Return mesh vertices (510, 3) of a face at rest."""
+    return vertices(landmarks, np.zeros((FACE, 3), np.float32), unit)[0]

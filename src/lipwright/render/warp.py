@@ -1,0 +1,145 @@
+"""Mesh warp: one coarse raster of the target, any number of sources, pixels sampled finely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.face.shape import Floats, Ints
+from lipwright.media.picture import Box
+
+CELLS_PER_UNIT = 72  # grid cells per inter-ocular distance: finer than a lip line
+SUBPIXEL_BITS = 4  # of the triangle rasteriser
+
+Affine = NDArray[np.float64]
+IDENTITY: Affine = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raster:
+    """Target mesh on a coarse grid: which triangle lies where, and where in it."""
+
+    box: Box  #: pixels of the frame that the grid covers
+    step: int  #: pixels per cell
+    target: Floats  #: (n, 3) vertices, pixels
+    faces: Ints  #: (m, 3) vertex indices
+    triangle: Ints  #: (gh, gw) index into the mesh, -1 outside
+    weights: Floats  #: (gh, gw, 3) barycentric coordinates
+
+
+def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
+    """Lay a grid over *box* and find each cell's triangle.
+
+    Args:
+        target: (n, 3) vertices in pixels; the nearest (smallest z) triangle wins.
+        faces: (m, 3) vertex indices.
+        box: where to rasterise.
+        unit: pixels per inter-ocular distance, sets the grid.
+    """
+    step = max(1, round(unit / CELLS_PER_UNIT))
+    gw, gh = (box.x1 - box.x0 + step - 1) // step + 1, (box.y1 - box.y0 + step - 1) // step + 1
+    grid = (target[:, :2] - [box.x0, box.y0]) / step
+    ids = np.full((gh, gw), -1, np.int32)
+    corners = grid[faces]
+    fixed = np.round(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    for i in np.argsort(-target[faces, 2].mean(1), kind="stable"):
+        cv2.fillConvexPoly(ids, fixed[i], int(i), shift=SUBPIXEL_BITS)
+    weights = _barycentric(corners, ids)
+    return Raster(
+        box=box,
+        step=step,
+        target=target,
+        faces=faces,
+        triangle=ids.astype(np.int64),
+        weights=weights,
+    )
+
+
+def _barycentric(corners: NDArray[np.float64], ids: NDArray[np.int32]) -> Floats:
+    """Return each cell's coordinates in its triangle, (gh, gw, 3), 0 to 1, adding up to 1.
+
+    The rasteriser also draws cells that their triangle only touches; those count as on its edge.
+    """
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    u, v = b - a, c - a
+    area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+    area = np.where(np.abs(area) < 1e-6, np.copysign(1e-6, area), area)
+    at = np.maximum(ids, 0)
+    y, x = np.mgrid[0 : ids.shape[0], 0 : ids.shape[1]]
+    px, py = x - a[at, 0], y - a[at, 1]
+    wb = (px * v[at, 1] - py * v[at, 0]) / area[at]
+    wc = (py * u[at, 0] - px * u[at, 1]) / area[at]
+    weights = np.clip(np.stack([1 - wb - wc, wb, wc], -1), 0, 1)
+    shares: Floats = (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
+    return shares
+
+
+def backward_map(raster: Raster, source: Floats, base: Affine | None = None) -> Floats:
+    """Return where each pixel of the raster's box comes from: (h, w, 2) x, y in source pixels.
+
+    Only the departure from *base* is interpolated over the mesh, so that a cell misjudged at the
+    edge of a triangle is off by next to nothing. Pixels outside the mesh follow *base* alone.
+
+    Args:
+        raster: of the target mesh.
+        source: (n, 3) the same vertices in the source.
+        base: 2x3 matrix from target to source pixels; None for the identity.
+    """
+    base = IDENTITY if base is None else base
+    departure = source[:, :2] - _apply(base, raster.target[:, :2])
+    corners = departure.astype(np.float32)[raster.faces][np.maximum(raster.triangle, 0)]
+    coarse = np.einsum("hwk,hwkc->hwc", raster.weights, corners)
+    coarse[raster.triangle < 0] = 0
+    box = raster.box
+    y, x = np.mgrid[box.y0 : box.y1, box.x0 : box.x1].astype(np.float32)
+    own = _apply(base.astype(np.float32), np.stack([x, y], -1))
+    positions: Floats = own + _refine(coarse, raster)
+    return positions
+
+
+def affine_between(target: Floats, source: Floats) -> Affine:
+    """Return the 2x3 matrix that brings target points (n, 2+) nearest to source points."""
+    known = np.column_stack([target[:, :2], np.ones(len(target))])
+    solved: Affine = np.linalg.lstsq(known, source[:, :2].astype(np.float64), rcond=None)[0].T
+    return solved
+
+
+def _apply(matrix: NDArray[Any], points: NDArray[Any]) -> Floats:
+    moved: Floats = points @ matrix[:, :2].T + matrix[:, 2]
+    return moved
+
+
+def _refine(coarse: Floats, raster: Raster) -> Floats:
+    """Interpolate grid values to every pixel of the box."""
+    w, h = raster.box.x1 - raster.box.x0, raster.box.y1 - raster.box.y0
+    if raster.step == 1:
+        return np.ascontiguousarray(coarse[:h, :w])
+    k = 1 / raster.step
+    matrix = np.array([[k, 0, 0], [0, k, 0]])
+    fine: Floats = cv2.warpAffine(
+        coarse,
+        matrix,
+        (w, h),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return fine
+
+
+def sample(image: NDArray[Any], positions: Floats, origin: tuple[int, int]) -> Floats:
+    """Sample an (h, w, 3) image bicubically at frame positions (…, 2); return float32.
+
+    Args:
+        image: crop of a frame.
+        positions: x, y in pixels of the frame.
+        origin: x, y of the crop in the frame.
+    """
+    local = positions - np.array(origin, np.float32)
+    out: Floats = cv2.remap(
+        image.astype(np.float32), local, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return out
