@@ -274,7 +274,7 @@ class Scene:
     @cached_property
     def mouth(self) -> Floats:
         """The portrait's own mouth (61, 3), canonical."""
-        return shape.mouth_shapes(self._layout[1][None])[0]
+        return np.asarray(shape.mouth_shapes(self._layout[1][None])[0], np.float32)
 
     @property
     def unit(self) -> float:
