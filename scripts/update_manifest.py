@@ -1,7 +1,8 @@
 """Rewrite ``size`` and ``sha256`` in the manifest from the files that lie there.
 
-Usage: ``python scripts/update_manifest.py [NAME...]`` (default: all). A new weight first gets an
-entry in ``src/lipwright/weights/manifest.py`` with ``size=0`` and ``sha256=""``.
+Usage: ``python scripts/update_manifest.py [NAME...]`` (default: all), with the project installed in
+place (``pip install -e .``). A new weight first gets an entry in
+``src/lipwright/weights/manifest.py`` with ``size=0`` and ``sha256=""``.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ import re
 import sys
 from pathlib import Path
 
-WEIGHTS = Path(__file__).parents[1] / "src" / "lipwright" / "weights"
-sys.path.insert(0, str(WEIGHTS.parents[1]))
+from lipwright.weights.manifest import MANIFEST
+from lipwright.weights.store import sha256
 
-from lipwright.weights.manifest import MANIFEST  # noqa: E402
-from lipwright.weights.store import sha256  # noqa: E402
+WEIGHTS = Path(__file__).parents[1] / "src" / "lipwright" / "weights"
 
 
 def rewrite(source: str, name: str, size: int, digest: str) -> str:

@@ -20,6 +20,7 @@ Two things that the raw states carry are not speech, and are taken out:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,29 +98,29 @@ class SpeechEncoder:
     def _hear(self, window: Samples, last: bool) -> States:
         """Return all states of one window, with silence behind the end of the sound."""
         count = -(-len(window) // HOP)
-        states = self.raw(np.pad(window, (0, TAIL)) if last else window)[:count]
-        centred: States = _without_sinks(states) - self._centre[:count]
+        states = raw_states(self._session, np.pad(window, (0, TAIL)) if last else window)[:count]
+        centred: States = without_sinks(states) - self._centre[:count]
         return centred
 
-    def raw(self, window: Samples) -> States:
-        """Return the network's own states of one window of 0.02 s to 30 s, sinks and all."""
-        mel = log_mel(window)
-        mel = mel[:, : mel.shape[1] // 2 * 2]
-        (states,) = self._session.run(None, {"mel": mel[None]})
-        return np.array(states[0], dtype=np.float32)
+
+def raw_states(session: Any, window: Samples) -> States:
+    """Return the network's own states of one window of at most 30 s, place and sinks and all."""
+    mel = log_mel(window)
+    mel = mel[:, : mel.shape[1] // 2 * 2]
+    (states,) = session.run(None, {"mel": mel[None]})
+    return np.array(states[0], dtype=np.float32)
 
 
-def _without_sinks(states: States) -> States:
+def without_sinks(states: States) -> States:
     """Fill the layer-4 half of attention sinks linearly from the nearest other states."""
     sink = np.abs(states[:, SINK_CHANNEL]) > SINK_LEVEL
-    good = np.flatnonzero(~sink)
-    if not sink.any() or not len(good):
+    good, bad = np.flatnonzero(~sink), np.flatnonzero(sink)
+    if not len(bad) or not len(good):
         return states
-    bad = np.flatnonzero(sink)
     right = np.searchsorted(good, bad)
     before, after = good[np.maximum(right - 1, 0)], good[np.minimum(right, len(good) - 1)]
     span = np.maximum(after - before, 1)
-    weight = (np.clip((bad - before) / span, 0.0, 1.0))[:, None].astype(np.float32)
+    weight = np.clip((bad - before) / span, 0.0, 1.0)[:, None].astype(np.float32)
     filled = states.copy()
     filled[bad, LAYER:] = (1 - weight) * states[before, LAYER:] + weight * states[after, LAYER:]
     return filled
