@@ -8,6 +8,10 @@ blendshapes (model card "Blendshape V2").
 from __future__ import annotations
 
 import math
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,7 @@ REGION_SCALE = 1.5  # side of the region over the extent of the landmarks, as th
 LANDMARKS = 478
 MIN_DETECTION = 0.5  # detector score of a face
 TILE_OVERLAP = 0.5
+_GREETING = threading.Lock()
 
 # The 146 landmarks that the blendshape network reads (MediaPipe face_blendshapes_graph.cc).
 # fmt: off
@@ -80,8 +85,9 @@ class _Network:
     def __init__(self, path: Path, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._net: Any = Interpreter(str(path), num_threads=threads)
-        self._net.allocate_tensors()
+        with _no_greeting():
+            self._net: Any = Interpreter(str(path), num_threads=threads)
+            self._net.allocate_tensors()
         self._input = self._net.get_input_details()[0]["index"]
         self._outputs = [o["index"] for o in self._net.get_output_details()]
 
@@ -145,6 +151,21 @@ class FaceLandmarker:
     def blendshapes(self, landmarks: Floats) -> Floats:
         """Return the 52 blendshape weights (0 to 1) of landmarks (478, 3)."""
         return self._blend(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0].reshape(BLENDSHAPES)
+
+
+@contextmanager
+def _no_greeting() -> Iterator[None]:
+    """Keep LiteRT from greeting on stderr: it has no switch for it, and writes past Python."""
+    with _GREETING:
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(nowhere)
+            os.close(kept)
 
 
 def region_of(landmarks: Floats) -> Region:
