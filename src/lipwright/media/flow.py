@@ -71,7 +71,8 @@ def _grey(picture: Picture) -> npt.NDArray[np.uint8]:
     scale = FLOW_SIDE / max(luma.shape)
     if scale < 1:
         luma = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return luma if luma.dtype == np.uint8 else cv2.convertScaleAbs(luma, alpha=0.25)
+    grey = luma if luma.dtype == np.uint8 else cv2.convertScaleAbs(luma, alpha=0.25)
+    return np.ascontiguousarray(grey)  # the search takes no lines with padding
 
 
 def _mixed(pair: tuple[Plane, Plane], flows: tuple[Field, Field], weight: float) -> Plane:

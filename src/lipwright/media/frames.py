@@ -1,13 +1,16 @@
-"""Decoded FFmpeg frames to pictures: the planes as they are where they are 4:2:0 already."""
+"""FFmpeg frames to pictures and back: the planes as they are where they are 4:2:0 already."""
 
 from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
 
 import av
 import cv2
 import numpy as np
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
-from lipwright.errors import MediaUnreadable
+from lipwright.errors import EncodeFailed, MediaUnreadable
 from lipwright.media import colour
 from lipwright.media.picture import Picture, Plane
 from lipwright.media.probe import VideoInfo
@@ -18,6 +21,7 @@ TURNS = {
     180: cv2.ROTATE_180,
     270: cv2.ROTATE_90_COUNTERCLOCKWISE,
 }
+BT709 = 1  # AVCOL_SPC, AVCOL_PRI and AVCOL_TRC
 _SWS = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
 _SCALE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
@@ -27,7 +31,7 @@ class PictureMaker:
 
     def __init__(self, info: VideoInfo) -> None:
         self._info = info
-        self._coded = (info.width, info.height)[:: -1 if info.rotation % 180 else 1]
+        self._coded = coded_size(info)
         self._depth = 10 if info.bit_depth > 8 else 8
         self._matrix = colour.matrix_of(info.colorspace, info.width, info.height)
         self._full_range = info.color_range == colour.FULL_RANGE and info.colorspace != colour.RGB
@@ -86,3 +90,80 @@ def _plane(frame: av.VideoFrame, index: int, dtype: type[np.uint8] | type[np.uin
     plane = frame.planes[index]
     samples = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype().itemsize)
     return samples[: plane.height, : plane.width]
+
+
+class FrameMaker:
+    """Makes frames, in coded orientation, of pictures in display orientation."""
+
+    def __init__(self, like: VideoInfo) -> None:
+        self._like = like
+        self._format = "yuv420p10le" if like.bit_depth > 8 else "yuv420p"
+        self._tags = colour_tags(like)
+
+    def frame(self, picture: Picture) -> av.VideoFrame:
+        """Return *picture* as a frame with colour tags.
+
+        Raises:
+            EncodeFailed: its size or depth is not that of the video.
+        """
+        like = self._like
+        kind = picture.width, picture.height, picture.depth
+        if kind != (like.width, like.height, 10 if like.bit_depth > 8 else 8):
+            raise EncodeFailed(
+                f"a picture of {kind[0]} x {kind[1]} at {kind[2]} bit does not fit a video of "
+                f"{like.width} x {like.height} at {like.bit_depth} bit"
+            )
+        frame = av.VideoFrame(*coded_size(like), self._format)
+        for index, plane in enumerate(picture.planes):
+            _plane(frame, index, plane.dtype.type)[:] = self._turned_back(plane)
+        tags = self._tags
+        frame.color_range, frame.colorspace = tags.color_range, tags.colorspace
+        frame.color_primaries, frame.color_trc = tags.color_primaries, tags.color_trc
+        return frame
+
+    def _turned_back(self, plane: Plane) -> Plane:
+        if self._like.rotation:
+            plane = cv2.rotate(plane, TURNS[360 - self._like.rotation])
+        return cv2.flip(plane, 0) if self._like.mirrored else plane
+
+
+class ColourTags(NamedTuple):
+    """FFmpeg's numbers that say how to read the samples."""
+
+    color_range: int
+    colorspace: int
+    color_primaries: int
+    color_trc: int
+
+
+def colour_tags(like: VideoInfo) -> ColourTags:
+    """Return the tags of *like*; RGB sources become limited-range BT.709."""
+    if like.colorspace == colour.RGB:
+        return ColourTags(colour.LIMITED_RANGE, BT709, BT709, BT709)
+    return ColourTags(like.color_range, like.colorspace, like.color_primaries, like.color_trc)
+
+
+def coded_size(like: VideoInfo) -> tuple[int, int]:
+    """Return width and height before the rotation."""
+    return (like.height, like.width) if like.rotation % 180 else (like.width, like.height)
+
+
+def coded_aspect(like: VideoInfo) -> Fraction:
+    """Return the sample aspect ratio before the rotation."""
+    return 1 / like.sample_aspect if like.rotation % 180 else like.sample_aspect
+
+
+def display_matrix(like: VideoInfo) -> list[int]:
+    """Return the nine numbers that tell a player how to turn the coded picture.
+
+    Rows of 16.16, 16.16 and 2.30 fixed point: (x', y') = (a x + c y + tx, b x + d y + ty), the
+    translation bringing the turned picture back to the origin.
+    """
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[like.rotation // 90]
+    flip = -1 if like.mirrored else 1
+    a, b, c, d = cos, sin, -sin * flip, cos * flip
+    width, height = coded_size(like)
+    tx = -min(0, a * width) - min(0, c * height)
+    ty = -min(0, b * width) - min(0, d * height)
+    one = 1 << 16
+    return [a * one, b * one, 0, c * one, d * one, 0, tx * one, ty * one, 1 << 30]

@@ -12,14 +12,15 @@ from typing import Self
 import av
 
 from lipwright.errors import MediaUnreadable
-from lipwright.media.container import open_input, translated
+from lipwright.media.decode import Decoder
 from lipwright.media.frames import PictureMaker
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, require_video
 from lipwright.media.rates import snap
+from lipwright.media.shuttle import Reader
 from lipwright.media.sound import iter_audio, read_audio
 
-__all__ = ["SourceFrame", "VideoFrames", "iter_audio", "read_audio", "read_video"]
+__all__ = ["Reader", "SourceFrame", "VideoFrames", "iter_audio", "read_audio", "read_video"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,40 +30,6 @@ class SourceFrame:
     index: int  #: from 0, in display order
     time: Fraction  #: seconds since the first frame
     picture: Picture
-
-
-class Decoder:
-    """The decoded frames of a video stream in display order; remembers what it could not decode."""
-
-    def __init__(self, path: Path, video: VideoInfo) -> None:
-        self._path = path
-        self._info = video
-        self.skipped = 0  #: damaged packets left out so far
-        self._container = open_input(path)
-        stream = self._container.streams[video.stream]
-        assert isinstance(stream, av.VideoStream)
-        stream.thread_type = "AUTO"
-        self._stream = stream
-
-    def frames(self) -> Iterator[av.VideoFrame]:
-        """Yield the frames from where the file stands to its end."""
-        with translated(self._path):
-            for packet in self._container.demux(self._stream):
-                try:
-                    frames = packet.decode()
-                except av.error.InvalidDataError:
-                    self.skipped += 1
-                    continue
-                yield from frames
-
-    def seek(self, pts: int) -> None:
-        """Go to the last key frame at or before *pts*, in ticks."""
-        with translated(self._path):
-            self._container.seek(pts, stream=self._stream)
-
-    def close(self) -> None:
-        """Close the file; harmless when done twice."""
-        self._container.close()
 
 
 class Clock:

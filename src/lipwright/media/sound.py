@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -49,11 +49,21 @@ def iter_audio(source: MediaInfo | str | Path, *, rate: int = 16000) -> Iterator
     return (chunk[0] for chunk in iter_channels(info, rate=rate, layout="mono"))
 
 
-def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Iterator[Samples]:
+def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Generator[Samples]:
     """Yield the sound of *info* in chunks of (channels, n) float32 at *rate*.
 
     Encoder delay and padding are left out; gaps in the timestamps become silence.
     """
+    left = round(require_audio(info).duration * rate)
+    for chunk in _resampled(info, rate, layout):
+        yield chunk[:, :left]
+        left -= chunk.shape[1]
+        if left <= 0:
+            return
+
+
+def _resampled(info: MediaInfo, rate: int, layout: str) -> Iterator[Samples]:
+    """Yield everything that the decoder yields."""
     audio = require_audio(info)
     clock = SoundClock(counted=True)
     resampler = Resampler(rate, layout)

@@ -1,0 +1,137 @@
+"""Which encoder, container and settings a result gets (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from lipwright.errors import InvalidOptions
+from lipwright.media.probe import AudioInfo, VideoInfo
+
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+KEY_SECONDS = 2  # seconds between key frames at most: quick to seek, easy to cut
+CRF = {"libx264": 17.0, "libx265": 19.0, "libvpx-vp9": 20.0}  # near-transparent
+AAC_RATES = (
+    *(96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350),
+)
+AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
+BITS_PER_SAMPLE = 4  # of AAC, up to a bit rate per channel
+CHANNEL_BIT_RATE = 96_000  # bits per second
+OPUS_RATE = 48_000  # hertz, the only rate Opus decodes to
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoEncoding:
+    """How the pictures are encoded."""
+
+    codec: str  #: FFmpeg's name of the encoder
+    pix_fmt: str
+    options: dict[str, str]
+    tag: str | None = None  #: four characters that players look for
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioEncoding:
+    """How the sound is encoded."""
+
+    codec: str
+    sample_rate: int
+    layout: str
+    bit_rate: int
+
+
+def container_for(path: Path) -> str:
+    """Return FFmpeg's name of the container for the suffix of *path*.
+
+    Raises:
+        InvalidOptions: there is none.
+    """
+    try:
+        return CONTAINERS[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(CONTAINERS)
+        raise InvalidOptions(
+            f"{path} has no suffix that names a video container: use one of {known}"
+        ) from None
+
+
+def video_encoding(
+    like: VideoInfo, rate: Fraction, container: str, crf: float | None
+) -> VideoEncoding:
+    """Choose the encoder for pictures like those of *like*.
+
+    H.264, or HEVC when the source is HEVC or has more than 8 bits, since few players take 10-bit
+    H.264. Both code colour for blocks of 2 x 2 and cannot have an odd side; VP9 can, and browsers
+    play it.
+    """
+    deep = like.bit_depth > 8
+    key = str(max(1, round(KEY_SECONDS * rate)))
+    odd = like.width % 2 or like.height % 2
+    if container == "webm" or odd:
+        return _vp9(deep, key, crf)
+    hevc = deep or like.codec == "hevc"
+    return _hevc(deep, key, container, crf) if hevc else _h264(like.interlaced, key, crf)
+
+
+def audio_encoding(audio: AudioInfo, container: str) -> AudioEncoding:
+    """Choose the encoder for the new speech: its own rate and channels where the codec has them."""
+    layout = audio.layout if audio.layout in AAC_LAYOUTS else "stereo"
+    layout = "mono" if audio.channels == 1 else layout
+    channels = audio.channels if layout not in ("mono", "stereo") else 1 + (layout == "stereo")
+    if container == "webm":
+        layout = layout if channels <= 2 else "stereo"
+        bits = CHANNEL_BIT_RATE * min(channels, 2)
+        return AudioEncoding(codec="libopus", sample_rate=OPUS_RATE, layout=layout, bit_rate=bits)
+    rate = audio.sample_rate
+    if rate not in AAC_RATES:
+        rate = min((r for r in AAC_RATES if r >= rate), default=AAC_RATES[0])
+    bits = channels * min(CHANNEL_BIT_RATE, BITS_PER_SAMPLE * rate)
+    return AudioEncoding(codec="aac", sample_rate=rate, layout=layout, bit_rate=bits)
+
+
+def _h264(interlaced: bool, key: str, crf: float | None) -> VideoEncoding:
+    options = {
+        "preset": "veryfast",
+        "profile": "high",
+        "crf": _crf("libx264", crf),
+        "g": key,
+        "x264-params": "open-gop=0" + (":tff=1" if interlaced else ""),
+    }
+    return VideoEncoding(codec="libx264", pix_fmt="yuv420p", options=options)
+
+
+def _hevc(deep: bool, key: str, container: str, crf: float | None) -> VideoEncoding:
+    options = {
+        "preset": "superfast",
+        "crf": _crf("libx265", crf),
+        "g": key,
+        "x265-params": "open-gop=0:log-level=none",
+    }
+    return VideoEncoding(
+        codec="libx265",
+        pix_fmt="yuv420p10le" if deep else "yuv420p",
+        options=options,
+        tag="hvc1" if container in ("mp4", "mov") else None,
+    )
+
+
+def _vp9(deep: bool, key: str, crf: float | None) -> VideoEncoding:
+    options = {
+        "deadline": "realtime",
+        "cpu-used": "7",
+        "row-mt": "1",
+        "tile-columns": "2",
+        "crf": _crf("libvpx-vp9", crf),
+        "b": "0",
+        "g": key,
+    }
+    return VideoEncoding(
+        codec="libvpx-vp9", pix_fmt="yuv420p10le" if deep else "yuv420p", options=options
+    )
+
+
+def _crf(codec: str, crf: float | None) -> str:
+    """Return the constant rate factor; VP9 takes whole numbers."""
+    value = CRF[codec] if crf is None else crf
+    return str(round(value)) if codec == "libvpx-vp9" else f"{value:g}"

@@ -1,0 +1,238 @@
+"""Write the result: pictures, the new speech, tags; beside, then renamed, or nothing at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from secrets import token_hex
+from types import TracebackType
+from typing import Self, cast
+
+import av
+from av.container import OutputContainer
+
+from lipwright.errors import EncodeFailed, LipwrightError, OutputUnwritable
+from lipwright.media.encode import audio_encoding, container_for, video_encoding
+from lipwright.media.frames import FrameMaker, coded_aspect, coded_size, colour_tags, display_matrix
+from lipwright.media.picture import Picture
+from lipwright.media.probe import MediaInfo, VideoInfo, require_audio
+from lipwright.media.timeline import Timeline
+from lipwright.media.voice import VoiceTrack
+
+NAME_ROOM = 200  # characters of the name kept in that of the partial file: file systems take 255
+
+
+def check_writable(path: str | Path) -> Path:
+    """Return *path* as a Path when a result can be written there; leaves nothing behind.
+
+    Raises:
+        OutputUnwritable: the folder is missing or closed to writing, or *path* is a folder.
+        InvalidOptions: the suffix names no container.
+    """
+    path = Path(path)
+    container_for(path)
+    if path.is_dir():
+        raise OutputUnwritable(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise OutputUnwritable(f"{path.parent} is no folder: create it first")
+    trial = _partial(path)
+    try:
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise OutputUnwritable(
+            f"cannot write in {path.parent} ({error.strerror}): choose another folder"
+        ) from error
+    return path
+
+
+class VideoWriter:
+    """Writes exactly the frames of a timeline and the new speech; a context manager.
+
+    The file appears at *path* when the block ends well. When it does not, for whatever reason,
+    nothing appears and what was there before stays.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        like: VideoInfo,
+        timeline: Timeline,
+        audio: MediaInfo | None,
+        crf: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare to write.
+
+        Args:
+            path: the result; its suffix names the container.
+            like: the source whose size, orientation, colour and depth are kept.
+            timeline: how many frames at which rate, and how long the sound.
+            audio: where the new speech is; None writes no sound.
+            crf: constant rate factor; None is near-transparent.
+            metadata: tags of the container.
+        """
+        self._path = Path(path)
+        self._like = like
+        self._timeline = timeline
+        self._audio = audio
+        self._crf = crf
+        self._metadata = dict(metadata or {})
+        self._written = 0
+        self._speech: VoiceTrack | None = None
+
+    def __enter__(self) -> Self:
+        """Open the file.
+
+        Raises:
+            OutputUnwritable: it cannot be written there.
+            EncodeFailed: the encoder refuses.
+        """
+        check_writable(self._path)
+        self._partial = _partial(self._path)
+        self._container = self._open()
+        try:
+            with self._failing():
+                self._pictures = self._add_pictures()
+                self._maker = FrameMaker(self._like)
+                self._speech = self._add_speech()
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def write(self, picture: Picture) -> None:
+        """Encode the next picture, and the sound up to its end.
+
+        Raises:
+            EncodeFailed: the encoder or the disk gave up, or all frames were written before.
+        """
+        if self._written >= self._timeline.frames:
+            raise EncodeFailed(f"{self._path} has all its {self._timeline.frames} frames already")
+        with self._failing():
+            frame = self._maker.frame(picture)
+            frame.pts = self._written
+            frame.time_base = 1 / self._timeline.rate
+            self._container.mux(self._pictures.encode(frame))
+            self._written += 1
+            if self._speech is not None:
+                self._container.mux(self._speech.until(self._written / self._timeline.rate))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish the file, or remove it when *error* is set.
+
+        Raises:
+            EncodeFailed: the encoder or the disk gave up, or frames are missing.
+        """
+        if error is not None:
+            self._abandon()
+            return
+        try:
+            with self._failing():
+                self._finish()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _open(self) -> OutputContainer:
+        kind = container_for(self._path)
+        options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
+        if any("." in key for key in self._metadata) and options:
+            options["movflags"] += "+use_metadata_tags"  # the plain tags have no room for dots
+        with self._failing():
+            container = av.open(
+                f"file:{self._partial.absolute()}", "w", format=kind, container_options=options
+            )
+        container.metadata.update(self._metadata)
+        return container
+
+    def _add_pictures(self) -> av.VideoStream:
+        like, rate = self._like, self._timeline.rate
+        encoding = video_encoding(like, rate, container_for(self._path), self._crf)
+        width, height = coded_size(like)
+        stream = cast(
+            av.VideoStream,
+            self._container.add_stream(
+                encoding.codec, rate=rate, options=encoding.options, width=width, height=height
+            ),
+        )
+        context = stream.codec_context
+        context.pix_fmt = encoding.pix_fmt
+        context.time_base = 1 / rate
+        context.sample_aspect_ratio = coded_aspect(like)
+        tags = colour_tags(like)
+        context.color_range, context.colorspace = tags.color_range, tags.colorspace
+        context.color_primaries, context.color_trc = tags.color_primaries, tags.color_trc
+        if encoding.tag:
+            context.codec_tag = encoding.tag
+        if like.rotation or like.mirrored:
+            stream.set_display_matrix(display_matrix(like))
+        return stream
+
+    def _add_speech(self) -> VoiceTrack | None:
+        if self._audio is None:
+            return None
+        encoding = audio_encoding(require_audio(self._audio), container_for(self._path))
+        total = self._timeline.audio_samples(encoding.sample_rate)
+        return VoiceTrack(self._container, self._audio, encoding, total)
+
+    def _finish(self) -> None:
+        if self._written != self._timeline.frames:
+            raise EncodeFailed(
+                f"{self._path} got {self._written} of its {self._timeline.frames} frames: "
+                "the source ended early; nothing was written"
+            )
+        self._container.mux(self._pictures.encode(None))
+        if self._speech is not None:
+            self._container.mux(list(self._speech.finish()))
+        self._container.close()
+        _sync(self._partial)
+        os.replace(self._partial, self._path)
+        _sync(self._path.parent)
+
+    def _abandon(self) -> None:
+        """Remove everything, whatever state it is in."""
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+        if self._speech is not None:
+            self._speech.close()
+        with contextlib.suppress(Exception):
+            self._container.close()  # its trailer goes to a file that is gone
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn errors of FFmpeg and the disk into EncodeFailed."""
+        try:
+            yield
+        except LipwrightError:
+            raise
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise EncodeFailed(
+                f"{self._path} could not be written ({reason}): is the disk full? "
+                "Nothing was left behind"
+            ) from error
+
+
+def _partial(path: Path) -> Path:
+    """Return the hidden name beside *path* under which it is written."""
+    return path.with_name(f".{path.name[:NAME_ROOM]}.partial-{token_hex(4)}")
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
