@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lipwright import __version__
 from lipwright.engines.registry import list_engines
-from lipwright.errors import LipwrightError, WeightsMissing
+from lipwright.errors import EngineError, LipwrightError, WeightsMissing
 from lipwright.weights.manifest import MANIFEST, Weight
 from lipwright.weights.store import WeightStore
 
@@ -32,6 +32,7 @@ class WeightState:
     licence: str
     origin: str
     url: str
+    sha256: str  #: of the published file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,11 @@ class Report:
     cpus: int
     packages: dict[str, str | None]  #: name -> version, None when missing
     extras: dict[str, str | None]  #: optional extra -> version of its main package
+    ffmpeg: dict[str, str]  #: FFmpeg library inside av -> version
     encoders: dict[str, bool]  #: FFmpeg encoder -> present
     weights: tuple[WeightState, ...]
     engines: tuple[str, ...]
+    broken_engines: str | None  #: why the engines cannot be listed
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -68,7 +71,9 @@ class Report:
         for weight in self.weights:
             if weight.state != "ok":
                 yield f"{weight.path} is {weight.state}: reinstall lipwright"
-        if not self.engines:
+        if self.broken_engines:
+            yield f"{self.broken_engines}: repair or uninstall that engine"
+        elif not self.engines:
             yield "no engine is registered: reinstall lipwright"
 
     def lines(self) -> Iterator[str]:
@@ -77,6 +82,7 @@ class Report:
         yield f"engines: {', '.join(self.engines) or 'none'}"
         yield "packages: " + ", ".join(f"{k} {v or 'MISSING'}" for k, v in self.packages.items())
         yield "extras: " + ", ".join(f"{k} {v or 'not installed'}" for k, v in self.extras.items())
+        yield "FFmpeg: " + ", ".join(f"{k} {v}" for k, v in self.ffmpeg.items())
         yield "encoders: " + ", ".join(k if v else f"{k} MISSING" for k, v in self.encoders.items())
         total = sum(weight.size for weight in self.weights)
         yield f"weights: {len(self.weights)} files, {total / 1e6:.1f} MB"
@@ -84,7 +90,8 @@ class Report:
             yield f"  {weight.name}: {weight.state}, {weight.size / 1e6:.2f} MB, {weight.licence}"
             yield f"    {weight.what}"
             yield f"    from {weight.origin}"
-            yield f"    official: {weight.url}"
+            if weight.url:
+                yield f"    official: {weight.url}"
         for problem in self.problems:
             yield f"problem: {problem}"
         yield "everything needed is here" if self.healthy else "something is missing, see above"
@@ -93,6 +100,7 @@ class Report:
 def examine(store: WeightStore | None = None) -> Report:
     """Look at this machine; every model file is read and checked."""
     store = store or WeightStore()
+    engines, broken = _engines()
     return Report(
         version=__version__,
         python=platform.python_version(),
@@ -100,10 +108,20 @@ def examine(store: WeightStore | None = None) -> Report:
         cpus=os.cpu_count() or 1,
         packages={name: _version(name) for name in PACKAGES},
         extras={extra: _version(name) for extra, name in EXTRAS.items()},
+        ffmpeg=_ffmpeg(),
         encoders={name: _has_encoder(name) for name in ENCODERS},
         weights=tuple(_examine_weight(store, weight) for weight in MANIFEST.values()),
-        engines=tuple(spec.name for spec in list_engines()),
+        engines=engines,
+        broken_engines=broken,
     )
+
+
+def _engines() -> tuple[tuple[str, ...], str | None]:
+    """Return the names of the engines, or why they cannot be listed."""
+    try:
+        return tuple(spec.name for spec in list_engines()), None
+    except EngineError as error:
+        return (), str(error)
 
 
 def _version(package: str) -> str | None:
@@ -111,6 +129,14 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _ffmpeg() -> dict[str, str]:
+    try:
+        from av import library_versions
+    except ImportError:
+        return {}
+    return {name: ".".join(map(str, version)) for name, version in library_versions.items()}
 
 
 def _has_encoder(name: str) -> bool:
@@ -139,4 +165,5 @@ def _examine_weight(store: WeightStore, weight: Weight) -> WeightState:
         licence=weight.licence,
         origin=weight.origin,
         url=weight.url,
+        sha256=weight.sha256,
     )

@@ -16,7 +16,7 @@ class Weight:
     file: str  #: file name inside ``weights/files``
     what: str  #: what it does, in one line
     origin: str  #: ``package==version: file`` it was taken or made from
-    url: str  #: official page or file of its authors
+    url: str  #: official page or file of its authors; empty for our own
     licence: str  #: SPDX expression
     notices: tuple[str, ...] = ()  #: licence texts, notices, model card, in the same folder
     size: int  #: bytes
@@ -83,7 +83,7 @@ _WEIGHTS = (
         file="speech_centre.npy",
         what="mean speech state at each of the 500 positions of a window, float16 (500, 1024)",
         origin="lipwright: scripts/make_speech_centre.py over 42 minutes of recorded speech",
-        url="https://huggingface.co/openai/whisper-base",
+        url="",
         licence="Apache-2.0",
         notices=("LICENSE.whisper.txt", "NOTICE.whisper.txt"),
         size=1024128,
