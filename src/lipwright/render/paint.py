@@ -14,8 +14,17 @@ from lipwright.media.picture import Box
 from lipwright.render import interior
 from lipwright.render.bank import Exemplar
 from lipwright.render.composite import FEATHER, LOOP, OUTER_LIPS, match_light, mouth_mask, polygon
-from lipwright.render.rig import followers, mesh, ring_of, vertices
-from lipwright.render.warp import Raster, affine_between, backward_map, rasterise, sample
+from lipwright.render.rig import followers, mesh, ring_of, steady_contour, vertices
+from lipwright.render.warp import (
+    Raster,
+    affine_between,
+    backward_map,
+    departure,
+    pixels,
+    rasterise,
+    refine,
+    sample,
+)
 
 BORDER = 0.15  # inter-ocular distances from the edge of the view over which motion dies out
 MOVED = 0.02  # pixels: what moves less is left as it is
@@ -37,7 +46,7 @@ class Brush:
 
     def moved(self) -> Floats:
         """Return how far each landmark of the mesh moves, (468, 3) pixels."""
-        canonical = followers() @ (self.wanted - self.own)
+        canonical = followers() @ steady_contour(self.wanted - self.own)
         out: Floats = (canonical @ self.pose.rotation[0].T * np.float32(self.unit)).astype(
             np.float32
         )
@@ -68,64 +77,92 @@ def paint_mouth(
     rest, target = vertices(brush.landmarks, brush.moved(), brush.unit)
     area = _around(target[np.unique(mesh())], 2, box)
     raster = rasterise(target, mesh(), area, brush.unit)
-    origin = _stay_in(box, area, backward_map(raster, rest), BORDER * brush.unit)
-    base = sample(rgb, origin, (box.x0, box.y0))
+    painted, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
+    _follow_jaw(painted, mask, rgb, box, raster, rest, BORDER * brush.unit)
     inner = _around(target[LOOP], 3 * FEATHER * brush.unit, area)
-    mask = np.zeros(base.shape[:2], np.float32)
-    _lay_in(base, mask, area, inner, _Scene(raster, target, brush, strokes, strength))
-    moved = np.abs(origin - _own_positions(area)).max(-1) > MOVED
-    return _into_view(rgb, box, area, base, mask, moved)
+    window = _window(inner, box)
+    soft = mouth_mask(target, inner, brush.unit) * np.float32(strength)
+    under = painted[window].astype(np.float32)
+    over = _mouth(under, soft, inner, raster, brush, strokes)
+    mixed = np.rint(under + (over - under) * soft[..., None])
+    painted[window] = np.clip(mixed, 0, _top(rgb)).astype(rgb.dtype)
+    mask[window] = np.maximum(mask[window], soft > 0)
+    return painted, mask
 
 
-@dataclass(frozen=True)
-class _Scene:
-    raster: Raster
-    target: Floats
-    brush: Brush
-    strokes: Sequence[Stroke]
-    strength: float
+def _follow_jaw(
+    painted: NDArray[Any],
+    mask: Floats,
+    rgb: NDArray[Any],
+    box: Box,
+    raster: Raster,
+    rest: Floats,
+    border: float,
+) -> None:
+    """Warp the frame itself to the new jaw, into *painted*; note in *mask* what moved."""
+    coarse = departure(raster, rest) * _calm_border(raster, box, border)[..., None]
+    shift = refine(coarse, raster, raster.box)
+    moved = np.abs(shift).max(-1) > MOVED
+    window = _window(raster.box, box)
+    warped = sample(rgb, pixels(raster.box) + shift, (box.x0, box.y0))
+    np.copyto(painted[window], np.minimum(warped, _top(rgb)), where=moved[..., None])
+    mask[window] = moved
 
 
-def _lay_in(frame: Floats, mask: Floats, area: Box, inner: Box, scene: _Scene) -> None:
-    """Blend the exemplars' mouth into *frame*, and its mask into *mask*, inside *inner*."""
-    window = _window(inner, area)
-    part, unit = frame[window], scene.brush.unit
-    soft = mouth_mask(scene.target, inner, unit) * np.float32(scene.strength)
-    patch = np.zeros_like(part)
-    for stroke in scene.strokes:
+def _calm_border(raster: Raster, box: Box, border: float) -> Floats:
+    """Return how much may move in each cell (gh, gw): motion dies out towards the view's edge.
+
+    Beyond it there is nothing that could be brought in.
+    """
+    gh, gw = raster.triangle.shape
+    x = raster.box.x0 + raster.step * np.arange(gw, dtype=np.float32)
+    y = raster.box.y0 + raster.step * np.arange(gh, dtype=np.float32)
+    across = np.minimum(x - box.x0, box.x1 - 1 - x)[None]
+    down = np.minimum(y - box.y0, box.y1 - 1 - y)[:, None]
+    share: Floats = np.clip(np.minimum(across, down) / np.float32(border), 0, 1)
+    return share
+
+
+def _mouth(
+    under: Floats,
+    soft: Floats,
+    inner: Box,
+    raster: Raster,
+    brush: Brush,
+    strokes: Sequence[Stroke],
+) -> Floats:
+    """Return the exemplars' mouth in place and in the light of *under*, (h, w, 3) code values."""
+    target = raster.target
+    patch = np.zeros_like(under)
+    for stroke in strokes:
         source = ring_of(stroke.exemplar.landmarks, _size(stroke.exemplar.landmarks))
-        base = affine_between(scene.target[LOOP], source[LOOP])
-        positions = backward_map(scene.raster, source, base)[window]
-        patch += sample(stroke.exemplar.rgb, positions, stroke.exemplar.origin) * np.float32(
-            stroke.share
-        )
-    lips = polygon(scene.target[OUTER_LIPS], inner)
-    patch = match_light(patch, part, soft, lips, unit)
-    patch = _fill_interior(patch, inner, part, scene)
-    part += (patch - part) * soft[..., None]
-    mask[window] = soft
+        base = affine_between(target[LOOP], source[LOOP])
+        positions = backward_map(raster, source, base, within=inner)
+        shown = sample(stroke.exemplar.rgb, positions, stroke.exemplar.origin)
+        patch += shown * np.float32(stroke.share)
+    patch = match_light(patch, under, soft, polygon(target[OUTER_LIPS], inner), brush.unit)
+    return _fill_interior(patch, inner, under, target, brush, strokes)
 
 
-def _fill_interior(patch: Floats, inner: Box, around: Floats, scene: _Scene) -> Floats:
-    wanted = float(opening(scene.brush.wanted[None])[0])
-    amount = sum(s.share * interior.share(wanted, s.opening) for s in scene.strokes)
+def _fill_interior(
+    patch: Floats,
+    inner: Box,
+    around: Floats,
+    target: Floats,
+    brush: Brush,
+    strokes: Sequence[Stroke],
+) -> Floats:
+    wanted = float(opening(brush.wanted[None])[0])
+    amount = sum(s.share * interior.share(wanted, s.opening) for s in strokes)
     if amount <= 0:
         return patch
     skin = float(np.median(around[..., 1]))
-    return interior.fill(patch, scene.target, inner, scene.brush.unit, amount=amount, skin=skin)
+    return interior.fill(patch, target, inner, brush.unit, amount=amount, skin=skin)
 
 
-def _into_view(
-    rgb: NDArray[Any], box: Box, area: Box, base: Floats, mask: Floats, moved: NDArray[np.bool_]
-) -> tuple[NDArray[Any], Floats]:
-    top = 255 if rgb.dtype == np.uint8 else 1023
-    changed = moved | (mask > 0)
-    window = _window(area, box)
-    painted, full = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
-    levels = np.clip(np.rint(base), 0, top).astype(rgb.dtype)
-    painted[window] = np.where(changed[..., None], levels, painted[window])
-    full[window] = changed
-    return painted, full
+def _top(rgb: NDArray[Any]) -> int:
+    """Return the largest code value: 8-bit views are uint8, 10-bit ones uint16."""
+    return 255 if rgb.dtype == np.uint8 else 1023
 
 
 def _size(landmarks: Floats) -> float:
@@ -145,20 +182,3 @@ def _window(part: Box, whole: Box) -> tuple[slice, slice]:
         slice(part.y0 - whole.y0, part.y1 - whole.y0),
         slice(part.x0 - whole.x0, part.x1 - whole.x0),
     )
-
-
-def _stay_in(box: Box, area: Box, origin: Floats, border: float) -> Floats:
-    """Let motion die out towards the edge of the view, where there is nothing to bring in."""
-    own = _own_positions(area)
-    x, y = own[..., 0], own[..., 1]
-    edge = np.minimum(
-        np.minimum(x - box.x0, box.x1 - 1 - x), np.minimum(y - box.y0, box.y1 - 1 - y)
-    )
-    share = np.clip(edge / border, 0, 1).astype(np.float32)
-    kept: Floats = own + (origin - own) * share[..., None]
-    return kept
-
-
-def _own_positions(area: Box) -> Floats:
-    y, x = np.mgrid[area.y0 : area.y1, area.x0 : area.x1].astype(np.float32)
-    return np.stack([x, y], -1)

@@ -28,6 +28,27 @@ RINGS = ((0.10, 0.45), (0.30, 0.0))  # (distance in canonical units, share of th
 FACE = 468  # landmarks of the mesh, without the irises
 
 
+# How much of the chin's motion each landmark of the jaw contour follows, from the chin outwards.
+CHIN = (152, 148, 377, 176, 400)
+CONTOUR = {152: 1.0, 148: 0.97, 377: 0.97, 176: 0.9, 400: 0.9, 149: 0.72, 378: 0.72}
+CONTOUR |= {150: 0.5, 379: 0.5, 136: 0.3, 365: 0.3}
+
+
+def steady_contour(displacement: Floats) -> Floats:
+    """Return the displacement (61, 3) of the mouth landmarks with a calm jaw contour.
+
+    A tracked contour is a silhouette: it trembles and slides with every turn of the head, and
+    pulls hair and collar along. Only the chin's motion is taken from it, less and less towards
+    the ears.
+    """
+    at = {int(landmark): i for i, landmark in enumerate(MOUTH)}
+    chin = displacement[[at[i] for i in CHIN]].mean(0)
+    out = displacement.copy()
+    for landmark, share in CONTOUR.items():
+        out[at[landmark]] = chin * np.float32(share)
+    return out
+
+
 @cache
 def followers() -> Floats:
     """Return weights (468, 61): displacement of each vertex from those of the driven ones."""

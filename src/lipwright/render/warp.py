@@ -78,11 +78,11 @@ def _barycentric(corners: NDArray[np.float64], ids: NDArray[np.int32]) -> Floats
     return shares
 
 
-def backward_map(raster: Raster, source: Floats, base: Affine | None = None) -> Floats:
-    """Return where each pixel of the raster's box comes from: (h, w, 2) x, y in source pixels.
+def departure(raster: Raster, source: Floats, base: Affine | None = None) -> Floats:
+    """Return how far the source lies from *base* in each cell, (gh, gw, 2) source pixels.
 
-    Only the departure from *base* is interpolated over the mesh, so that a cell misjudged at the
-    edge of a triangle is off by next to nothing. Pixels outside the mesh follow *base* alone.
+    Only this departure is interpolated over the mesh, so that a cell misjudged at the edge of a
+    triangle is off by next to nothing. Outside the mesh it is 0.
 
     Args:
         raster: of the target mesh.
@@ -90,15 +90,37 @@ def backward_map(raster: Raster, source: Floats, base: Affine | None = None) -> 
         base: 2x3 matrix from target to source pixels; None for the identity.
     """
     base = IDENTITY if base is None else base
-    departure = source[:, :2] - _apply(base, raster.target[:, :2])
-    corners = departure.astype(np.float32)[raster.faces][np.maximum(raster.triangle, 0)]
-    coarse = np.einsum("hwk,hwkc->hwc", raster.weights, corners)
+    apart = (source[:, :2] - _apply(base, raster.target[:, :2])).astype(np.float32)
+    corners = apart[raster.faces][np.maximum(raster.triangle, 0)]
+    coarse: Floats = np.einsum("hwk,hwkc->hwc", raster.weights, corners)
     coarse[raster.triangle < 0] = 0
-    box = raster.box
-    y, x = np.mgrid[box.y0 : box.y1, box.x0 : box.x1].astype(np.float32)
-    own = _apply(base.astype(np.float32), np.stack([x, y], -1))
-    positions: Floats = own + _refine(coarse, raster)
+    return coarse
+
+
+def backward_map(
+    raster: Raster, source: Floats, base: Affine | None = None, within: Box | None = None
+) -> Floats:
+    """Return where each pixel of a box comes from: (h, w, 2) x, y in source pixels.
+
+    Args:
+        raster: of the target mesh.
+        source: (n, 3) the same vertices in the source.
+        base: 2x3 matrix from target to source pixels, as :func:`departure` takes it.
+        within: the part of the raster's box that is asked for; None for all of it.
+    """
+    box = within or raster.box
+    own = pixels(box)
+    own = own if base is None else _apply(base.astype(np.float32), own)
+    positions: Floats = own + refine(departure(raster, source, base), raster, box)
     return positions
+
+
+def pixels(box: Box) -> Floats:
+    """Return x, y of every pixel of a box, (h, w, 2)."""
+    out = np.empty((box.y1 - box.y0, box.x1 - box.x0, 2), np.float32)
+    out[..., 0] = np.arange(box.x0, box.x1)
+    out[..., 1] = np.arange(box.y0, box.y1)[:, None]
+    return out
 
 
 def affine_between(target: Floats, source: Floats) -> Affine:
@@ -113,13 +135,14 @@ def _apply(matrix: NDArray[Any], points: NDArray[Any]) -> Floats:
     return moved
 
 
-def _refine(coarse: Floats, raster: Raster) -> Floats:
-    """Interpolate grid values to every pixel of the box."""
-    w, h = raster.box.x1 - raster.box.x0, raster.box.y1 - raster.box.y0
+def refine(coarse: Floats, raster: Raster, box: Box) -> Floats:
+    """Interpolate grid values to every pixel of a box inside the raster's."""
+    w, h = box.x1 - box.x0, box.y1 - box.y0
+    x, y = box.x0 - raster.box.x0, box.y0 - raster.box.y0
     if raster.step == 1:
-        return np.ascontiguousarray(coarse[:h, :w])
+        return np.ascontiguousarray(coarse[y : y + h, x : x + w])
     k = 1 / raster.step
-    matrix = np.array([[k, 0, 0], [0, k, 0]])
+    matrix = np.array([[k, 0, x * k], [0, k, y * k]])
     fine: Floats = cv2.warpAffine(
         coarse,
         matrix,
@@ -130,8 +153,8 @@ def _refine(coarse: Floats, raster: Raster) -> Floats:
     return fine
 
 
-def sample(image: NDArray[Any], positions: Floats, origin: tuple[int, int]) -> Floats:
-    """Sample an (h, w, 3) image bicubically at frame positions (…, 2); return float32.
+def sample(image: NDArray[Any], positions: Floats, origin: tuple[int, int]) -> NDArray[Any]:
+    """Sample an (h, w, 3) image bicubically at frame positions (…, 2); its dtype is kept.
 
     Args:
         image: crop of a frame.
@@ -139,7 +162,7 @@ def sample(image: NDArray[Any], positions: Floats, origin: tuple[int, int]) -> F
         origin: x, y of the crop in the frame.
     """
     local = positions - np.array(origin, np.float32)
-    out: Floats = cv2.remap(
-        image.astype(np.float32), local, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    sampled: NDArray[Any] = cv2.remap(
+        image, local, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    return out
+    return sampled
