@@ -23,7 +23,7 @@ from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.presence import strength
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, mouth_shapes
 from lipwright.face.smooth import smooth
-from lipwright.face.speaker import choose_speaker
+from lipwright.face.speaker import Agreement, choose_speaker
 from lipwright.face.track import Take, Track, Tracker
 from lipwright.limits import check_audio, check_length, check_video
 from lipwright.media.picture import Box, Picture
@@ -43,6 +43,7 @@ from lipwright.media.write import VideoWriter, check_writable
 from lipwright.motion import rest, style
 from lipwright.motion.model import MotionModel
 from lipwright.motion.perform import Performance, perform
+from lipwright.motion.scorer import SyncScorer
 from lipwright.options import SyncMode, SyncOptions
 from lipwright.progress import CancelToken, OnProgress, Progress
 from lipwright.speech.activity import speech_activity
@@ -201,7 +202,7 @@ class Pipeline:
             NoFaceFound: there is none, and the options do not allow that.
         """
         if take.tracks:
-            return choose_speaker(take, options.speaker)
+            return choose_speaker(take, options.speaker, self._agreement(take, source))
         if options.allow_no_face:
             return None
         raise NoFaceFound(
@@ -209,16 +210,28 @@ class Pipeline:
             "video that shows a face, or allow_no_face (--allow-no-face) to leave it as it is"
         )
 
+    def _agreement(self, take: Take, source: MediaInfo) -> Agreement | None:
+        """Return how to tell which of several faces the voice of the source belongs to."""
+        if len(take.tracks) < 2 or source.audio is None:
+            return None
+        voice = self._hear(read_audio(source, rate=SAMPLE_RATE, from_picture=True))
+        scorer = SyncScorer(self._store)
+        times = np.array([float(t + 1 / (2 * take.info.rate)) for t in take.times])
+        return lambda track: scorer.offset(mouth_shapes(track.landmarks), times, voice).confidence
+
+    def _hear(self, samples: Floats) -> Floats:
+        self._encoder = self._encoder or SpeechEncoder(self._store)
+        return np.asarray(self._encoder.encode(samples), np.float32)
+
     def _perform(
         self, track: Track | None, speech: MediaInfo, timeline: Timeline
     ) -> Performance | None:
         """Turn speech into the motion of this speaker's mouth."""
         if track is None:
             return None
-        self._encoder = self._encoder or SpeechEncoder(self._store)
         self._model = self._model or MotionModel(self._store)
         samples = _cover(read_audio(speech, rate=SAMPLE_RATE), timeline)
-        prediction = self._model.articulate(self._encoder.encode(samples))
+        prediction = self._model.articulate(self._hear(samples))
         activity = speech_activity(samples, self._store)
         own = mouth_shapes(smooth(track.landmarks))
         manner = style.fit(self._model.basis, own, prediction, rest.speaking(activity))

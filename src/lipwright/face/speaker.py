@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lipwright.errors import InvalidOptions
@@ -9,15 +11,29 @@ from lipwright.face.shape import EYE_LEFT, EYE_RIGHT
 from lipwright.face.track import Take, Track
 from lipwright.options import SpeakerPick
 
+LEAST_AGREEMENT = 0.15  # about half of what a face scores with its own voice
+LEAST_LEAD = 0.05  # over the second best
 
-def choose_speaker(take: Take, pick: SpeakerPick | None) -> Track:
-    """Return the face the caller points at; without a pick, the large, central, lasting one.
+Agreement = Callable[[Track], float]
+
+
+def choose_speaker(
+    take: Take, pick: SpeakerPick | None, agreement: Agreement | None = None
+) -> Track:
+    """Return the face the caller points at; else the one that moves with the voice of the take.
+
+    Without a voice, or when no face clearly moves with it, it is the large, central, lasting one.
+
+    Args:
+        take: with at least one track.
+        pick: where the caller points, if anywhere.
+        agreement: how well a face's mouth goes with the voice, 0 (not at all) to about 0.4.
 
     Raises:
         InvalidOptions: no face is seen at the time that is pointed at.
     """
     if pick is None:
-        return max(take.tracks, key=lambda t: _prominence(t, take))
+        return _by_voice(take, agreement) or max(take.tracks, key=lambda t: _prominence(t, take))
     after = np.flatnonzero([float(t) >= pick.seconds for t in take.times])
     index = int(after[0]) if len(after) else len(take.times) - 1
     seen = [t for t in take.tracks if t.seen[index]]
@@ -26,6 +42,14 @@ def choose_speaker(take: Take, pick: SpeakerPick | None) -> Track:
             f"no face is seen at {pick.seconds:g} s: point at a time when the speaker is in view"
         )
     return min(seen, key=lambda t: _distance(t, index, pick))
+
+
+def _by_voice(take: Take, agreement: Agreement | None) -> Track | None:
+    if agreement is None or len(take.tracks) < 2:
+        return None
+    scored = sorted(((agreement(t), -i, t) for i, t in enumerate(take.tracks)), reverse=True)
+    clear = scored[0][0] >= LEAST_AGREEMENT and scored[0][0] - scored[1][0] >= LEAST_LEAD
+    return scored[0][2] if clear else None
 
 
 def _distance(track: Track, index: int, pick: SpeakerPick) -> float:
