@@ -6,9 +6,11 @@ intermediate time is combined from both directions as in Jiang et al., "Super Sl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,8 +21,20 @@ if TYPE_CHECKING:
 
 Field = npt.NDArray[np.float32]  #: (h, w, 2): x and y displacement in pixels
 
-FLOW_SIDE = 640  # pixels of the longer side at which motion is found: finer adds time, not motion
+FLOW_SIDE = 512  # pixels of the longer side at which motion is found: finer adds time, not motion
+STILL = 0.05  # of those pixels: motion below is none
+MARGIN = 8  # of those pixels around what moves
+TOP_CODE = 1023  # of 10-bit samples
 CUT_LEVEL = 28.0  # mean luma difference (8 bit) left after motion is undone: a change of scene
+
+
+class Span(NamedTuple):
+    """A rectangle of pixels: x0 <= x < x1, y0 <= y < y1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
 
 
 class Between:
@@ -41,10 +55,11 @@ class Between:
         forward, backward = self._flows
         to_first = weight * weight * backward - weight * (1 - weight) * forward
         to_second = (1 - weight) ** 2 * forward - weight * (1 - weight) * backward
-        y, u, v = zip(self._first.planes, self._second.planes, strict=True)
-        luma = _mixed(y, (to_first, to_second), weight)
-        chroma = (_mixed(pair, (to_first, to_second), weight) for pair in (u, v))
-        return replace(self._first, planes=(luma, *chroma))
+        y, u, v = (
+            _mixed(pair, (to_first, to_second), weight, self._moving)
+            for pair in zip(self._first.planes, self._second.planes, strict=True)
+        )
+        return replace(self._first, planes=(y, u, v))
 
     @cached_property
     def _small(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -54,14 +69,20 @@ class Between:
     @cached_property
     def _flows(self) -> tuple[Field, Field]:
         """The motion from first to second and from second to first, (h, w, 2) small pixels."""
-        search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         first, second = self._small
         return search.calc(first, second, None), search.calc(second, first, None)
 
     @cached_property
+    def _moving(self) -> tuple[int, int, int, int]:
+        """The box x, y, width, height of small pixels outside which nothing moves."""
+        forward, backward = (np.abs(flow).max(axis=2) for flow in self._flows)
+        return _grown(cv2.boundingRect((np.maximum(forward, backward) > STILL).astype(np.uint8)))
+
+    @cached_property
     def _is_cut(self) -> bool:
         first, second = self._small
-        moved = _warped(second, self._flows[0])
+        moved = _warped(second, self._flows[0], Span(0, 0, *second.shape[::-1]))
         return float(cv2.absdiff(first, moved).mean()) > CUT_LEVEL
 
 
@@ -75,15 +96,55 @@ def _grey(picture: Picture) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(grey)  # the search takes no lines with padding
 
 
-def _mixed(pair: tuple[Plane, Plane], flows: tuple[Field, Field], weight: float) -> Plane:
-    first, second = (_warped(p, f) for p, f in zip(pair, flows, strict=True))
-    return cv2.addWeighted(first, 1 - weight, second, weight, 0)
+def _grown(box: Sequence[int]) -> tuple[int, int, int, int]:
+    x, y, width, height = box
+    left, top = max(0, x - MARGIN), max(0, y - MARGIN)
+    return left, top, x + width + MARGIN - left, y + height + MARGIN - top
 
 
-def _warped(plane: Plane, flow: Field) -> Plane:
-    """Return *plane* (H, W) sampled where *flow* (of any smaller size) points to."""
-    height, width = plane.shape
-    scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
-    full = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale
-    full += np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
-    return cv2.remap(plane, full, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _mixed(
+    pair: tuple[Plane, Plane],
+    flows: tuple[Field, Field],
+    weight: float,
+    moving: tuple[int, int, int, int],
+) -> Plane:
+    """Return the mean of both planes (H, W), each moved along its flow where anything moves."""
+    mixed: Plane = cv2.addWeighted(pair[0], 1 - weight, pair[1], weight, 0)
+    span = _scaled(moving, flows[0].shape[:2], mixed.shape)
+    if span.x1 > span.x0 and span.y1 > span.y0:
+        first, second = (_warped(p, f, span) for p, f in zip(pair, flows, strict=True))
+        mixed[span.y0 : span.y1, span.x0 : span.x1] = cv2.addWeighted(
+            first, 1 - weight, second, weight, 0
+        )
+    return mixed
+
+
+def _scaled(box: tuple[int, int, int, int], small: tuple[int, ...], full: tuple[int, ...]) -> Span:
+    """Return a box of the small picture in pixels of the full one."""
+    sy, sx = full[0] / small[0], full[1] / small[1]
+    x, y, width, height = box
+    return Span(
+        int(x * sx),
+        int(y * sy),
+        min(full[1], ceil((x + width) * sx)),
+        min(full[0], ceil((y + height) * sy)),
+    )
+
+
+def _warped(plane: Plane, flow: Field, span: Span) -> Plane:
+    """Return *plane* (H, W), inside *span*, sampled where *flow* (of any size) points to."""
+    sy, sx = plane.shape[0] / flow.shape[0], plane.shape[1] / flow.shape[1]
+    to_flow = np.array(
+        [[1 / sx, 0, (span.x0 + 0.5) / sx - 0.5], [0, 1 / sy, (span.y0 + 0.5) / sy - 0.5]]
+    )
+    size = (span.x1 - span.x0, span.y1 - span.y0)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    x, y = (
+        cv2.warpAffine(part, to_flow, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        for part in cv2.split(flow * np.array([sx, sy], np.float32))
+    )
+    x += np.arange(span.x0, span.x1, dtype=np.float32)
+    y += np.arange(span.y0, span.y1, dtype=np.float32)[:, None]
+    # cubic: two linear samplings would take a sixth of the fine detail (measured: 0.83 to 0.93)
+    sampled: Plane = cv2.remap(plane, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return sampled if plane.dtype == np.uint8 else np.minimum(sampled, TOP_CODE)

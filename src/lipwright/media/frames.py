@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import av
 import cv2
@@ -88,7 +88,9 @@ class PictureMaker:
 def _plane(frame: av.VideoFrame, index: int, dtype: type[np.uint8] | type[np.uint16]) -> Plane:
     """Return a view of one plane (h, w) without the padding of its lines."""
     plane = frame.planes[index]
-    samples = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype().itemsize)
+    samples: Plane = np.frombuffer(memoryview(cast(Any, plane)), dtype).reshape(
+        -1, plane.line_size // dtype().itemsize
+    )
     return samples[: plane.height, : plane.width]
 
 

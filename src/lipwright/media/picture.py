@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,9 +12,10 @@ import numpy.typing as npt
 from lipwright.errors import InvalidOptions
 from lipwright.media import colour, flow
 
-Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-Rgb = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-Mask = npt.NDArray[np.float32]
+Plane = npt.NDArray[Any]  #: (h, w) codes: uint8, or uint16 at more than 8 bit
+Planes = tuple[Plane, Plane, Plane]  #: Y, U, V
+Rgb = npt.NDArray[Any]  #: (h, w, 3) codes, red first: uint8, or uint16 at more than 8 bit
+Mask = npt.NDArray[np.float32]  #: (h, w)
 
 KEEP_WITHIN = 8  # codes (at 8 bit) over which the part of a colour that RGB cannot hold fades out
 
@@ -46,7 +47,7 @@ class Picture:
     ends at even ones or at the edge of the frame.
     """
 
-    planes: tuple[Plane, Plane, Plane]  #: Y (H, W); U, V (ceil(H/2), ceil(W/2)); uint8 or uint16
+    planes: Planes  #: Y (H, W); U, V (ceil(H/2), ceil(W/2)); uint8 or uint16
     depth: int = 8  #: bits per sample: 8 in uint8, 10 in uint16
     matrix: colour.Matrix = "bt709"
     full_range: bool = False  #: whether black is code 0 (True) or 16 (False, at 8 bit)
@@ -126,14 +127,15 @@ class Picture:
             )
         if rgb.dtype != self.planes[0].dtype:
             raise InvalidOptions(f"cannot paste {rgb.dtype} codes into a {self.depth}-bit picture")
-        luma, *chroma = self._deltas(base, np.ascontiguousarray(rgb))
+        luma, *chroma = cv2.split(self._deltas(base, np.ascontiguousarray(rgb)))
         weight = mask.astype(np.float32, copy=False)
-        result = replace(self, planes=tuple(plane.copy() for plane in self.planes))
+        y, u, v = (plane.copy() for plane in self.planes)
+        result = replace(self, planes=(y, u, v))
         targets = result._cut(box)
-        self._add(base[0], luma * weight, targets[0])
+        self._add(base[0], luma, weight, targets[0])
         weight = _mean2(weight)
         for part, delta, target in zip(base[1:], chroma, targets[1:], strict=True):
-            self._add(part, _mean2(delta) * weight, target)
+            self._add(part, _mean2(delta), weight, target)
         return result
 
     def blend(self, other: Picture, weight: float) -> Picture:
@@ -144,7 +146,7 @@ class Picture:
         """
         return flow.Between(self, other).at(weight)
 
-    def _cut(self, box: Box) -> tuple[Plane, Plane, Plane]:
+    def _cut(self, box: Box) -> Planes:
         """Return views of the samples under *box*."""
         if box != self.align(box) or box.width <= 0 or box.height <= 0:
             raise InvalidOptions(
@@ -162,22 +164,26 @@ class Picture:
         matrix = colour.to_rgb(self.matrix, self.full_range, self.depth)
         return _transform(_upsampled(y, u, v), matrix, self.depth)
 
-    def _deltas(self, base: tuple[Plane, Plane, Plane], rgb: Rgb) -> list[Mask]:
-        """Return what to add to Y, U and V (each (h, w) float32) to turn *base* into *rgb*."""
+    def _deltas(self, base: Planes, rgb: Rgb) -> npt.NDArray[np.int16]:
+        """Return (h, w, 3) codes to add to Y, U and V to turn *base* into *rgb*.
+
+        What RGB cannot hold of the base is lost on the way. Where *rgb* is the base's own colour it
+        must stay lost nowhere; the more *rgb* differs, the more of it has to go.
+        """
         matrix = colour.to_yuv(self.matrix, self.full_range, self.depth)
         old = _transform(self._rgb(*base), matrix, self.depth)
-        new = _transform(rgb, matrix, self.depth)
-        delta = cv2.subtract(new, old, dtype=cv2.CV_32F)
-        lost = cv2.subtract(_upsampled(*base), old, dtype=cv2.CV_32F)  # what RGB cannot hold
-        if max(map(abs, cv2.minMaxLoc(lost.reshape(len(lost), -1))[:2])) > 1:
-            keep = 1 - np.abs(delta) / (KEEP_WITHIN << (self.depth - 8))
-            delta -= lost * (1 - np.maximum(keep, 0))
-        return list(cv2.split(delta))
+        delta = cv2.subtract(_transform(rgb, matrix, self.depth), old, dtype=cv2.CV_16S)
+        lost = cv2.subtract(_upsampled(*base), old, dtype=cv2.CV_16S)
+        near = KEEP_WITHIN << (self.depth - 8)
+        share = np.minimum(np.abs(delta), near)
+        changed: npt.NDArray[np.int16] = delta - cv2.multiply(lost, share, scale=1 / near)
+        return changed
 
-    def _add(self, part: Plane, delta: Mask, target: Plane) -> None:
-        """Write *part* + *delta*, rounded and clipped, to *target*."""
-        depth = cv2.CV_8U if self.depth == 8 else cv2.CV_16U
-        target[:] = _capped(cv2.add(part, delta, dtype=depth), self.depth)
+    def _add(self, part: Plane, delta: npt.NDArray[Any], weight: Mask, target: Plane) -> None:
+        """Write *part* + *delta* x *weight*, rounded and clipped, to *target*."""
+        kind = cv2.CV_8U if self.depth == 8 else cv2.CV_16U
+        change = cv2.multiply(delta, weight, dtype=cv2.CV_32F)
+        target[:] = _capped(cv2.add(part, change, dtype=kind), self.depth)
 
 
 def _align(low: int, high: int, size: int) -> tuple[int, int]:
@@ -197,7 +203,8 @@ def _upsampled(y: Plane, u: Plane, v: Plane) -> Plane:
     h, w = y.shape
     size = (2 * u.shape[1], 2 * u.shape[0])
     chroma = (cv2.resize(c, size, interpolation=cv2.INTER_NEAREST)[:h, :w] for c in (u, v))
-    return cv2.merge((y, *chroma))
+    merged: Plane = cv2.merge((y, *chroma))
+    return merged
 
 
 def _mean2(channel: npt.NDArray[np.generic]) -> Mask:
@@ -207,7 +214,8 @@ def _mean2(channel: npt.NDArray[np.generic]) -> Mask:
     if h % 2 or w % 2:
         even = cv2.copyMakeBorder(even, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE)
     size = (even.shape[1] // 2, even.shape[0] // 2)
-    return cv2.resize(even, size, interpolation=cv2.INTER_AREA)
+    means: Mask = cv2.resize(even, size, interpolation=cv2.INTER_AREA)
+    return means
 
 
 def _round(channel: Mask, dtype: np.dtype[np.generic]) -> Plane:

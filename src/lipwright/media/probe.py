@@ -7,15 +7,17 @@ from fractions import Fraction
 from math import atan2, pi
 from pathlib import Path
 from struct import unpack_from
+from typing import Any, cast
 
 import av
+import numpy as np
 from av.container import InputContainer
 
 from lipwright.errors import MediaUnreadable
 from lipwright.media import colour
 from lipwright.media.container import open_input, translated
 from lipwright.media.packets import Scan, SoundClock, scan
-from lipwright.media.rates import settle
+from lipwright.media.rates import Seconds, settle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ def _video_info(
     frame = _first_frame(path, container, stream)
     tick = stream.time_base or Fraction(1, 1000)
     stamps = read.video.stamps(frame.pts)
-    times = (stamps - stamps[:1]) * float(tick)
+    times: Seconds = (stamps - stamps[:1]).astype(np.float64) * float(tick)
     rate, variable = settle(times, tick, (stream.average_rate, stream.base_rate))
     count = len(stamps) or read.video.count
     duration = Fraction(count) / rate
@@ -209,7 +211,7 @@ def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 0, False
-    a, b, _, c, d = unpack_from("=5i", bytes(data))
+    a, b, _, c, d = unpack_from("=5i", bytes(cast(Any, data)))
     quarter = round(atan2(b, a) / (pi / 2)) % 4
     return 90 * quarter, a * d - b * c < 0
 

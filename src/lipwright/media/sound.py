@@ -70,9 +70,9 @@ def _resampled(info: MediaInfo, rate: int, layout: str) -> Iterator[Samples]:
     with open_input(info.path) as container, translated(info.path):
         stream = container.streams[audio.stream]
         assert isinstance(stream, av.AudioStream)
-        stream.thread_type = "AUTO"
+        stream.codec_context.thread_type = "AUTO"
         for frame in _decoded(container, stream):
-            start = None if frame.pts is None else frame.pts * frame.time_base
+            start = None if frame.pts is None else frame.pts * (frame.time_base or Fraction(1))
             gap = clock.add(start, Fraction(frame.samples, frame.sample_rate))
             if gap:
                 yield resampler.silence(gap)

@@ -119,7 +119,7 @@ class VideoWriter:
             self._container.mux(self._pictures.encode(frame))
             self._written += 1
             if self._speech is not None:
-                self._container.mux(self._speech.until(self._written / self._timeline.rate))
+                self._container.mux(list(self._speech.until(self._written / self._timeline.rate)))
 
     def __exit__(
         self,
