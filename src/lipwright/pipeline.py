@@ -37,7 +37,7 @@ from lipwright.media.probe import (
 )
 from lipwright.media.read import read_video
 from lipwright.media.shuttle import Reader
-from lipwright.media.sound import read_audio
+from lipwright.media.sound import iter_audio, read_audio
 from lipwright.media.timeline import Timeline, plan
 from lipwright.media.write import VideoWriter, check_writable
 from lipwright.motion import rest, style
@@ -214,14 +214,14 @@ class Pipeline:
         """Return how to tell which of several faces the voice of the source belongs to."""
         if len(take.tracks) < 2 or source.audio is None:
             return None
-        voice = self._hear(read_audio(source, rate=SAMPLE_RATE, from_picture=True))
+        voice = self._hear([read_audio(source, rate=SAMPLE_RATE, from_picture=True)])
         scorer = SyncScorer(self._store)
         times = np.array([float(t + 1 / (2 * take.info.rate)) for t in take.times])
         return lambda track: scorer.offset(mouth_shapes(track.landmarks), times, voice).confidence
 
-    def _hear(self, samples: Floats) -> Floats:
+    def _hear(self, pieces: Iterable[Floats]) -> Floats:
         self._encoder = self._encoder or SpeechEncoder(self._store)
-        return np.asarray(self._encoder.encode(samples), np.float32)
+        return np.concatenate([*self._encoder.stream(pieces)])
 
     def _perform(
         self, track: Track | None, speech: MediaInfo, timeline: Timeline
@@ -230,9 +230,9 @@ class Pipeline:
         if track is None:
             return None
         self._model = self._model or MotionModel(self._store)
-        samples = _cover(read_audio(speech, rate=SAMPLE_RATE), timeline)
-        prediction = self._model.articulate(self._hear(samples))
-        activity = speech_activity(samples, self._store)
+        self._encoder = self._encoder or SpeechEncoder(self._store)
+        prediction = self._model.articulate(self._encoder.stream(_cover(speech, timeline)))
+        activity = speech_activity(_cover(speech, timeline), self._store)
         own = mouth_shapes(smooth(track.landmarks))
         manner = style.fit(self._model.basis, own, prediction, rest.speaking(activity))
         return perform(self._model.basis, manner, prediction, activity)
@@ -291,10 +291,16 @@ def plan_take(take: Take, sound: AudioInfo, mode: SyncMode) -> Timeline:
     return plan(mode, video=length, audio=sound.duration, rate=info.rate)
 
 
-def _cover(samples: Floats, timeline: Timeline) -> Floats:
-    """Return the sound that the output has: cut, or followed by silence."""
-    length = max(timeline.audio_samples(SAMPLE_RATE), 1)
-    return np.pad(samples[:length], (0, max(0, length - len(samples))))
+def _cover(speech: MediaInfo, timeline: Timeline) -> Iterator[Floats]:
+    """Yield the sound that the output has, in pieces: cut, or followed by silence."""
+    left = max(timeline.audio_samples(SAMPLE_RATE), 1)
+    for piece in iter_audio(speech, rate=SAMPLE_RATE):
+        yield piece[:left]
+        left -= len(piece[:left])
+        if not left:
+            return
+    for start in range(0, left, SAMPLE_RATE):
+        yield np.zeros(min(SAMPLE_RATE, left - start), np.float32)
 
 
 def portrait_of(track: Track, take: Take) -> Portrait:

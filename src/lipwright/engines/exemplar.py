@@ -81,7 +81,11 @@ class ExemplarEngine:
                 yield None
                 continue
             brush = Brush(
-                pose=pose[k : k + 1], landmarks=script.landmarks[k], wanted=wanted[k], own=own[k]
+                pose=pose[k : k + 1],
+                landmarks=script.landmarks[k],
+                own=own[k],
+                wanted=wanted[k],
+                top=255 if view.rgb.dtype == np.uint8 else 1023,
             )
             strokes = [
                 Stroke(exemplar=speaker.exemplars[i], share=w, opening=float(speaker.opening[i]))

@@ -16,7 +16,9 @@ from lipwright.render.composite import INNER_LIPS, polygon
 LACK = (0.015, 0.045)  # opening wanted beyond the exemplar's: from here to there it is synthesised
 CAVITY = np.array([0.30, 0.13, 0.12], np.float32)  # RGB over the brightness of the skin
 TEETH = np.array([0.98, 0.92, 0.84], np.float32)
-BAND = 0.045  # height of the upper teeth that show, inter-ocular distances
+UPPER_LIP = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])  # inner, corner to corner
+SHADOW, SPARKLE = 0.62, 0.2  # brightness of teeth: share of the skin's, and of white
+BAND = 0.065  # height of the upper teeth that show, inter-ocular distances
 
 
 def share(wanted: float, given: float) -> float:
@@ -26,7 +28,7 @@ def share(wanted: float, given: float) -> float:
 
 
 def fill(
-    patch: Floats, target: Floats, box: Box, unit: float, *, amount: float, skin: float
+    patch: Floats, target: Floats, box: Box, unit: float, *, amount: float, skin: float, top: int
 ) -> Floats:
     """Return *patch* (h, w, 3) with a synthetic interior between the inner lips.
 
@@ -37,42 +39,42 @@ def fill(
         unit: pixels per inter-ocular distance.
         amount: 0 to 1.
         skin: brightness of the skin around, code values.
+        top: the largest code value.
     """
     lips = target[INNER_LIPS]
     inside = cv2.GaussianBlur(polygon(lips, box), (0, 0), max(0.008 * unit, 0.5))
     if not inside.any():
         return patch
-    depth = _depth_below_upper_lip(target, box, unit)
-    teeth = np.clip((BAND - depth) / (0.35 * BAND), 0, 1) * np.clip((depth + 0.02) / 0.02, 0, 1)
-    teeth = cv2.GaussianBlur(teeth * _centre(lips, box), (0, 0), max(0.006 * unit, 0.5))
-    shade = 0.55 + 0.45 * np.clip(depth / 0.05, 0, 1)  # the upper lip throws a shadow
+    depth, drop, off = _coordinates(target, box, unit)
+    edge = BAND * (1 - 0.4 * off**2)  # incisors are longer than molars show
+    teeth = np.clip((edge - drop) / (0.2 * BAND), 0, 1) * np.clip((0.95 - off) / 0.25, 0, 1)
+    teeth = cv2.GaussianBlur(teeth.astype(np.float32), (0, 0), max(0.006 * unit, 0.5))
+    shade = 0.6 + 0.4 * np.clip(depth / 0.03, 0, 1)  # the upper lip throws a shadow
     dark = CAVITY * skin * np.clip(1.1 - depth[..., None] * 2.0, 0.5, 1.1)
-    white = TEETH * skin * 0.72 * shade[..., None]
-    interior = dark + (white - dark) * teeth[..., None] * 0.85
+    white = TEETH * (skin * SHADOW + top * SPARKLE) * shade[..., None]
+    interior = dark + (white - dark) * (0.85 * teeth[..., None])
     mixed: Floats = patch + (interior - patch) * (inside * amount)[..., None]
     return mixed.astype(np.float32)
 
 
-def _depth_below_upper_lip(target: Floats, box: Box, unit: float) -> Floats:
-    """Return the distance (h, w) below the upper inner lip, inter-ocular distances."""
-    upper = target[[78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308], :2]
-    down = target[14, :2] - target[13, :2] + (target[152, :2] - target[1, :2]) * 1e-2
+def _coordinates(target: Floats, box: Box, unit: float) -> tuple[Floats, Floats, Floats]:
+    """Return where each pixel (h, w) lies behind the lips.
+
+    Returns:
+        Its depth below the upper inner lip and its drop below that lip's middle, in inter-ocular
+        distances, and its distance from the middle of the mouth, 1 at the corners.
+    """
+    upper = target[UPPER_LIP, :2]
+    down = target[152, :2] - target[1, :2]  # from the tip of the nose to the chin
     down = down / max(float(np.linalg.norm(down)), 1e-6)
-    across = np.array([-down[1], down[0]], np.float32) * -1
+    across = np.array([down[1], -down[0]], np.float32)
     y, x = np.mgrid[box.y0 : box.y1, box.x0 : box.x1].astype(np.float32)
     along, below = x * across[0] + y * across[1], x * down[0] + y * down[1]
     knots, heights = upper @ across, upper @ down
     order = np.argsort(knots)
-    edge = np.interp(along.ravel(), knots[order], heights[order]).reshape(along.shape)
-    # Teeth do not follow the lip's arch at the corners: pull the edge towards its middle.
-    depth: Floats = ((below - edge) / unit).astype(np.float32)
-    return depth
-
-
-def _centre(lips: Floats, box: Box) -> Floats:
-    """Return 1 in the middle of the mouth, falling to 0 at its corners (1, w)."""
-    left, right = lips[:, 0].min(), lips[:, 0].max()
-    x = np.arange(box.x0, box.x1, dtype=np.float32)
-    u = np.abs((x - (left + right) / 2) / max((right - left) / 2, 1.0))
-    fall: Floats = np.clip((0.92 - u) / 0.25, 0, 1)[None].astype(np.float32)
-    return fall * np.ones((box.y1 - box.y0, 1), np.float32)
+    lip = np.interp(along.ravel(), knots[order], heights[order]).reshape(along.shape)
+    middle = (knots.min() + knots.max()) / 2
+    off = np.abs(along - middle) / max(float(np.ptp(knots)) / 2, 1.0)
+    drop = below - float(np.interp(middle, knots[order], heights[order]))
+    depth = (below - lip) / unit
+    return depth.astype(np.float32), (drop / unit).astype(np.float32), off.astype(np.float32)

@@ -38,6 +38,7 @@ class Brush:
     landmarks: Floats  #: (478, 3) pixels
     own: Floats  #: (61, 3) canonical mouth shape of the frame
     wanted: Floats  #: (61, 3) canonical mouth shape to paint
+    top: int  #: largest code value of the view, 255 or 1023
 
     @property
     def unit(self) -> float:
@@ -78,14 +79,14 @@ def paint_mouth(
     area = _around(target[np.unique(mesh())], 2, box)
     raster = rasterise(target, mesh(), area, brush.unit)
     painted, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
-    _follow_jaw(painted, mask, rgb, box, raster, rest, BORDER * brush.unit)
+    _follow_jaw(painted, mask, rgb, box, raster, rest, brush)
     inner = _around(target[LOOP], 3 * FEATHER * brush.unit, area)
     window = _window(inner, box)
     soft = mouth_mask(target, inner, brush.unit) * np.float32(strength)
     under = painted[window].astype(np.float32)
     over = _mouth(under, soft, inner, raster, brush, strokes)
     mixed = np.rint(under + (over - under) * soft[..., None])
-    painted[window] = np.clip(mixed, 0, _top(rgb)).astype(rgb.dtype)
+    painted[window] = np.clip(mixed, 0, brush.top).astype(rgb.dtype)
     mask[window] = np.maximum(mask[window], soft > 0)
     return painted, mask
 
@@ -97,15 +98,15 @@ def _follow_jaw(
     box: Box,
     raster: Raster,
     rest: Floats,
-    border: float,
+    brush: Brush,
 ) -> None:
     """Warp the frame itself to the new jaw, into *painted*; note in *mask* what moved."""
-    coarse = departure(raster, rest) * _calm_border(raster, box, border)[..., None]
+    coarse = departure(raster, rest) * _calm_border(raster, box, BORDER * brush.unit)[..., None]
     shift = refine(coarse, raster, raster.box)
     moved = np.abs(shift).max(-1) > MOVED
     window = _window(raster.box, box)
     warped = sample(rgb, pixels(raster.box) + shift, (box.x0, box.y0))
-    np.copyto(painted[window], np.minimum(warped, _top(rgb)), where=moved[..., None])
+    np.copyto(painted[window], np.minimum(warped, brush.top), where=moved[..., None])
     mask[window] = moved
 
 
@@ -157,12 +158,7 @@ def _fill_interior(
     if amount <= 0:
         return patch
     skin = float(np.median(around[..., 1]))
-    return interior.fill(patch, target, inner, brush.unit, amount=amount, skin=skin)
-
-
-def _top(rgb: NDArray[Any]) -> int:
-    """Return the largest code value: 8-bit views are uint8, 10-bit ones uint16."""
-    return 255 if rgb.dtype == np.uint8 else 1023
+    return interior.fill(patch, target, inner, brush.unit, amount=amount, skin=skin, top=brush.top)
 
 
 def _size(landmarks: Floats) -> float:
