@@ -35,10 +35,11 @@ from lipwright.render.composite import INNER_LIPS, polygon
 MIN_SIDE, MAX_SIDE = 64, 4096  # pixels of the sample's width and height
 SAMPLE_RATE = 16000  # Hz, of the sound the curves are made from
 WIDEST_OPENING = 0.24  # inter-ocular distances, at the loudest sound
-NARROWEST, WIDEST = 0.78, 0.98  # mouth width as a share of the portrait's smile
+NARROWEST, WIDEST = 0.76, 1.0  # mouth width as a share of the portrait's smile
 CORNER_DROP = 0.05  # inter-ocular distances that the mouth corners leave the portrait's smile by
 SWAY_DEGREES, SWAY_SHIFT, SWAY_SCALE = 1.5, 0.05, 0.012  # of the head; shift in inter-ocular units
 GRAIN = 1.2  # standard deviation in 8-bit units, of a good camera by day
+LIP_LINE, LIP_SHADE = 0.016, 0.7  # thickness in inter-ocular distances; darkness, 0 to 1
 PORTRAIT_HEIGHT = 320  # pixels of the portrait that a square frame shows
 
 # Where in a mouth shape (61, 3) its parts are; inner lips from corner to corner.
@@ -48,6 +49,8 @@ _LOWER = np.concatenate([np.arange(0, 11), _LOWER_INNER])
 _UPPER = np.concatenate([np.arange(11, 20), _UPPER_INNER])
 _LIPS = np.arange(40)
 _JAW = np.arange(40, 61)
+
+_UPPER_EDGE = shape.MOUTH[_UPPER_INNER]  # landmarks
 
 _DARK = np.array([44, 16, 16], np.float32)  # RGB of the mouth's depth
 _TONGUE = np.array([112, 56, 54], np.float32)
@@ -173,7 +176,8 @@ def speech_curves(samples: Floats, times: NDArray[np.float64]) -> tuple[Floats, 
     bright = _rms(np.diff(sound, prepend=0.0), hop) / (loud + 1e-4)
     level = _smooth(loud / max(np.percentile(loud, 95), 1e-4), 4)  # 40 ms
     opening = WIDEST_OPENING * np.clip(1.15 * level - 0.1, 0, 1) ** 0.8
-    tone = _smooth(np.clip(bright, 0, 1.2), 10) / 1.2
+    tone = _smooth(np.clip(bright, 0, 1.2), 8)
+    tone = np.clip(tone / max(np.percentile(tone, 90), 1e-4), 0, 1)
     share = NARROWEST + (WIDEST - NARROWEST) * tone * np.clip(3 * level, 0, 1)
     at = (np.arange(count) + 0.5) / 100
     return (
@@ -313,9 +317,10 @@ class Scene:
         box = self._box
         rest, target = rig.vertices(points, self._moved(move), self.unit)
         raster = warp.rasterise(target, rig.mesh(), box, self.unit)
-        skin = warp.sample(canvas, warp.backward_map(raster, rest), (0, 0))
+        skin = warp.sample(self._toothless, warp.backward_map(raster, rest), (box.x0, box.y0))
         inside = self._inside_lips(target)
         patch = skin + inside[..., None] * (self._interior - skin)
+        patch += self._lip_line(target)[..., None] * (_DARK - patch)
         still = canvas.copy()
         still[box.y0 : box.y1, box.x0 : box.x1] = np.clip(patch + 0.5, 0, 255).astype(np.uint8)
         moved = cv2.warpAffine(
@@ -327,6 +332,25 @@ class Scene:
         """Return a soft mask over the box, 1 between the inner lips of vertices (n, 3)."""
         mask = polygon(points[INNER_LIPS], self._box)
         return np.asarray(cv2.GaussianBlur(mask, (0, 0), max(0.012 * self.unit, 0.5)), np.float32)
+
+    def _lip_line(self, points: Floats) -> Floats:
+        """Return the shade under the upper lip, over the box: closed lips show it as a line."""
+        box, line = self._box, points[_UPPER_EDGE, :2]
+        shade = np.zeros((box.y1 - box.y0, box.x1 - box.x0), np.float32)
+        fixed = np.round((line - [box.x0, box.y0]) * 16).astype(np.int32)
+        thick = max(round(LIP_LINE * self.unit), 1)
+        cv2.polylines(shade, [fixed], False, LIP_SHADE, thick, cv2.LINE_8, shift=4)
+        return np.asarray(cv2.GaussianBlur(shade, (0, 0), max(0.008 * self.unit, 0.5)), np.float32)
+
+    @cached_property
+    def _toothless(self) -> Floats:
+        """The portrait over the box, lips continued over the teeth: they must not show outside."""
+        canvas, points = self._layout
+        box = self._box
+        lips = self._inside_lips(points) > 0.02  # a little beyond the line the tracker sees
+        own = canvas[box.y0 : box.y1, box.x0 : box.x1]
+        filled = cv2.inpaint(own, lips.astype(np.uint8), 0.03 * self.unit, cv2.INPAINT_TELEA)
+        return np.asarray(filled, np.float32)
 
     @cached_property
     def _interior(self) -> Floats:
