@@ -1,0 +1,434 @@
+"""For authors of engines: the contract of an engine, and drawn faces to try it on.
+
+    from lipwright.testing import check_engine
+
+    def test_contract():
+        check_engine(SPEC)
+
+The faces are drawn from the reference mesh, so that no footage of anybody is needed and every
+landmark is known exactly. Everything here is deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.engines.base import Engine, EngineSpec, Patch, Portrait, Script, View
+from lipwright.face.shape import (
+    EYE_LEFT,
+    EYE_RIGHT,
+    MOUTH,
+    Floats,
+    Pose,
+    mouth_shapes,
+    reference,
+    to_image,
+    triangles,
+)
+from lipwright.media.picture import Box
+from lipwright.render.composite import INNER_LIPS, OUTER_LIPS
+from lipwright.render.rig import FACE, followers
+
+Image = NDArray[Any]
+Each = TypeVar("Each", View, Patch, Portrait, Script)
+
+SIZE = (288, 256)  # width and height of a drawn frame, pixels
+UNIT = 84.0  # pixels between the outer eye corners
+OPENING = 0.10  # largest extra opening of a drawn mouth, inter-ocular distances
+MARGIN = 0.25  # of a view around the landmarks, inter-ocular distances
+GRAIN = 1.5  # standard deviation of a drawn frame's noise, 8-bit units
+
+_SKIN, _LIP, _CAVITY = (206, 160, 136), (168, 84, 84), (52, 22, 22)
+_WHITE, _IRIS = (232, 230, 226), (70, 52, 40)
+_WALL = (92, 108, 124)
+_LIGHT = np.array([-0.35, -0.45, -0.82])  # towards the light; z points away from the camera
+_EYES = (
+    [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7],
+    [362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382],
+)
+_LOWER_LIP = (146, 91, 181, 84, 17, 314, 405, 321, 375, 95, 88, 178, 87, 14, 317, 402, 318, 324)
+
+
+# ------------------------------------------------------------------------------------ drawn faces
+def synthetic_mouth(opening: Floats) -> Floats:
+    """Return canonical mouth shapes (T, 61, 3) of the reference face, opened further.
+
+    Args:
+        opening: (T,) how far the lower lip and chin go down, inter-ocular distances.
+    """
+    rest = reference()[MOUTH]
+    half = np.abs(rest[:, 0]).max()
+    jaw = ~np.isin(MOUTH, INNER_LIPS) & ~np.isin(MOUTH, OUTER_LIPS)
+    share = np.where(np.isin(MOUTH, _LOWER_LIP) | jaw, 1 - (rest[:, 0] / half) ** 2, 0)
+    mouth = np.repeat(rest[None], len(opening), 0)
+    mouth[:, :, 1] += np.asarray(opening, np.float32)[:, None] * share.astype(np.float32)
+    return mouth
+
+
+def synthetic_landmarks(
+    frames: int,
+    *,
+    size: tuple[int, int] = SIZE,
+    unit: float = UNIT,
+    opening: Floats | None = None,
+    seed: int = 0,
+) -> Floats:
+    """Return landmarks float32 (T, 478, 3), in pixels, of a face that talks and sways.
+
+    Args:
+        frames: their number T.
+        size: width and height of the frame, pixels.
+        unit: pixels between the outer eye corners.
+        opening: (T,) see :func:`synthetic_mouth`; None opens and closes in waves.
+        seed: of head motion and mouth.
+    """
+    random = np.random.default_rng([seed, frames])
+    phase = random.uniform(0, 2 * np.pi, 7)
+    speed = random.uniform(0.15, 0.35, 7)
+    wave = np.sin(np.arange(frames)[:, None] * speed + phase)
+    if opening is None:
+        opening = (0.5 + 0.5 * np.sin(1.1 * np.arange(frames) + phase[0])) * OPENING
+    moved = synthetic_mouth(np.asarray(opening, np.float32)) - reference()[MOUTH]
+    face = np.repeat(reference()[None], frames, 0)
+    face[:, :FACE] += followers() @ moved
+    yaw, pitch, roll = np.radians([[9.0], [6.0], [4.0]]) * wave[:, 1:4].T
+    centre = np.array([size[0] / 2, size[1] * 0.38, 0]) + np.array([9.0, 5.0, 0]) * wave[:, 4:7]
+    pose = Pose(
+        scale=np.full(frames, 1 / unit, np.float32),
+        rotation=np.stack([_rotation(*angles) for angles in zip(yaw, pitch, roll, strict=True)]),
+        centre=centre.astype(np.float32),
+    )
+    return to_image(face, pose)
+
+
+def draw_face(
+    landmarks: Floats, size: tuple[int, int] = SIZE, *, depth: int = 8, seed: int = 0
+) -> Image:
+    """Draw a shaded face in front of a wall.
+
+    Args:
+        landmarks: (478, 3) pixels; NaN draws the wall alone.
+        size: width and height of the frame, pixels.
+        depth: bits per sample, 8 or 10.
+        seed: of the grain.
+
+    Returns:
+        The frame (h, w, 3) RGB, uint8 0 to 255, or uint16 0 to 1023 at 10 bit.
+    """
+    width, height = size
+    rgb = np.ones((height, width, 3)) * _WALL * np.linspace(1.15, 0.85, width)[:, None]
+    if np.isfinite(landmarks).all():
+        _draw_skin(rgb, landmarks)
+        _fill(rgb, landmarks[OUTER_LIPS], _LIP)
+        _fill(rgb, landmarks[INNER_LIPS], _CAVITY)
+        for eye in _EYES:
+            _fill(rgb, landmarks[eye], _WHITE)
+        for iris in (range(469, 473), range(474, 478)):
+            _fill(rgb, landmarks[list(iris)], _IRIS)
+    rgb += np.random.default_rng(seed).normal(0, GRAIN, rgb.shape)
+    step = 1 << (depth - 8)
+    kind = np.uint8 if depth == 8 else np.uint16
+    return np.clip(np.rint(rgb * step), 0, 256 * step - 1).astype(kind)
+
+
+def synthetic_face_views(
+    landmarks: Floats, *, size: tuple[int, int] = SIZE, depth: int = 8, seed: int = 0
+) -> list[View | None]:
+    """Return a drawn view for each frame of landmarks (T, 478, 3), None where they are NaN."""
+    return [
+        _view(points, size, depth, seed * 100_003 + k) if np.isfinite(points).all() else None
+        for k, points in enumerate(landmarks)
+    ]
+
+
+def synthetic_portrait(landmarks: Floats, views: list[View | None], *, depth: int = 8) -> Portrait:
+    """Return what an engine is told about the face in *views*, with landmarks (T, 478, 3)."""
+    grey = [None if v is None else cv2.cvtColor(_eight_bit(v), cv2.COLOR_RGB2GRAY) for v in views]
+    return Portrait(
+        landmarks=landmarks,
+        confidence=np.array([0.0 if v is None else 0.98 for v in views], np.float32),
+        sharpness=np.array(
+            [0 if g is None else cv2.Laplacian(g, cv2.CV_32F).std() for g in grey], np.float32
+        ),
+        light=np.array([0 if g is None else g.mean() for g in grey], np.float32),
+        depth=depth,
+    )
+
+
+def synthetic_script(portrait: Portrait, frames: list[int], *, opening: Floats) -> Script:
+    """Return a script that shows source *frames* (n) with a wanted *opening* (n) of the mouth.
+
+    It has full strength, but 0 where the face is not seen.
+    """
+    own = np.nan_to_num(mouth_shapes(portrait.landmarks[frames]))
+    wanted = own + synthetic_mouth(opening) - synthetic_mouth(np.zeros(1, np.float32))
+    return Script(
+        mouth=wanted.astype(np.float32),
+        landmarks=portrait.landmarks[frames],
+        source=np.array(frames, np.float32),
+        light=portrait.light[frames],
+        strength=(portrait.confidence[frames] > 0).astype(np.float32),
+    )
+
+
+def _rotation(yaw: float, pitch: float, roll: float) -> Floats:
+    """Return the matrix (3, 3) that turns a head by angles in radians."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
+    turn_yaw = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    turn_pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    turn_roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return np.asarray(turn_roll @ turn_yaw @ turn_pitch, np.float32)
+
+
+def _draw_skin(rgb: Image, landmarks: Floats) -> None:
+    """Shade the mesh into *rgb*, far triangles first."""
+    corners = landmarks[triangles()].astype(np.float64)
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    normal *= -np.sign(normal[:, 2:]) + (normal[:, 2:] == 0)  # the side that is seen
+    shade = 0.62 + 0.42 * np.clip(normal @ _LIGHT, 0, 1)
+    for i in np.argsort(-corners[:, :, 2].mean(1), kind="stable"):
+        _fill(rgb, corners[i], tuple(c * shade[i] for c in _SKIN))
+
+
+def _fill(rgb: Image, points: NDArray[Any], colour: tuple[float, ...]) -> None:
+    fixed = np.rint(points[:, :2] * 16).astype(np.int32)
+    cv2.fillPoly(rgb, [fixed], colour, lineType=cv2.LINE_8, shift=4)
+
+
+def _view(landmarks: Floats, size: tuple[int, int], depth: int, seed: int) -> View:
+    margin = MARGIN * float(np.linalg.norm(landmarks[EYE_LEFT] - landmarks[EYE_RIGHT]))
+    low = np.maximum(np.floor(landmarks[:, :2].min(0) - margin), 0).astype(int) & ~1
+    high = np.ceil(landmarks[:, :2].max(0) + margin).astype(int) + 1
+    high = np.minimum(high + high % 2, size)
+    box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    frame = draw_face(landmarks, size, depth=depth, seed=seed)
+    return View(
+        rgb=frame[box.y0 : box.y1, box.x0 : box.x1].copy(), box=box, landmarks=landmarks.copy()
+    )
+
+
+def _eight_bit(view: View) -> NDArray[np.uint8]:
+    return view.rgb if view.rgb.dtype == np.uint8 else (view.rgb >> 2).astype(np.uint8)
+
+
+# ---------------------------------------------------------------------------------- the contract
+def check_engine(spec: EngineSpec, *, seed: int = 0) -> None:
+    """Demand of an engine all that the pipeline relies on.
+
+    Views of 8 and of 10 bits, a take with gaps and a take of one frame, None views, views with
+    strength 0, fades, fractional source frames and a second job are tried. The engine must
+
+    - ask for source frames that exist, in rising order,
+    - yield one patch per view, in order, and None for a None view,
+    - keep shape, type and range of the view; give a float32 mask of 0 to 1,
+    - leave every pixel where the mask is 0 as it is in the view, bit for bit, and every pixel
+      where the strength is 0,
+    - change none of its inputs,
+    - give the same bytes for the same input, in a second job and in a second engine,
+    - bear being closed twice.
+
+    Args:
+        spec: the engine.
+        seed: of the drawn faces it is tried on.
+
+    Raises:
+        AssertionError: a rule is broken; the message says which and how.
+    """
+    _check_facts(spec)
+    for scene in (_scene(8, seed), _scene(10, seed), _scene(8, seed, frames=1)):
+        engine, other = _load(spec), _load(spec)
+        first, again = _work(spec, engine, scene), _work(spec, engine, scene)
+        _check_same(spec, first, again, "in a second job of the same engine")
+        _check_same(spec, first, _work(spec, other, scene), "in a second engine")
+        for each in (engine, engine, other):
+            with _step(spec, "close(), the first or second time,"):
+                each.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scene:
+    """One job for an engine."""
+
+    portrait: Portrait
+    source: list[View | None]
+    script: Script
+    views: list[View | None]
+
+    def copy(self) -> _Scene:
+        """Return the same in arrays of its own."""
+        return _Scene(
+            portrait=_copied(self.portrait),
+            source=[v and _copied(v) for v in self.source],
+            script=_copied(self.script),
+            views=[v and _copied(v) for v in self.views],
+        )
+
+
+@cache
+def _scene(depth: int, seed: int, frames: int = 14) -> _Scene:
+    landmarks = synthetic_landmarks(frames, seed=seed)
+    if frames > 1:
+        landmarks[5:7] = np.nan
+    source = synthetic_face_views(landmarks, depth=depth, seed=seed)
+    portrait = synthetic_portrait(landmarks, source, depth=depth)
+    order = [min(i, frames - 1) for i in (0, 1, 2, 3, 5, 8, 9, 8, 7)]
+    wave = np.sin(np.arange(len(order)) * 1.3)
+    script = synthetic_script(portrait, order, opening=0.05 * wave.astype(np.float32))
+    fade = np.array([1, 1, 0.5, 0, 1, 1, 0.01, 1, 1], np.float32)
+    script = replace(script, strength=script.strength * fade, source=script.source + 0)
+    if frames > 1:
+        script.source[5] += 0.5  # an interpolated picture
+    return _Scene(portrait=portrait, source=source, script=script, views=[source[i] for i in order])
+
+
+def _check_facts(spec: EngineSpec) -> None:
+    assert isinstance(spec, EngineSpec), f"{spec!r} is no EngineSpec"
+    for name in ("name", "summary", "licence"):
+        value = getattr(spec, name)
+        assert isinstance(value, str), f"EngineSpec.{name} must be text, not {value!r}"
+        assert value.strip(), f"EngineSpec.{name} is empty: say what it is"
+        assert "\n" not in value, f"EngineSpec.{name} must be one line"
+    assert spec.devices, f"engine {spec.name!r} runs on no device: name one, as 'cpu'"
+
+
+def _load(spec: EngineSpec) -> Engine:
+    with _step(spec, "load()"):
+        engine = spec.load()
+    missing = [m for m in ("study", "paint", "close") if not callable(getattr(engine, m, None))]
+    assert not missing, f"engine {spec.name!r} has no {', '.join(missing)}: see engines.base.Engine"
+    return engine
+
+
+def _work(spec: EngineSpec, engine: Engine, scene: _Scene) -> list[Patch | None]:
+    """Do one job and check all of it; return copies of the patches."""
+    given = scene.copy()
+    fetch = _Fetch(spec, given.source)
+    with _step(spec, "study()"):
+        speaker = engine.study(given.portrait, fetch)
+    _check_untouched(spec, "study()", given.portrait, scene.portrait)
+    patches: list[Patch | None] = []
+    with _step(spec, "paint()"):
+        for patch in engine.paint(speaker, given.script, iter(given.views)):
+            assert len(patches) < len(scene.views), (
+                f"engine {spec.name!r} yields more patches than there are views: one for each"
+            )
+            _check_patch(spec, patch, scene, len(patches))
+            patches.append(patch and _copied(patch))
+    assert len(patches) == len(scene.views), (
+        f"engine {spec.name!r} yields {len(patches)} patches for {len(scene.views)} views: "
+        "yield one for each, None to leave it as it is"
+    )
+    _check_untouched(spec, "paint()", given.portrait, scene.portrait)
+    _check_untouched(spec, "paint()", given.script, scene.script)
+    for mine, theirs in zip(scene.source + scene.views, given.source + given.views, strict=True):
+        _check_untouched(spec, "the engine", theirs, mine)
+    return patches
+
+
+class _Fetch:
+    """Hands out source views, and watches how they are asked for."""
+
+    def __init__(self, spec: EngineSpec, source: list[View | None]) -> None:
+        self._name, self._source = spec.name, source
+
+    def __call__(self, indices: Iterable[int]) -> Iterator[View]:
+        before = -1
+        for index in indices:
+            assert before < index, (
+                f"engine {self._name!r} asks for source frame {index} after {before}: "
+                "fetch takes rising indices"
+            )
+            view = self._source[index] if index < len(self._source) else None
+            assert view is not None, (
+                f"engine {self._name!r} asks for source frame {index}, which shows no face: "
+                "look at Portrait.confidence"
+            )
+            before = index
+            yield view
+
+
+def _check_patch(spec: EngineSpec, patch: Patch | None, scene: _Scene, k: int) -> None:
+    view = scene.views[k]
+    where = f"engine {spec.name!r}, view {k}:"
+    if view is None:
+        assert patch is None, f"{where} a None view must give None, not a patch"
+    if view is None or patch is None:
+        return
+    assert isinstance(patch, Patch), f"{where} {type(patch).__name__} is no Patch"
+    assert patch.box == view.box, (
+        f"{where} box {patch.box} is not the view's {view.box}: out of order?"
+    )
+    _check_arrays(where, patch, view, scene.portrait.depth)
+    changed = (patch.rgb != view.rgb).any(-1)
+    stray = int((changed & (patch.mask == 0)).sum())
+    assert not stray, (
+        f"{where} {stray} pixels differ from the view's where the mask is 0: declare what changes"
+    )
+    painted = int((changed & (patch.mask > 0)).sum())
+    assert scene.script.strength[k] > 0 or not painted, (
+        f"{where} {painted} pixels are painted though the strength is 0"
+    )
+
+
+def _check_arrays(where: str, patch: Patch, view: View, depth: int) -> None:
+    rgb, mask = patch.rgb, patch.mask
+    assert rgb.shape == view.rgb.shape, f"{where} rgb is {rgb.shape}, the view {view.rgb.shape}"
+    assert rgb.dtype == view.rgb.dtype, f"{where} rgb is {rgb.dtype}, the view {view.rgb.dtype}"
+    top = (1 << depth) - 1
+    assert rgb.max() <= top, f"{where} rgb goes up to {rgb.max()}, over {top} of {depth} bits"
+    assert mask.shape == rgb.shape[:2], f"{where} mask is {mask.shape}, the view {rgb.shape[:2]}"
+    assert mask.dtype == np.float32, f"{where} mask is {mask.dtype}, not float32"
+    inside = np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1
+    assert inside, f"{where} mask leaves 0 to 1: {mask.min()} to {mask.max()}"
+
+
+def _check_untouched(spec: EngineSpec, who: str, now: Any, before: Any) -> None:
+    assert _bytes(now) == _bytes(before), (
+        f"engine {spec.name!r}: {who} changed its input {type(before).__name__}: "
+        "copy what you want to change"
+    )
+
+
+def _check_same(
+    spec: EngineSpec, first: list[Patch | None], again: list[Patch | None], when: str
+) -> None:
+    for k, (a, b) in enumerate(zip(first, again, strict=True)):
+        assert _bytes(a) == _bytes(b), (
+            f"engine {spec.name!r}, view {k}: the same input gives other bytes {when}: "
+            "seed what is random, keep nothing from one job to the next"
+        )
+
+
+@contextmanager
+def _step(spec: EngineSpec, what: str) -> Iterator[None]:
+    """Say which step of which engine an error came from."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"engine {spec.name!r}: {what} raises {error!r}") from error
+
+
+def _copied(value: Each) -> Each:
+    """Return a dataclass whose arrays are copies."""
+    held = vars(value).items()
+    arrays: dict[str, Any] = {k: v.copy() for k, v in held if isinstance(v, np.ndarray)}
+    return replace(value, **arrays)
+
+
+def _bytes(value: Any) -> list[Any]:
+    """Return all that a dataclass holds, arrays as bytes; [] for None."""
+    if value is None:
+        return []
+    held = [getattr(value, f.name) for f in fields(value)]
+    return [v.tobytes() if isinstance(v, np.ndarray) else v for v in held]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lipwright.face.landmarker import FaceLandmarker
+from lipwright.face.shape import align, mouth_shapes, opening
+from lipwright.testing import (
+    SIZE,
+    draw_face,
+    synthetic_face_views,
+    synthetic_landmarks,
+    synthetic_mouth,
+    synthetic_portrait,
+    synthetic_script,
+)
+
+
+def test_a_drawn_face_is_found_where_its_landmarks_are():
+    landmarks = synthetic_landmarks(3)
+    frame = draw_face(landmarks[1])
+    network = FaceLandmarker()
+    (found,) = network.detect(frame)
+    placed, presence = network.place(frame, found.region)
+    assert presence > 0.9
+    assert np.abs(placed[:, :2] - landmarks[1, :, :2]).mean() < 3  # pixels, of a face of 130
+
+
+def test_the_mouth_opens_as_told():
+    wanted = np.linspace(0, 0.1, 5, dtype=np.float32)
+    rest = opening(synthetic_mouth(np.zeros(1, np.float32)))[0]
+    landmarks = synthetic_landmarks(5, opening=wanted)
+    assert opening(mouth_shapes(landmarks)) - rest == pytest.approx(wanted, abs=0.005)
+
+
+def test_the_head_sways_within_what_engines_paint():
+    angles = align(synthetic_landmarks(60)).angles()
+    assert np.abs(angles[:, :2]).max() < 20
+    assert angles[:, 0].std() > 1
+
+
+def test_drawings_are_the_same_every_time_and_differ_by_seed():
+    assert np.array_equal(synthetic_landmarks(4, seed=1), synthetic_landmarks(4, seed=1))
+    assert not np.array_equal(synthetic_landmarks(4, seed=1), synthetic_landmarks(4, seed=2))
+    landmarks = synthetic_landmarks(1)[0]
+    assert np.array_equal(draw_face(landmarks, seed=3), draw_face(landmarks, seed=3))
+
+
+@pytest.mark.parametrize(("depth", "kind", "top"), [(8, np.uint8, 255), (10, np.uint16, 1023)])
+def test_views_have_the_depth_asked_for_and_lie_on_even_pixels(depth, kind, top):
+    landmarks = synthetic_landmarks(3)
+    landmarks[1] = np.nan
+    views = synthetic_face_views(landmarks, depth=depth)
+    assert views[1] is None
+    for view in (views[0], views[2]):
+        assert view is not None
+        assert view.rgb.dtype == kind
+        assert top / 2 < view.rgb.max() <= top
+        assert view.rgb.shape == (view.box.height, view.box.width, 3)
+        assert view.box.x0 % 2 == view.box.y0 % 2 == 0
+        assert all(
+            end % 2 == 0 or end == side for end, side in zip(view.box[2:], SIZE, strict=True)
+        )
+
+
+def test_portrait_and_script_tell_where_no_face_is():
+    landmarks = synthetic_landmarks(4)
+    landmarks[2] = np.nan
+    portrait = synthetic_portrait(landmarks, synthetic_face_views(landmarks))
+    assert portrait.confidence.tolist() == pytest.approx([0.98, 0.98, 0, 0.98])
+    script = synthetic_script(portrait, [3, 2, 1], opening=np.zeros(3, np.float32))
+    assert script.strength.tolist() == [1, 0, 1]
+    assert script.source.tolist() == [3, 2, 1]
+    assert np.isfinite(script.mouth).all()
