@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 from lipwright.errors import InvalidOptions
 from lipwright.media.probe import AudioInfo, VideoInfo
 
+Options = dict[str, str]
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 KEY_SECONDS = 2  # seconds between key frames at most: quick to seek, easy to cut
 CRF = {"libx264": 17.0, "libx265": 19.0, "libvpx-vp9": 20.0}  # near-transparent
 AAC_RATES = (
     *(96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350),
 )
+CHANNELS = {"mono": 1, "stereo": 2}
+CLOCK = 90_000  # ticks per second of a file without sound
 AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
 BITS_PER_SAMPLE = 4  # of AAC, up to a bit rate per channel
 CHANNEL_BIT_RATE = 96_000  # bits per second
@@ -27,7 +31,7 @@ class VideoEncoding:
 
     codec: str  #: FFmpeg's name of the encoder
     pix_fmt: str
-    options: dict[str, str]
+    options: Options
     tag: str | None = None  #: four characters that players look for
 
 
@@ -38,7 +42,7 @@ class AudioEncoding:
     codec: str
     sample_rate: int
     layout: str
-    bit_rate: int
+    bit_rate: int = 0  #: bits per second, 0 where the codec is lossless
 
 
 def container_for(path: Path) -> str:
@@ -75,19 +79,37 @@ def video_encoding(
 
 
 def audio_encoding(audio: AudioInfo, container: str) -> AudioEncoding:
-    """Choose the encoder for the new speech: its own rate and channels where the codec has them."""
-    layout = audio.layout if audio.layout in AAC_LAYOUTS else "stereo"
+    """Choose the encoder for the new speech: its own rate and channels where the codec has them.
+
+    AAC in MP4, whose edit lists say where it begins and ends to the sample; Opus in WebM; Matroska
+    cannot say where AAC ends, so there it is FLAC.
+    """
+    layout = audio.layout if audio.layout in AAC_LAYOUTS and container != "webm" else "stereo"
     layout = "mono" if audio.channels == 1 else layout
-    channels = audio.channels if layout not in ("mono", "stereo") else 1 + (layout == "stereo")
+    channels = CHANNELS.get(layout, audio.channels)
     if container == "webm":
-        layout = layout if channels <= 2 else "stereo"
-        bits = CHANNEL_BIT_RATE * min(channels, 2)
+        bits = CHANNEL_BIT_RATE * channels
         return AudioEncoding(codec="libopus", sample_rate=OPUS_RATE, layout=layout, bit_rate=bits)
     rate = audio.sample_rate
     if rate not in AAC_RATES:
         rate = min((r for r in AAC_RATES if r >= rate), default=AAC_RATES[0])
+    if container == "matroska":
+        return AudioEncoding(codec="flac", sample_rate=rate, layout=layout)
     bits = channels * min(CHANNEL_BIT_RATE, BITS_PER_SAMPLE * rate)
     return AudioEncoding(codec="aac", sample_rate=rate, layout=layout, bit_rate=bits)
+
+
+def muxer_options(container: str, sample_rate: int | None, metadata: Mapping[str, str]) -> Options:
+    """Return the options of the container.
+
+    MP4 gets its index at the front, for the web, and a clock that counts samples: edit lists are
+    written in its ticks, and at the usual millisecond up to 47 samples at the end get lost.
+    """
+    if container not in ("mp4", "mov"):
+        return {}
+    dotted = any("." in key for key in metadata)  # the plain tags have no room for those
+    flags = "+faststart" + ("+use_metadata_tags" if dotted else "")
+    return {"movflags": flags, "movie_timescale": str(sample_rate or CLOCK)}
 
 
 def _h264(interlaced: bool, key: str, crf: float | None) -> VideoEncoding:

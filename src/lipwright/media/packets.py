@@ -16,7 +16,7 @@ from lipwright.errors import MediaUnreadable
 from lipwright.media.container import open_input, translated
 
 GAP = Fraction(1, 10)  # seconds of missing sound that are silence, not rounding
-LONGEST_GAP = Fraction(30)  # beyond, the timestamps are wrong rather than the sound missing
+LONGEST_GAP = Fraction(30)  # seconds; beyond, the clock jumped and no sound is missing
 
 
 @dataclass
@@ -50,48 +50,43 @@ class VideoPackets:
         return np.array(kept, np.int64)
 
 
-@dataclass
-class SoundClock:
-    """Adds up the length of a sound from its parts, gaps included."""
-
-    counted: bool  #: whether the lengths are exact samples, rather than the container's rounding
-    first: Fraction | None = None  #: seconds on the stream's clock of the first real sample
-    length: Fraction = Fraction(0)  #: seconds so far
-
-    def add(self, start: Fraction | None, length: Fraction) -> Fraction:
-        """Take note of *length* seconds at *start*; return the silence to insert before."""
-        if length <= 0:
-            return Fraction(0)
-        if self.first is None:
-            self.first = start or Fraction(0)
-        drift = Fraction(0) if start is None else start - self.first - self.length
-        gap = drift if GAP <= drift <= LONGEST_GAP else Fraction(0)
-        if not self.counted and abs(drift) < GAP:
-            gap = drift  # the stamps do not add up roundings, the lengths do
-        self.length += gap + length
-        return gap
-
-
 class PacketSound:
-    """The length of a sound from its packets, less the samples that the decoder will drop."""
+    """Where a sound begins and ends, from its packets, less what the decoder will drop."""
 
     def __init__(self, stream: av.AudioStream) -> None:
-        self.clock = SoundClock(counted=False)
+        self.first: Fraction | None = None  #: of the first real sample, seconds on the file's clock
+        self._end = Fraction(0)
         self._tick = stream.time_base or Fraction(1, 1000)
         self._rate = stream.codec_context.sample_rate or 1
-        self._drop = Fraction(0)  # seconds still to drop: the encoder's delay
+        self._real = Fraction(-(1 << 40))  # where the encoder's delay is over
+        self._usual = Fraction(0)  # length of a full packet
+        self._shift = Fraction(0)  # what clocks that jumped are off by
+
+    @property
+    def length(self) -> Fraction:
+        """Seconds from the first to the last real sample, gaps included."""
+        return Fraction(0) if self.first is None else self._end - self.first
 
     def add(self, packet: av.Packet[av.AudioStream]) -> None:
         """Take note of one packet."""
-        length = (packet.duration or 0) * self._tick
         delay, padding = _skipped(packet)
-        self._drop = max(self._drop, Fraction(delay, self._rate))
-        lost = min(self._drop, length)
-        self._drop -= lost
-        if packet.is_discard:
+        length = (packet.duration or 0) * self._tick
+        start = self._end if packet.pts is None else packet.pts * self._tick + self._shift
+        if delay:
+            self._real = start + Fraction(delay, self._rate)
+        self._usual = max(self._usual, length)
+        if length + Fraction(padding, self._rate) > self._usual + self._tick:
+            length -= Fraction(padding, self._rate)  # some containers shorten the packet already
+        end = start + length
+        if packet.is_discard or end <= self._real:
             return
-        start = None if packet.pts is None else packet.pts * self._tick + lost
-        self.clock.add(start, length - lost - Fraction(padding, self._rate))
+        start = max(start, self._real)
+        if self.first is None:
+            self.first = start
+        elif not -GAP <= start - self._end <= LONGEST_GAP:
+            self._shift += self._end - start
+            end += self._end - start
+        self._end = max(self._end, end)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +94,7 @@ class Scan:
     """What the packets of a file say."""
 
     video: VideoPackets
-    audio: SoundClock | None
+    audio: PacketSound | None
 
 
 def scan(path: Path, video: int | None, audio: int | None) -> Scan:
@@ -122,7 +117,7 @@ def scan(path: Path, video: int | None, audio: int | None) -> Scan:
                 pictures.add(cast("av.Packet[av.VideoStream]", packet))
             elif sound is not None:
                 sound.add(cast("av.Packet[av.AudioStream]", packet))
-        return Scan(video=pictures, audio=sound.clock if sound else None)
+        return Scan(video=pictures, audio=sound)
 
 
 def _skipped(packet: av.Packet[av.AudioStream]) -> tuple[int, int]:

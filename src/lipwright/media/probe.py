@@ -16,7 +16,7 @@ from av.container import InputContainer
 from lipwright.errors import MediaUnreadable
 from lipwright.media import colour
 from lipwright.media.container import open_input, translated
-from lipwright.media.packets import Scan, SoundClock, scan
+from lipwright.media.packets import PacketSound, Scan, scan
 from lipwright.media.rates import Seconds, settle
 
 
@@ -136,16 +136,16 @@ def _sound_stream(container: InputContainer) -> av.AudioStream | None:
     return next((s for s in streams if s.codec_context.sample_rate), None)
 
 
-def _audio_info(stream: av.AudioStream, clock: SoundClock) -> AudioInfo:
+def _audio_info(stream: av.AudioStream, sound: PacketSound) -> AudioInfo:
     context = stream.codec_context
     return AudioInfo(
         codec=context.name,
         sample_rate=context.sample_rate,
         channels=context.channels,
         layout=context.layout.name,
-        duration=clock.length,
+        duration=sound.length,
         stream=stream.index,
-        start=clock.first or Fraction(0),
+        start=sound.first or Fraction(0),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipwright.media.container import open_input, translated
-from lipwright.media.packets import SoundClock
+from lipwright.media.packets import GAP, LONGEST_GAP
 from lipwright.media.probe import MediaInfo, probe, require_audio
 
 Samples = npt.NDArray[np.float32]  #: -1..1
@@ -65,19 +65,39 @@ def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Generator[Sampl
 def _resampled(info: MediaInfo, rate: int, layout: str) -> Iterator[Samples]:
     """Yield everything that the decoder yields."""
     audio = require_audio(info)
-    clock = SoundClock(counted=True)
+    clock = _Clock()
     resampler = Resampler(rate, layout)
     with open_input(info.path) as container, translated(info.path):
         stream = container.streams[audio.stream]
         assert isinstance(stream, av.AudioStream)
         stream.codec_context.thread_type = "AUTO"
         for frame in _decoded(container, stream):
-            start = None if frame.pts is None else frame.pts * (frame.time_base or Fraction(1))
-            gap = clock.add(start, Fraction(frame.samples, frame.sample_rate))
+            gap = clock.gap_before(frame)
             if gap:
                 yield resampler.silence(gap)
             yield from resampler.feed(frame)
         yield from resampler.feed(None)
+
+
+class _Clock:
+    """Counts samples and compares the count with the timestamps."""
+
+    def __init__(self) -> None:
+        self._next: Fraction | None = None  # when the next sample is due, on the file's clock
+
+    def gap_before(self, frame: av.AudioFrame) -> Fraction:
+        """Return the seconds of sound that are missing before *frame*."""
+        length = Fraction(frame.samples, frame.sample_rate)
+        if frame.pts is None or frame.time_base is None:
+            self._next = None if self._next is None else self._next + length
+            return Fraction(0)
+        start = frame.pts * frame.time_base
+        late = Fraction(0) if self._next is None else start - self._next
+        if abs(late) < GAP and self._next is not None:
+            self._next += length  # the stamps are rounded, the count is not
+            return Fraction(0)
+        self._next = start + length
+        return late if GAP <= late <= LONGEST_GAP else Fraction(0)
 
 
 class Resampler:

@@ -28,11 +28,10 @@ class VoiceTrack:
         self._total = total
         self._sent = 0
         self._feed = _Feed(iter_channels(source, rate=self._rate, layout=self._layout))
+        options = {"b": str(encoding.bit_rate)} if encoding.bit_rate else {}
         self._stream = cast(
             av.AudioStream,
-            container.add_stream(
-                encoding.codec, rate=self._rate, options={"b": str(encoding.bit_rate)}
-            ),
+            container.add_stream(encoding.codec, rate=self._rate, options=options),
         )
         self._stream.codec_context.layout = self._layout
         self._stream.codec_context.time_base = Fraction(1, self._rate)

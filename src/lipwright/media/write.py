@@ -14,13 +14,20 @@ import av
 from av.container import OutputContainer
 
 from lipwright.errors import EncodeFailed, LipwrightError, OutputUnwritable
-from lipwright.media.encode import audio_encoding, container_for, video_encoding
+from lipwright.media.encode import (
+    AudioEncoding,
+    audio_encoding,
+    container_for,
+    muxer_options,
+    video_encoding,
+)
 from lipwright.media.frames import FrameMaker, coded_aspect, coded_size, colour_tags, display_matrix
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, require_audio
 from lipwright.media.timeline import Timeline
 from lipwright.media.voice import VoiceTrack
 
+OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 NAME_ROOM = 200  # characters of the name kept in that of the partial file: file systems take 255
 
 
@@ -80,8 +87,9 @@ class VideoWriter:
         self._timeline = timeline
         self._audio = audio
         self._crf = crf
-        self._metadata = dict(metadata or {})
+        self._metadata = {k: v for k, v in (metadata or {}).items() if k.lower() not in OWN_TAGS}
         self._written = 0
+        self._voice: AudioEncoding | None = None
         self._speech: VoiceTrack | None = None
 
     def __enter__(self) -> Self:
@@ -92,6 +100,9 @@ class VideoWriter:
             EncodeFailed: the encoder refuses.
         """
         check_writable(self._path)
+        if self._audio is not None:
+            sound = require_audio(self._audio)
+            self._voice = audio_encoding(sound, container_for(self._path))
         self._partial = _partial(self._path)
         self._container = self._open()
         try:
@@ -144,12 +155,13 @@ class VideoWriter:
 
     def _open(self) -> OutputContainer:
         kind = container_for(self._path)
-        options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
-        if any("." in key for key in self._metadata) and options:
-            options["movflags"] += "+use_metadata_tags"  # the plain tags have no room for dots
+        rate = None if self._voice is None else self._voice.sample_rate
         with self._failing():
             container = av.open(
-                f"file:{self._partial.absolute()}", "w", format=kind, container_options=options
+                f"file:{self._partial.absolute()}",
+                "w",
+                format=kind,
+                container_options=muxer_options(kind, rate, self._metadata),
             )
         container.metadata.update(self._metadata)
         return container
@@ -178,11 +190,10 @@ class VideoWriter:
         return stream
 
     def _add_speech(self) -> VoiceTrack | None:
-        if self._audio is None:
+        if self._audio is None or self._voice is None:
             return None
-        encoding = audio_encoding(require_audio(self._audio), container_for(self._path))
-        total = self._timeline.audio_samples(encoding.sample_rate)
-        return VoiceTrack(self._container, self._audio, encoding, total)
+        total = self._timeline.audio_samples(self._voice.sample_rate)
+        return VoiceTrack(self._container, self._audio, self._voice, total)
 
     def _finish(self) -> None:
         if self._written != self._timeline.frames:
