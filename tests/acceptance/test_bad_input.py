@@ -1,0 +1,214 @@
+"""Bad input: one clear error each, its exit code, and nothing written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tiny_media
+from outcome import Run
+
+from lipwright.media.probe import probe, require_video
+from lipwright.media.read import read_video
+from lipwright.sample import make_sample
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command that must be refused."""
+
+    name: str
+    words: Callable[[Path], list[object]]  #: made in a folder that holds talk.mp4 and speech.wav
+    code: str
+    exit_code: int
+    says: tuple[str, ...]  #: what the message must contain: the file, and what to do
+
+
+def _video(make: Callable[[Path], Path]) -> Callable[[Path], list[object]]:
+    return lambda folder: [make(folder), folder / "speech.wav", "-o", folder / "out.mp4"]
+
+
+def _audio(make: Callable[[Path], Path]) -> Callable[[Path], list[object]]:
+    return lambda folder: [folder / "talk.mp4", make(folder), "-o", folder / "out.mp4"]
+
+
+def _good(out: str, *more: str) -> Callable[[Path], list[object]]:
+    return lambda folder: [folder / "talk.mp4", folder / "speech.wav", "-o", folder / out, *more]
+
+
+def _text(folder: Path) -> Path:
+    (folder / "notes.mp4").write_text("no video at all\n" * 100)
+    return folder / "notes.mp4"
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "empty.mp4").touch()
+    return folder / "empty.mp4"
+
+
+def _truncated(folder: Path) -> Path:
+    return tiny_media.truncate(tiny_media.write_video(folder / "cut.mp4"), 0.6)
+
+
+def _cut_download(folder: Path) -> Path:
+    whole = tiny_media.write_video(folder / "cut.mp4", frames=50, moov_first=True)
+    return tiny_media.truncate(whole, 0.6)
+
+
+def _huge(folder: Path) -> Path:
+    return tiny_media.write_video(folder / "huge.mp4", size=(7680, 4320), frames=1)
+
+
+UNREADABLE = ("media_unreadable", 3)
+UNWRITABLE = ("output_unwritable", 6)
+LIMIT = ("limit_exceeded", 3)
+OPTIONS = ("invalid_options", 2)
+CASES = [
+    Case("no such video", _video(lambda f: f / "gone.mp4"), "source_unreachable", 3, ("gone.mp4",)),
+    Case("no such audio", _audio(lambda f: f / "gone.wav"), "source_unreachable", 3, ("gone.wav",)),
+    Case("a folder", _video(lambda f: f), "source_unreachable", 3, ("file",)),
+    Case("text as video", _video(_text), *UNREADABLE, ("notes.mp4", "media")),
+    Case("text as audio", _audio(_text), *UNREADABLE, ("notes.mp4", "media")),
+    Case("an empty file", _video(_empty), *UNREADABLE, ("empty.mp4",)),
+    Case("truncated mp4", _video(_truncated), *UNREADABLE, ("cut.mp4",)),
+    Case("half a download", _video(_cut_download), *UNREADABLE, ("cut.mp4", "again")),
+    Case("no picture stream", _video(lambda f: f / "speech.wav"), *UNREADABLE, ("speech.wav",)),
+    Case(
+        "zero-length audio",
+        _audio(lambda f: tiny_media.write_wav(f / "nil.wav", 0)),
+        *UNREADABLE,
+        ("nil.wav", "recording"),
+    ),
+    Case(
+        "only cover art",
+        _audio(lambda f: tiny_media.write_cover_art(f / "art.m4a")),
+        *UNREADABLE,
+        ("art.m4a",),
+    ),
+    Case(
+        "video without sound as audio",
+        _audio(lambda f: tiny_media.write_video(f / "mute.mp4")),
+        *UNREADABLE,
+        ("mute.mp4", "sound"),
+    ),
+    Case(
+        "no face",
+        _video(lambda f: tiny_media.write_video(f / "wall.mp4")),
+        "no_face_found",
+        4,
+        ("wall.mp4", "--allow-no-face"),
+    ),
+    Case("missing folder", _good("gone/out.mp4"), *UNWRITABLE, ("gone", "create")),
+    Case("a file as folder", _good("speech.wav/out.mp4"), *UNWRITABLE, ("speech.wav",)),
+    Case("a folder as output", _good("."), *OPTIONS, (".mp4",)),
+    Case("unknown container", _good("out.xyz"), *OPTIONS, (".xyz", ".mp4")),
+    Case("8K frame", _video(_huge), *LIMIT, ("7680", "max_pixels")),
+    Case(
+        "3-hour audio",
+        _audio(lambda f: tiny_media.write_silent_hours(f / "long.flac", 3)),
+        *LIMIT,
+        ("long.flac", "10800", "max_seconds"),
+    ),
+    Case("unknown mode", _good("out.mp4", "--mode", "stretch"), *OPTIONS, ("stretch", "cut_off")),
+    Case("unknown engine", _good("out.mp4", "--engine", "x"), "engine_not_found", 5, ("'x'",)),
+    Case("speaker as words", _good("out.mp4", "--speaker", "left"), *OPTIONS, ("x,y",)),
+    Case("crf out of range", _good("out.mp4", "--crf", "99"), *OPTIONS, ("51",)),
+]
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bad_input_is_one_clear_error_and_nothing_is_written(
+    case: Case, run: Run, tmp_path: Path, talk: Path, speech: Path
+):
+    words = case.words(tmp_path)
+    before = _contents(tmp_path)
+    told = run("sync", *words)
+    assert (told.status, told.out) == (case.exit_code, "")
+    assert told.err.splitlines()[-1].startswith("error: ")
+    assert sum(not line.startswith(("track:", "hear:")) for line in told.err.splitlines()) == 1
+    assert all(word in told.err for word in case.says)
+    answer = run("sync", *words, "--json")
+    assert (answer.status, answer.err) == (case.exit_code, "")
+    assert set(answer.json) == {"error"}
+    assert answer.json["error"]["code"] == case.code
+    assert " ".join(answer.json["error"]["message"].split()) in told.err
+    assert _contents(tmp_path) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_folder_closed_to_writing_is_refused(run: Run, talk: Path, speech: Path):
+    told = run("sync", talk, speech, "-o", "/proc/out.mp4", "--json")
+    assert told.status == 6
+    assert told.json["error"]["code"] == "output_unwritable"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused(run: Run, talk: Path, speech: Path, tmp_path: Path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert run("sync", talk, speech, "-o", closed / "out.mp4").status == 6
+
+
+FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as a disk that has 4 KiB left
+from lipwright.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limit")
+def test_a_full_disk_ends_the_job_and_leaves_the_older_file(
+    tmp_path: Path, talk: Path, speech: Path
+):
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"older")
+    before = _contents(tmp_path)
+    words = ["sync", talk, speech, "-o", out, "--mode", "loop", "--json", "--crf", "0"]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *map(str, words)], capture_output=True, text=True
+    )
+    assert done.returncode == 6, done.stderr
+    assert '"encode_failed"' in done.stdout
+    assert "out.mp4" in done.stdout
+    assert done.stderr == ""
+    assert _contents(tmp_path) == before
+
+
+def test_a_clip_without_a_face_passes_through_when_allowed(
+    run: Run, faceless: Path, speech: Path, tmp_path: Path
+):
+    words = (faceless, speech, "-o", tmp_path / "out.mp4", "--mode", "silence", "--allow-no-face")
+    told = run("sync", *words, "--json")
+    assert told.status == 0
+    assert told.json["frames"] == 15  # 0.6 s at 25 fps, the last frame held
+    assert told.json["face_frames"] == 0
+    assert "no face" in told.json["warnings"][0]
+    assert sum(1 for _ in read_video(probe(tmp_path / "out.mp4"))) == 15
+
+
+def test_a_video_of_one_frame_can_be_dubbed(run: Run, speech: Path, tmp_path: Path):
+    still = make_sample(tmp_path / "still.mp4", seconds=0.04, size=(192, 192)).path
+    assert require_video(probe(still)).duration * 25 == 1
+    told = run("sync", still, speech, "-o", tmp_path / "out.mp4", "--mode", "loop", "--json")
+    assert told.status == 0, told
+    assert (told.json["frames"], told.json["face_frames"]) == (15, 15)
+
+
+@pytest.mark.parametrize("size", [(191, 192), (192, 191), (191, 191)])
+def test_odd_sizes_survive(size: tuple[int, int], run: Run, speech: Path, tmp_path: Path):
+    source = make_sample(tmp_path / "odd.mkv", seconds=0.2, size=size).path
+    told = run("sync", source, speech, "-o", tmp_path / "out.mp4", "--json")
+    assert told.status == 0, told
+    video = require_video(probe(tmp_path / "out.mp4"))
+    assert (video.width, video.height) == size
+    assert next(read_video(probe(tmp_path / "out.mp4"))).picture.rgb().shape[:2] == size[::-1]
