@@ -39,7 +39,7 @@ def fit_drift(mouth: Floats, angles: Floats) -> Drift:
     known = np.isfinite(mouth[:, 0, 0]) & np.isfinite(angles[:, 0])
     shape = mouth[known].reshape(int(known.sum()), -1)
     features = _features(angles[known])
-    mean, offset = shape.mean(0), features.mean(0)
+    mean, offset = (v.mean(0, dtype=np.float64).astype(np.float32) for v in (shape, features))
     x, y = features - offset, shape - mean
     slopes = np.linalg.solve(x.T @ x + RIDGE_FRAMES * np.eye(x.shape[1]), x.T @ y)
     return Drift(
