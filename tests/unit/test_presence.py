@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipwright.face.presence import (
+    FADE_SECONDS,
+    FULL_PITCH,
+    FULL_YAW,
+    NO_PITCH,
+    NO_YAW,
+    strength,
+)
+from lipwright.face.shape import reference
+
+RATE = 25.0
+
+
+def heads(yaw, pitch=0.0):
+    """Landmarks (T, 478, 3) of heads turned by degrees of yaw (T,) and pitch (T,)."""
+    yaw, pitch = np.broadcast_arrays(*np.atleast_1d(np.radians(yaw), np.radians(pitch)))
+    c, s, o = np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)
+    across = np.array([[c, o, -s], [o, o + 1, o], [s, o, c]]).transpose(2, 0, 1)
+    c, s = np.cos(pitch), np.sin(pitch)
+    down = np.array([[o + 1, o, o], [o, c, -s], [o, s, c]]).transpose(2, 0, 1)
+    return (reference() @ np.swapaxes(across @ down, 1, 2) * 90 + 300).astype(np.float32)
+
+
+def strengths(yaw, pitch=0.0, rate=RATE):
+    landmarks = heads(yaw, pitch)
+    return strength(landmarks, np.ones(len(landmarks), np.float32), rate)
+
+
+def test_a_face_ahead_gets_all_of_the_effect_from_the_first_frame_to_the_last():
+    assert strengths(np.zeros(20)).tolist() == [1.0] * 20
+    assert strengths(np.zeros(1)).tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("full", "none", "turn"),
+    [(FULL_YAW, NO_YAW, lambda a: (a, 0.0)), (FULL_PITCH, NO_PITCH, lambda a: (0.0, a))],
+)
+@pytest.mark.parametrize("side", [-1, 1])
+def test_it_fades_as_the_face_turns_away(full, none, turn, side):
+    angles = side * np.array([0, full - 1, (full + none) / 2, none + 1, 80])
+    shown = strengths(*turn(angles))
+    assert shown == pytest.approx([1, 1, 0.5, 0, 0], abs=0.01)
+
+
+@given(st.floats(0, 85), st.floats(0, 20), st.floats(0, 85))
+def test_it_never_grows_with_the_angle(yaw, more, pitch):
+    low, high = (float(strengths(a, pitch)[0]) for a in (yaw, min(yaw + more, 85)))
+    assert 0 <= high <= low + 1e-4 <= 1 + 1e-4
+
+
+def test_it_fades_in_and_out_around_a_gap_over_the_same_time_at_any_rate():
+    for rate in (25.0, 50.0):
+        fade = round(FADE_SECONDS * rate)
+        landmarks = heads(np.zeros(100))
+        landmarks[40:60] = np.nan
+        shown = strength(landmarks, np.ones(100, np.float32), rate)
+        assert (shown[40:60] == 0).all()
+        out, back = shown[:40], shown[60:]
+        assert (np.diff(out[-fade - 1 :]) < 0).all()
+        assert (np.diff(back[: fade + 1]) > 0).all()
+        assert np.abs(np.diff(shown)).max() <= 1 / fade
+        assert (out[:-fade] == 1).all()
+        assert (back[fade:] == 1).all()
+        assert out[-1] > 0
+
+
+def test_a_face_that_comes_for_a_moment_never_pops():
+    landmarks = np.full((20, 478, 3), np.nan, np.float32)
+    landmarks[8:10] = heads(np.zeros(2))
+    shown = strength(landmarks, np.ones(20, np.float32), RATE)
+    assert 0 < shown[8] == shown[9] < 0.5
+    assert np.count_nonzero(shown) == 2
+
+
+def test_a_tracker_that_is_not_sure_at_all_counts_as_no_face():
+    landmarks = heads(np.zeros(6))
+    shown = strength(landmarks, np.array([1, 1, 0, 0, 1, 1], np.float32), RATE)
+    assert (shown[2:4] == 0).all()
+    assert (shown[[0, 1, 4, 5]] > 0).all()
+
+
+def test_no_face_at_all_gives_nothing():
+    landmarks = np.full((7, 478, 3), np.nan, np.float32)
+    assert strength(landmarks, np.zeros(7, np.float32), RATE).tolist() == [0.0] * 7
