@@ -215,7 +215,8 @@ def _warp_down(rgb: Image, matrix: NDArray[np.float64]) -> Image:
         corners = np.array([[0, 0], [side, 0], [0, side], [side, side]], np.float64)
         inverse = cv2.invertAffineTransform(matrix)
         corners = corners @ inverse[:, :2].T + inverse[:, 2]
-        x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int), 0)
+        last = np.array(rgb.shape[1::-1]) - 1  # beyond it, a region still gets one pixel
+        x0, y0 = np.clip(np.floor(corners.min(0)).astype(int), 0, last)
         x1, y1 = np.ceil(corners.max(0)).astype(int) + 1
         rgb = rgb[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
         size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
