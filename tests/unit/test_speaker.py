@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lipwright.errors import InvalidOptions
+from lipwright.face.speaker import choose_speaker
+from lipwright.face.track import Take, Track
+from lipwright.media.probe import VideoInfo
+from lipwright.options import SpeakerPick
+from lipwright.testing import synthetic_landmarks
+
+SIZE = (1280, 720)
+FRAMES = 20
+INFO = VideoInfo(
+    width=SIZE[0],
+    height=SIZE[1],
+    rate=Fraction(10),
+    variable_rate=False,
+    duration=Fraction(2),
+    frames=FRAMES,
+    rotation=0,
+    codec="h264",
+    pix_fmt="yuv420p",
+)
+
+
+def person(x, *, unit=100.0, seen=range(FRAMES)):
+    """A track whose face is around x pixels."""
+    landmarks = np.full((FRAMES, 478, 3), np.nan, np.float32)
+    seen = list(seen)
+    landmarks[seen] = synthetic_landmarks(FRAMES, size=(2 * x, 720), unit=unit)[seen]
+    there = np.isfinite(landmarks[:, 0, 0]).astype(np.float32)
+    return Track(
+        landmarks=landmarks,
+        confidence=there,
+        blendshapes=np.zeros((FRAMES, 52), np.float32),
+        sharpness=there,
+        light=there,
+    )
+
+
+def take(*tracks):
+    return Take(info=INFO, times=tuple(Fraction(i, 10) for i in range(FRAMES)), tracks=tracks)
+
+
+def test_one_face_is_the_speaker():
+    only = person(100)
+    assert choose_speaker(take(only), None) is only
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (person(500, unit=140), person(780, unit=90)),
+        (person(640), person(1200)),
+        (person(500), person(780, seen=range(6))),
+    ],
+    ids=["larger", "central", "lasting"],
+)
+def test_without_a_voice_the_face_that_stands_out_speaks(better, worse):
+    assert choose_speaker(take(better, worse), None) is better
+    assert choose_speaker(take(worse, better), None) is better
+
+
+def test_the_face_that_moves_with_the_voice_speaks_though_it_is_small():
+    large, small = person(640, unit=180), person(1100, unit=60)
+    agreement = {id(large): 0.04, id(small): 0.31}
+    assert choose_speaker(take(large, small), None, lambda t: agreement[id(t)]) is small
+
+
+@pytest.mark.parametrize("scores", [(0.02, 0.1), (0.28, 0.30), (0.2, 0.2)])
+def test_a_voice_that_decides_nothing_leaves_it_to_prominence(scores):
+    large, small = person(640, unit=180), person(1100, unit=60)
+    agreement = dict(zip((id(large), id(small)), scores, strict=True))
+    assert choose_speaker(take(large, small), None, lambda t: agreement[id(t)]) is large
+
+
+def test_a_single_face_is_not_asked_for_its_voice():
+    def never(track):
+        raise AssertionError
+
+    only = person(640)
+    assert choose_speaker(take(only), None, never) is only
+
+
+def test_the_face_that_is_pointed_at_speaks_whatever_the_voice_says():
+    left, right = person(300, unit=150), person(1000, unit=60)
+    for x, expected in ((250, left), (1100, right)):
+        pick = SpeakerPick(x=x, y=300)
+        assert choose_speaker(take(left, right), pick, lambda t: 0.5) is expected
+
+
+def test_the_time_of_the_pick_counts():
+    early, late = person(400, seen=range(10)), person(900, seen=range(10, FRAMES))
+    both = take(early, late)
+    assert choose_speaker(both, SpeakerPick(x=900, y=300, seconds=0.4)) is early
+    assert choose_speaker(both, SpeakerPick(x=400, y=300, seconds=1.0)) is late
+    assert choose_speaker(both, SpeakerPick(x=400, y=300, seconds=99)) is late
+
+
+def test_a_pick_when_nobody_is_seen_is_refused_with_the_time():
+    with pytest.raises(InvalidOptions, match=r"no face is seen at 1\.5 s"):
+        choose_speaker(take(person(400, seen=range(10))), SpeakerPick(x=400, y=300, seconds=1.5))
