@@ -13,7 +13,7 @@ from lipwright.media.probe import AudioInfo, VideoInfo
 Options = dict[str, str]
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 KEY_SECONDS = 2  # seconds between key frames at most: quick to seek, easy to cut
-# Measured on 1080p talking heads, CPU per frame: libx264 superfast 20 ms, veryfast 31 ms at the same
+# Measured on 1080p talking heads, CPU per frame: libx264 superfast 20 ms, veryfast 31 ms at equal
 # luma PSNR (48 to 53 dB); libx265 ultrafast 55 ms, superfast 60 to 80 ms.
 PRESETS = {"libx264": "superfast", "libx265": "ultrafast"}
 CRF = {"libx264": 18.0, "libx265": 16.0, "libvpx-vp9": 20.0}  # near-transparent

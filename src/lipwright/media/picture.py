@@ -175,7 +175,8 @@ class Picture:
         delta = cv2.subtract(_transform(rgb, matrix, self.depth), old, dtype=cv2.CV_16S)
         lost = cv2.subtract(_upsampled(*base), old, dtype=cv2.CV_16S)
         near = KEEP_WITHIN << (self.depth - 8)
-        share = np.minimum(np.abs(delta), near)
+        y, u, v = cv2.split(np.minimum(np.abs(delta), near))
+        share = cv2.merge([cv2.max(y, cv2.max(u, v))] * 3)
         changed: npt.NDArray[np.int16] = delta - cv2.multiply(lost, share, scale=1 / near)
         return changed
 
