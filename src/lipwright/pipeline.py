@@ -52,7 +52,8 @@ from lipwright.speech.mel import SAMPLE_RATE
 from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
-SHARES = {"track": 0.3, "hear": 0.05, "study": 0.1, "paint": 0.55}  # of the whole, for progress
+# Where each stage begins and ends in the whole, for progress.
+STAGES = {"track": (0.0, 0.3), "hear": (0.3, 0.35), "study": (0.35, 0.45), "paint": (0.45, 1.0)}
 VIEW_MARGIN = 0.6  # around the landmarks, inter-ocular distances
 REPORT_FRAMES = 5
 """Progress and cancel are looked at this often."""
@@ -259,7 +260,7 @@ class Pipeline:
         portrait = portrait_of(track, take)
         with watch.stage("study", None):
             speaker = self._engine.study(portrait, _Fetch(source, portrait, watch))
-        script = script_for(portrait, performance, picks, float(timeline.rate))
+        script = script_for(portrait, performance, picks, take.info)
         count = 0
         with watch.stage("paint", timeline.frames):
             for k, picture in enumerate(self._painted(speaker, script, pictures), 1):
@@ -315,14 +316,16 @@ def portrait_of(track: Track, take: Take) -> Portrait:
 
 
 def script_for(
-    portrait: Portrait, performance: Performance, picks: list[tuple[int, float]], rate: float
+    portrait: Portrait, performance: Performance, picks: list[tuple[int, float]], info: VideoInfo
 ) -> Script:
     """Lay the performance over the frames that the timeline shows."""
+    rate = float(info.rate)
     index = np.array([i for i, _ in picks])
     share = np.array([f for _, f in picks], np.float32)
     after = np.minimum(index + (share > 0), len(portrait.light) - 1)
     times = (np.arange(len(picks), dtype=np.float64) + 0.5) / rate
-    shown = strength(portrait.landmarks, portrait.confidence, rate)
+    size = info.width, info.height
+    shown = strength(portrait.landmarks, portrait.confidence, rate, size)
 
     def between(values: Floats) -> Floats:
         s = share.reshape(-1, *[1] * (values.ndim - 1))
@@ -366,7 +369,7 @@ class _Watch:
 
     def __init__(self, on_progress: OnProgress | None, cancel: CancelToken | None) -> None:
         self._tell, self._cancel = on_progress, cancel
-        self._stage, self._before = "", 0.0
+        self._stage = ""
         self._total: int | None = None
         self.timings: dict[str, float] = {}
 
@@ -376,7 +379,6 @@ class _Watch:
         began = time.perf_counter()
         self._report(0, total)
         yield
-        self._before += SHARES[name]
         self.timings[name] = round(time.perf_counter() - began, 3)
 
     def frame(self, done: int, of: int | None = None) -> None:
@@ -388,7 +390,8 @@ class _Watch:
             self._cancel.raise_if_cancelled()
         if self._tell is not None:
             part = min(done / total, 1.0) if total else 0.0
-            fraction = min(self._before + SHARES[self._stage] * part, 1.0)
+            begin, end = STAGES[self._stage]
+            fraction = begin + (end - begin) * part
             self._tell(Progress(stage=self._stage, done=done, total=total, fraction=fraction))
 
 

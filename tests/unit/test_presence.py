@@ -13,9 +13,10 @@ from lipwright.face.presence import (
     NO_YAW,
     strength,
 )
-from lipwright.face.shape import reference
+from lipwright.face.shape import LIPS, reference
 
 RATE = 25.0
+SIZE = (1000, 1000)
 
 
 def heads(yaw, pitch=0.0):
@@ -30,7 +31,7 @@ def heads(yaw, pitch=0.0):
 
 def strengths(yaw, pitch=0.0, rate=RATE):
     landmarks = heads(yaw, pitch)
-    return strength(landmarks, np.ones(len(landmarks), np.float32), rate)
+    return strength(landmarks, np.ones(len(landmarks), np.float32), rate, SIZE)
 
 
 def test_a_face_ahead_gets_all_of_the_effect_from_the_first_frame_to_the_last():
@@ -60,7 +61,7 @@ def test_it_fades_in_and_out_around_a_gap_over_the_same_time_at_any_rate():
         fade = round(FADE_SECONDS * rate)
         landmarks = heads(np.zeros(100))
         landmarks[40:60] = np.nan
-        shown = strength(landmarks, np.ones(100, np.float32), rate)
+        shown = strength(landmarks, np.ones(100, np.float32), rate, SIZE)
         assert (shown[40:60] == 0).all()
         out, back = shown[:40], shown[60:]
         assert (np.diff(out[-fade - 1 :]) < 0).all()
@@ -74,18 +75,28 @@ def test_it_fades_in_and_out_around_a_gap_over_the_same_time_at_any_rate():
 def test_a_face_that_comes_for_a_moment_never_pops():
     landmarks = np.full((20, 478, 3), np.nan, np.float32)
     landmarks[8:10] = heads(np.zeros(2))
-    shown = strength(landmarks, np.ones(20, np.float32), RATE)
+    shown = strength(landmarks, np.ones(20, np.float32), RATE, SIZE)
     assert 0 < shown[8] == shown[9] < 0.5
     assert np.count_nonzero(shown) == 2
 
 
 def test_a_tracker_that_is_not_sure_at_all_counts_as_no_face():
     landmarks = heads(np.zeros(6))
-    shown = strength(landmarks, np.array([1, 1, 0, 0, 1, 1], np.float32), RATE)
+    shown = strength(landmarks, np.array([1, 1, 0, 0, 1, 1], np.float32), RATE, SIZE)
     assert (shown[2:4] == 0).all()
     assert (shown[[0, 1, 4, 5]] > 0).all()
 
 
 def test_no_face_at_all_gives_nothing():
     landmarks = np.full((7, 478, 3), np.nan, np.float32)
-    assert strength(landmarks, np.zeros(7, np.float32), RATE).tolist() == [0.0] * 7
+    assert strength(landmarks, np.zeros(7, np.float32), RATE, SIZE).tolist() == [0.0] * 7
+
+
+def test_it_fades_as_the_lips_leave_the_frame():
+    landmarks = np.repeat(heads(np.zeros(1)), 3, 0)
+    middle = landmarks[0, LIPS, 0].mean()
+    landmarks[1:, :, 0] += np.array([[1000 - middle], [2000]], np.float32)
+    shown = strength(landmarks, np.ones(3, np.float32), RATE, SIZE)
+    assert shown[0] == 1
+    assert shown[1] < 0.2
+    assert shown[2] == 0
