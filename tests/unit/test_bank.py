@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipwright.media.picture import Box
+from lipwright.render.bank import RUN_FRAMES, choose, crop_box, cut
+from lipwright.render.composite import LOOP
+from lipwright.render.path import Look
+from lipwright.testing import draw_face, synthetic_landmarks, synthetic_mouth
+
+
+def look(openings, *, yaw=0.0, light=120.0):
+    count = len(openings)
+    angles = np.zeros((count, 3), np.float32)
+    angles[:, 0] = yaw
+    return Look(
+        mouth=synthetic_mouth(np.asarray(openings, np.float32)),
+        angles=angles,
+        light=np.broadcast_to(np.float32(light), count).astype(np.float32),
+        index=np.arange(count, dtype=np.float32),
+    )
+
+
+def choice(of, most, *, sharpness=None, usable=None):
+    count = len(of)
+    return choose(
+        of,
+        sharpness=np.ones(count, np.float32) if sharpness is None else sharpness,
+        usable=np.ones(count, bool) if usable is None else usable,
+        most=most,
+    )
+
+
+# ---------------------------------------------------------------------------------------- choose
+@given(st.integers(1, 300), st.integers(1, 120), st.integers(0, 1000))
+def test_a_bank_is_bounded_and_made_of_usable_frames(frames, most, seed):
+    random = np.random.default_rng(seed)
+    usable = random.random(frames) < 0.7
+    usable[random.integers(frames)] = True
+    of = look(random.uniform(0, 0.1, frames), yaw=random.uniform(-20, 20, frames))
+    kept = choice(of, most, usable=usable)
+    assert 0 < len(kept) <= most
+    assert (np.diff(kept) > 0).all()
+    assert usable[kept].all()
+    assert np.array_equal(kept, choice(of, most, usable=usable))
+    if usable.sum() <= most:
+        assert np.array_equal(kept, np.flatnonzero(usable))
+
+
+def test_runs_are_kept_whole():
+    kept = choice(look(np.random.default_rng(0).uniform(0, 0.1, 600)), 10 * RUN_FRAMES)
+    starts = np.flatnonzero(np.diff(kept, prepend=-9) > 1)
+    lengths = np.diff([*starts, len(kept)])
+    assert len(kept) == 10 * RUN_FRAMES
+    assert (lengths % RUN_FRAMES == 0).all()
+
+
+@pytest.mark.parametrize("what", ["opening", "pose", "light"])
+def test_what_is_rare_is_kept(what):
+    rare = np.zeros(480)
+    rare[240 : 240 + RUN_FRAMES] = 1
+    of = {
+        "opening": look(0.12 * rare),
+        "pose": look(0 * rare, yaw=25 * rare),
+        "light": look(0 * rare, light=(100 + 60 * rare).astype(np.float32)),
+    }[what]
+    kept = choice(of, 4 * RUN_FRAMES)
+    assert set(range(240, 240 + RUN_FRAMES)) <= set(kept.tolist())
+
+
+def test_blurred_frames_are_left_out():
+    sharpness = np.full(100, 10, np.float32)
+    sharpness[20:40] = 4
+    kept = choice(look(np.zeros(100)), 100, sharpness=sharpness)
+    assert set(kept) == set(range(100)) - set(range(20, 40))
+
+
+def test_a_soft_video_is_not_refused_as_blurred():
+    assert len(choice(look(np.zeros(50)), 100, sharpness=np.full(50, 0.3, np.float32))) == 50
+
+
+def test_frames_without_a_face_may_be_unknown():
+    of = look(np.linspace(0, 0.1, 200))
+    hole = np.r_[50:90]
+    of.mouth[hole], of.angles[hole] = np.nan, np.nan
+    usable = np.ones(200, bool)
+    usable[hole] = False
+    kept = choice(of, 60, usable=usable)
+    assert not set(kept) & set(hole)
+    assert {0, 199} & set(kept) or 190 in kept  # both ends of the motion are far from the middle
+
+
+# ------------------------------------------------------------------------------------------- cut
+@given(st.integers(0, 100), st.floats(20, 400))
+def test_a_crop_holds_the_mouth_and_the_chin(seed, unit):
+    landmarks = synthetic_landmarks(1, unit=unit, seed=seed)[0]
+    box = crop_box(landmarks)
+    for points in (landmarks[LOOP], landmarks[[152, 61, 291, 0, 17]]):
+        assert (points[:, 0] >= box.x0).all()
+        assert (points[:, 0] <= box.x1).all()
+        assert (points[:, 1] >= box.y0).all()
+        assert (points[:, 1] <= box.y1).all()
+    assert box.x1 - box.x0 < 2.2 * unit
+    assert box.y1 - box.y0 < 2.2 * unit
+
+
+def test_an_exemplar_holds_the_pixels_of_its_frame():
+    landmarks = synthetic_landmarks(1)[0]
+    frame = draw_face(landmarks)
+    view = Box(40, 60, 260, 240)
+    kept = cut(frame[60:240, 40:260], view, landmarks)
+    (x, y), (h, w) = kept.origin, kept.rgb.shape[:2]
+    assert np.array_equal(kept.rgb, frame[y : y + h, x : x + w])
+    assert (x, y) == (max(crop_box(landmarks).x0, 40), max(crop_box(landmarks).y0, 60))
+    frame[:] = 0
+    assert kept.rgb.any()  # a copy: the view may go
+
+
+def test_a_face_that_leaves_the_frame_is_cut_at_the_edge():
+    landmarks = synthetic_landmarks(1, size=(80, 256))[0]  # half of it is left of the frame
+    frame = draw_face(landmarks, (80, 200))
+    kept = cut(frame, Box(0, 0, 80, 200), landmarks)
+    assert kept.origin[0] == 0
+    assert kept.rgb.shape[0] > 10
+    outside = landmarks + np.array([-5000, 0, 0], np.float32)
+    assert cut(frame, Box(0, 0, 80, 200), outside).rgb.size > 0

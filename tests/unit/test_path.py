@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipwright.render import path as module
+from lipwright.render.path import (
+    JUMP_COST,
+    STEP_COSTS,
+    Look,
+    blend_runs,
+    cheapest,
+    costs,
+    find_path,
+    jumps,
+)
+from lipwright.testing import synthetic_mouth
+
+
+def rising(least=1, most=8):
+    """Source frames of a bank."""
+    return st.sets(st.integers(0, 30), min_size=least, max_size=most).map(
+        lambda s: np.array(sorted(s))
+    )
+
+
+def grid(frames, count, seed):
+    return np.random.default_rng(seed).uniform(0, 5, (frames, count)).astype(np.float32)
+
+
+def move(index, before, after):
+    """The least cost of showing one exemplar after another."""
+    return min(STEP_COSTS.get(int(index[after] - index[before]), np.inf), JUMP_COST)
+
+
+def price(cost, index, way, after=None):
+    total = sum(float(cost[t, i]) for t, i in enumerate(way))
+    steps = list(pairwise(way))
+    steps += [] if after is None else [(after, way[0])]
+    return total + sum(move(index, a, b) for a, b in steps)
+
+
+def looks(openings, seed=0):
+    """What frames with these openings of the mouth look like, in one steady pose."""
+    openings = np.asarray(openings, np.float32)
+    return Look(
+        mouth=synthetic_mouth(openings),
+        angles=np.zeros((len(openings), 3), np.float32),
+        light=np.full(len(openings), 120, np.float32),
+        index=np.arange(len(openings), dtype=np.float32),
+    )
+
+
+# -------------------------------------------------------------------------------------- cheapest
+@given(rising(1, 4), st.integers(1, 4), st.integers(0, 10_000))
+def test_no_path_is_cheaper(index, frames, seed):
+    cost = grid(frames, len(index), seed)
+    found = cheapest(cost, index)
+    best = min(price(cost, index, way) for way in product(range(len(index)), repeat=frames))
+    assert price(cost, index, found) == pytest.approx(best, abs=1e-4)
+
+
+@given(rising(2, 4), st.integers(1, 4), st.integers(0, 10_000))
+def test_no_path_is_cheaper_after_a_given_exemplar(index, frames, seed):
+    cost, after = grid(frames, len(index), seed), seed % len(index)
+    found = cheapest(cost, index, after=after)
+    ways = product(range(len(index)), repeat=frames)
+    best = min(price(cost, index, way, after) for way in ways)
+    assert price(cost, index, found, after) == pytest.approx(best, abs=1e-4)
+
+
+@given(st.integers(20, 60), st.integers(2, 40), st.integers(0, 10_000))
+def test_a_long_path_is_no_worse_than_any_single_run(count, frames, seed):
+    index, cost = np.arange(count), grid(frames, count, seed)
+    found = price(cost, index, cheapest(cost, index))
+    for start in range(count):
+        run = np.minimum(start + np.arange(frames), count - 1)
+        assert found <= price(cost, index, run) + 1e-3
+        assert found <= price(cost, index, np.full(frames, start)) + 1e-3
+
+
+def test_one_run_is_kept_where_frames_differ_little():
+    index = np.arange(50)
+    cost = np.full((30, 50), 1.0, np.float32) + grid(30, 50, 1) * 0.01
+    found = cheapest(cost, index)
+    assert not jumps(found, index).any()
+
+
+def test_a_jump_is_made_where_it_pays():
+    index = np.array([*range(10), *range(100, 110)])
+    cost = np.full((12, 20), 9.0, np.float32)
+    cost[np.arange(6), np.arange(6)] = 0
+    cost[np.arange(6, 12), np.arange(10, 16)] = 0
+    found = cheapest(cost, index)
+    assert found.tolist() == [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15]
+    assert np.flatnonzero(jumps(found, index)).tolist() == [6]
+
+
+def test_neighbours_in_the_bank_that_are_none_in_the_source_make_no_run():
+    index = np.array([0, 1, 40, 41])
+    assert jumps(np.array([0, 1, 2, 3]), index).tolist() == [False, False, True, False]
+    assert jumps(np.array([0, 0, 1, 0]), index).tolist() == [False] * 4
+    assert jumps(np.array([2]), index).tolist() == [False]
+
+
+# ----------------------------------------------------------------------------------------- costs
+def test_the_frame_itself_fits_best():
+    bank = looks(np.linspace(0, 0.1, 12))
+    table = costs(bank, bank, np.zeros(12, np.float32))
+    assert table.shape == (12, 12)
+    assert (table.argmin(1) == np.arange(12)).all()
+    assert np.abs(np.diag(table)).max() < 0.05
+
+
+def test_whatever_differs_costs():
+    wanted, zero = looks([0.05]), np.zeros(1, np.float32)
+    same = float(costs(wanted, wanted, zero)[0, 0])
+
+    def price_of(blur=0.0, **changes):
+        other = replace(wanted, **{k: v.astype(np.float32) for k, v in changes.items()})
+        return float(costs(wanted, other, zero + np.float32(blur))[0, 0])
+
+    assert price_of(angles=wanted.angles + np.array([8, 0, 0])) > same + 1
+    assert price_of(angles=wanted.angles + np.array([0, -8, 0])) > same + 1
+    assert price_of(angles=wanted.angles + np.array([0, 0, 8])) == pytest.approx(
+        same
+    )  # the warp turns it
+    assert price_of(light=wanted.light + 12) > same + 1
+    assert price_of(index=wanted.index + 1000) > same + 0.5
+    assert price_of(blur=1.0) > same + 0.5
+
+
+def test_a_mouth_not_open_enough_is_worse_than_one_too_open():
+    wanted, bank = looks([0.05]), looks([0.02, 0.08])
+    less, more = costs(wanted, bank, np.zeros(2, np.float32))[0]
+    assert less > more + 0.2
+
+
+# --------------------------------------------------------------------------------------- windows
+def test_a_long_script_is_worked_through_in_windows(monkeypatch):
+    random = np.random.default_rng(0)
+    bank = looks(random.uniform(0, 0.1, 60))
+    wanted = looks(0.05 + 0.05 * np.sin(np.arange(230) / 3))
+    blur, index = np.zeros(60, np.float32), np.arange(60)
+    whole = find_path(wanted, bank, blur)
+    monkeypatch.setattr(module, "WINDOW_FRAMES", 40)
+    monkeypatch.setattr(module, "LOOK_AHEAD_FRAMES", 10)
+    sizes = []
+    monkeypatch.setattr(module, "costs", lambda w, *rest: sizes.append(len(w)) or costs(w, *rest))
+    parts = find_path(wanted, bank, blur)
+    assert len(parts) == len(whole) == 230
+    assert max(sizes) <= 50
+    table = costs(wanted, bank, blur)
+    assert price(table, index, parts) <= 1.05 * price(table, index, whole)
+
+
+def test_a_script_of_one_frame_and_a_bank_of_one_exemplar_have_a_path():
+    zero = np.zeros(1, np.float32)
+    assert find_path(looks([0.05]), looks([0.0]), zero).tolist() == [0]
+    assert find_path(looks([0.05] * 7), looks([0.0]), zero).tolist() == [0] * 7
+
+
+# -------------------------------------------------------------------------------------- dissolve
+@given(rising(1, 12), st.lists(st.integers(0, 11), min_size=1, max_size=30))
+def test_shares_add_up_to_one_and_the_path_leads(index, wish):
+    path = np.array([i % len(index) for i in wish])
+    mixes = blend_runs(path, index)
+    assert len(mixes) == len(path)
+    for t, mix in enumerate(mixes):
+        assert sum(share for _, share in mix) == pytest.approx(1)
+        assert all(share > 0 and 0 <= i < len(index) for i, share in mix)
+        assert len({i for i, _ in mix}) == len(mix)
+        assert dict(mix)[int(path[t])] >= 0.5 - 1e-9
+
+
+def test_inside_a_run_one_exemplar_shows():
+    index = np.arange(20)
+    assert blend_runs(np.arange(3, 12), index) == [[(i, 1.0)] for i in range(3, 12)]
+
+
+def test_runs_give_way_to_each_other_and_go_on_meanwhile():
+    index = np.array([*range(10), *range(50, 60)])
+    mixes = [dict(m) for m in blend_runs(np.array([2, 3, 4, 12, 13, 14]), index)]
+    assert mixes[1] == {3: 1.0}
+    assert mixes[2] == pytest.approx({4: 0.75, 11: 0.25})  # the next run, one frame early
+    assert mixes[3] == pytest.approx({12: 0.75, 5: 0.25})  # the last run, gone on
+    assert mixes[4] == {13: 1.0}
+
+
+def test_a_run_that_ends_with_the_bank_holds():
+    index = np.array([0, 1, 50, 51])
+    mixes = [dict(m) for m in blend_runs(np.array([0, 1, 2, 3]), index)]
+    assert mixes[1] == pytest.approx({1: 0.75, 2: 0.25})
+    assert mixes[2] == pytest.approx({2: 0.75, 1: 0.25})
