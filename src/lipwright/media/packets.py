@@ -120,6 +120,19 @@ def scan(path: Path, video: int | None, audio: int | None) -> Scan:
         return Scan(video=pictures, audio=sound)
 
 
+def check_whole(path: Path, claimed: Fraction, found: Fraction) -> None:
+    """Refuse a file whose streams end long before its header says.
+
+    Raises:
+        MediaUnreadable: more than a twentieth, and more than half a second, is missing.
+    """
+    if claimed - found > max(claimed / 20, Fraction(1, 2)):
+        raise MediaUnreadable(
+            f"{path} is cut short: {float(found):.1f} of its {float(claimed):.1f} seconds are "
+            "there; download or copy it again"
+        )
+
+
 def _skipped(packet: av.Packet[av.AudioStream]) -> tuple[int, int]:
     """Return the samples to drop at the start and the end of what *packet* decodes to."""
     if not packet.has_sidedata("skip_samples"):

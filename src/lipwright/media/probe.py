@@ -16,8 +16,10 @@ from av.container import InputContainer
 from lipwright.errors import MediaUnreadable
 from lipwright.media import colour
 from lipwright.media.container import open_input, translated
-from lipwright.media.packets import PacketSound, Scan, scan
+from lipwright.media.packets import PacketSound, Scan, check_whole, scan
 from lipwright.media.rates import Seconds, settle
+
+TELLING = {"matroska,webm", "avi"}  # containers whose header tells the length, but not every byte
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +88,24 @@ def probe(source: str | Path) -> MediaInfo:
             raise MediaUnreadable(f"{path} holds neither pictures nor sound: use another file")
         indices = (None if s is None else s.index for s in (picture, sound))
         read = scan(path, *indices)
-        return MediaInfo(
+        info = MediaInfo(
             path=path,
             container=container.format.name,
             video=None if picture is None else _video_info(path, container, picture, read),
             audio=_audio_info(sound, read.audio) if sound and read.audio else None,
             metadata=dict(container.metadata),
         )
+        if info.container in TELLING and len(container.streams) == (info.video is not None) + (
+            info.audio is not None
+        ):
+            check_whole(path, Fraction(container.duration or 0, av.time_base), _end(info))
+        return info
+
+
+def _end(info: MediaInfo) -> Fraction:
+    """Return when the last of picture and sound ends, seconds after the first of them began."""
+    spans = [(p.start, p.start + p.duration) for p in (info.video, info.audio) if p is not None]
+    return max(end for _, end in spans) - min(Fraction(0), *(start for start, _ in spans))
 
 
 def require_video(info: MediaInfo) -> VideoInfo:
