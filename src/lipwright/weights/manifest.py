@@ -100,6 +100,28 @@ _WEIGHTS = (
         size=1246165,
         sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
     ),
+    Weight(
+        name="motion",
+        file="motion.onnx",
+        what="speech states to the motion of a mouth, with the directions in which mouths move",
+        origin="lipwright: python -m lipwright.motion.train",
+        url="",
+        licence="Apache-2.0",
+        notices=("MODEL_CARD_motion.md",),
+        size=3197056,
+        sha256="31f230e2febdf13db101dad07025aad9c83ee0576e5a39b669ff6a993759bb56",
+    ),
+    Weight(
+        name="sync_scorer",
+        file="sync_scorer.onnx",
+        what="mouth motion and speech states to vectors that agree when they belong together",
+        origin="lipwright: python -m lipwright.motion.train",
+        url="",
+        licence="Apache-2.0",
+        notices=("MODEL_CARD_sync_scorer.md",),
+        size=2144184,
+        sha256="712ca25b15b546ce42a3d2e9721d62680bff3f0dc9c3a3fdeb3c626d81a3b0b5",
+    ),
 )
 
 #: All weights by name.

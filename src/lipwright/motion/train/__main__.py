@@ -1,0 +1,104 @@
+"""Train the networks of ``lipwright.motion``: ``python -m lipwright.motion.train``.
+
+The stages, in order: ``features`` (see and hear every clip), ``scorer`` (learn which mouth and
+which voice belong together), ``offsets`` (correct each clip's audio/video offset with it),
+``motion`` (learn to move the mouth), ``export`` (write both networks as ONNX). ``all`` does all of
+them. What a stage finds lies in the cache folder; the same data, seed and number of threads give
+the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from lipwright.motion.train import contrast, corpus, features, fit, release
+from lipwright.weights.store import FILES
+
+EXAMPLES, SCORER, CORRECTED, MOTION = "examples.pkl", "scorer.pt", "corrected.pkl", "motion.pt"
+
+
+def see_and_hear(options: argparse.Namespace) -> None:
+    """Stage ``features``."""
+    features.collect(options.data, options.cache / "features")
+
+
+def learn_scorer(options: argparse.Namespace) -> None:
+    """Stage ``scorer``."""
+    examples, reasons = corpus.read(options.cache / "features")
+    print(f"clips: {json.dumps(reasons)}")
+    learnt = [e for e in examples if not e.held]
+    print(f"{len(learnt)} runs to learn from, {len(examples) - len(learnt)} held back")
+    net = contrast.train(learnt, contrast.Contrast(seed=options.seed), fit.Clock())
+    torch.save(net, options.cache / SCORER)
+    (options.cache / EXAMPLES).write_bytes(pickle.dumps(examples))
+
+
+def correct_offsets(options: argparse.Namespace) -> None:
+    """Stage ``offsets``."""
+    examples = _examples(options.cache / EXAMPLES)
+    net = torch.load(options.cache / SCORER, weights_only=False)
+    kept, dropped = contrast.correct(net, examples)
+    counts = Counter(round(e.offset * 25, 1) for e in kept)
+    print(f"offsets in frames of 25 Hz: {dict(sorted(counts.items()))}; {dropped} runs left out")
+    (options.cache / CORRECTED).write_bytes(pickle.dumps(kept))
+
+
+def learn_motion(options: argparse.Namespace) -> None:
+    """Stage ``motion``."""
+    examples = _examples(options.cache / CORRECTED)
+    learnt, held = [e for e in examples if not e.held], [e for e in examples if e.held]
+    recipe = fit.Recipe(seed=options.seed)
+    basis = fit.find_basis(learnt, recipe.components)
+    net = fit.train(learnt, basis, recipe, fit.Clock())
+    basis = fit.calibrate(net, basis, held)
+    for speaker, found in sorted(fit.by_speaker(net, basis, held).items()):
+        print(f"{speaker}: {found}")
+    torch.save({"net": net, "basis": basis}, options.cache / MOTION)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Stage ``export``."""
+    found = torch.load(options.cache / MOTION, weights_only=False)
+    release.write_motion(found["net"], found["basis"], options.out / "motion.onnx")
+    net = torch.load(options.cache / SCORER, weights_only=False)
+    release.write_scorer(net, options.out / "sync_scorer.onnx")
+
+
+STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
+    "features": see_and_hear,
+    "scorer": learn_scorer,
+    "offsets": correct_offsets,
+    "motion": learn_motion,
+    "export": export,
+}
+
+
+def _examples(path: Path) -> list[corpus.Example]:
+    found: list[corpus.Example] = pickle.loads(path.read_bytes())
+    return found
+
+
+def main() -> None:
+    """Run one stage, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m lipwright.motion.train", description=__doc__)
+    parser.add_argument("stage", choices=[*STAGES, "all"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="footage")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for what stages find")
+    parser.add_argument("--out", type=Path, default=FILES, help="folder for the ONNX files")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for name in STAGES if options.stage == "all" else [options.stage]:
+        STAGES[name](options)
+
+
+if __name__ == "__main__":
+    main()

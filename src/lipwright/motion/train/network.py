@@ -1,0 +1,100 @@
+"""The two networks, in PyTorch: a temporal convolution, and a pair of them for the scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+KERNEL = 5  # taps of each convolution
+
+
+class Block(nn.Module):
+    """A residual convolution over time without padding: the sequence grows shorter."""
+
+    def __init__(self, hidden: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.conv = nn.Conv1d(hidden, hidden, KERNEL, dilation=dilation)
+        self.drop = nn.Dropout(dropout)
+        self.lost = (KERNEL // 2) * dilation  # states lost at each end
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n, hidden) to (B, n - 2 lost, hidden)."""
+        y = self.conv(nn.functional.gelu(self.norm(x)).transpose(1, 2)).transpose(1, 2)
+        kept: Tensor = x[:, self.lost : x.shape[1] - self.lost]
+        return kept + self.drop(y)
+
+
+class TemporalNet(nn.Module):
+    """Channels over time to channels over time; each output sees ``reach`` inputs on each side."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        *,
+        dilations: Sequence[int] = (1, 2, 4),
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+        self.norm = nn.LayerNorm(inputs)
+        self.enter = nn.Linear(inputs, hidden)
+        self.blocks = nn.ModuleList(Block(hidden, d, dropout) for d in dilations)
+        self.middle = nn.Linear(hidden, hidden)
+        self.drop = nn.Dropout(dropout)
+        self.leave = nn.Linear(hidden, outputs)
+        self.reach = sum((KERNEL // 2) * d for d in dilations)
+
+    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set the statistics (inputs,) by which inputs are brought to zero mean, unit variance."""
+        self.mean.copy_(mean)
+        self.scale.copy_(1 / deviation.clamp(min=1e-6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n, inputs) to (B, n - 2 reach, outputs)."""
+        x = self.enter(self.norm((x - self.mean) * self.scale))
+        for block in self.blocks:
+            x = block(x)
+        x = self.drop(nn.functional.gelu(self.middle(x)))
+        out: Tensor = self.leave(x)
+        return out
+
+
+class ScorerNet(nn.Module):
+    """Speech states and mouth shapes to vectors that agree when they belong together."""
+
+    def __init__(self, speech: int, mouth: int, vector: int, *, hidden: tuple[int, int]) -> None:
+        super().__init__()
+        self.speech = TemporalNet(speech, hidden[0], vector, dilations=(1, 2, 2))
+        self.mouth = TemporalNet(mouth, hidden[1], vector, dilations=(1, 2))
+        self.sharpness = nn.Parameter(torch.tensor(2.5))  # log of the inverse temperature
+
+
+class Average:
+    """Exponential moving average of a network's parameters."""
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self._net = net
+        self._decay = decay
+        self._steps = 0
+        self._values = {k: v.detach().clone() for k, v in net.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the network's present parameters; the first steps weigh as a plain mean."""
+        self._steps += 1
+        decay = min(self._decay, self._steps / (self._steps + 10))
+        for name, value in self._net.state_dict().items():
+            self._values[name].lerp_(value.detach(), 1 - decay)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return a copy of the averaged parameters."""
+        return {k: v.clone() for k, v in self._values.items()}
