@@ -78,7 +78,8 @@ def twins() -> Ints:
     """Return for each of the 61 points the one on the other side of the face (61,)."""
     points = reference()[MOUTH].astype(np.float64)
     other = points * [-1, 1, 1]
-    return np.linalg.norm(other[:, None] - points[None], axis=-1).argmin(1)
+    out: Ints = np.linalg.norm(other[:, None] - points[None], axis=-1).argmin(1)
+    return out
 
 
 def mirror(shapes: Floats) -> Floats:

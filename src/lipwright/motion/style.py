@@ -77,7 +77,7 @@ def fit(basis: Basis, mouth: Floats, prediction: Floats, spoken: Mask | None = N
         gains=gains,
         centre=centre.astype(np.float32),
         rest=rest.astype(np.float32),
-        pressed=float(min(np.quantile(gap, 0.02), 0.01)),
+        pressed=min(float(np.quantile(gap, 0.02)), 0.01),
         text=f"{text} (opening x {gains[0]:.2f})",
     )
 

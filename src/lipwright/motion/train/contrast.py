@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,8 +45,8 @@ class Contrast:
 class _Clip:
     """An example at 25 Hz, its ends repeated for the networks' reach."""
 
-    mouth: Floats  #: (n + 2 reach, 183)
-    states: Floats  #: (S + 2 reach, 1024), held as float16
+    mouth: NDArray[Any]  #: (n + 2 reach, 183) float32
+    states: NDArray[Any]  #: (S + 2 reach, 1024) float16
     places: NDArray[np.int64]  #: (n,) the state at each mouth shape
 
 
@@ -79,14 +80,15 @@ def train(
         picked = [clips[i] for i in random.integers(0, len(clips), recipe.clips)]
         value = _contrast(net, *_draw(picked, net, recipe, random))
         optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         optimiser.step()
         schedule.step()
         average.update()
         if on_step:
             on_step(index + 1, float(value.detach()), average)
     net.load_state_dict(average.state_dict())
-    return net.eval()
+    net.eval()
+    return net
 
 
 def _prepare(example: Example, net: ScorerNet) -> _Clip:
@@ -100,7 +102,7 @@ def _prepare(example: Example, net: ScorerNet) -> _Clip:
     )
 
 
-def _hold(values: NDArray[np.generic], reach: int) -> NDArray[np.generic]:
+def _hold(values: NDArray[Any], reach: int) -> NDArray[Any]:
     """Repeat the first and the last row *reach* times."""
     return values[np.clip(np.arange(-reach, len(values) + reach), 0, len(values) - 1)]
 
@@ -137,14 +139,14 @@ def _contrast(net: ScorerNet, speech: Tensor, mouth: Tensor) -> Tensor:
     return 0.5 * (cross(alike, right) + cross(alike.T, right))
 
 
-@torch.no_grad()
 def scores(net: ScorerNet, example: Example) -> Floats:
     """Return what `SyncScorer.scores` returns, by the network in training."""
     grid, shapes, seen = scorer.resample(example.mouth, example.times)
     flat = _hold(shapes.reshape(len(shapes), -1), net.mouth.reach)
-    mouth = net.mouth(torch.from_numpy(flat)[None])[0]
     states = _hold(example.states, net.speech.reach).astype(np.float32)
-    voice = net.speech(torch.from_numpy(states)[None])[0]
+    with torch.no_grad():
+        mouth = net.mouth(torch.from_numpy(flat)[None])[0]
+        voice = net.speech(torch.from_numpy(states)[None])[0]
     unit = torch.nn.functional.normalize
     return scorer.match(unit(mouth, dim=-1).numpy()[seen], grid[seen], unit(voice, dim=-1).numpy())
 

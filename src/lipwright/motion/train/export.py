@@ -56,7 +56,7 @@ class Graph:
         y = self.op("Conv", [y, *weights], f"{name}.conv", dilations=[int(block.conv.dilation[0])])
         y = self.op("Transpose", [y], f"{name}.time", perm=[0, 2, 1])
         ends = [
-            self.weight(f"{name}.{k}", np.array([v], np.int64))  # type: ignore[arg-type]
+            self.weight(f"{name}.{k}", np.array([v], np.int64))
             for k, v in (("from", block.lost), ("to", -block.lost), ("axis", 1))
         ]
         return self.op("Add", [self.op("Slice", [x, *ends], f"{name}.kept"), y], name)

@@ -125,7 +125,7 @@ def _portrait(pictures: list[tuple[int, Picture]], track: Track | None) -> NDArr
     ]
     if not found:
         return np.zeros((PORTRAIT_SIDE, PORTRAIT_SIDE, 3), np.uint8)
-    return np.mean(found, 0).astype(np.uint8)
+    return np.asarray(np.mean(found, 0), np.uint8)
 
 
 def _upright(picture: Picture, landmarks: Floats) -> NDArray[np.uint8]:

@@ -148,7 +148,8 @@ def train(
         if on_step:
             on_step(index + 1, float(value.detach()), average)
     net.load_state_dict(average.state_dict())
-    return net.eval()
+    net.eval()
+    return net
 
 
 def _stepper(net: TemporalNet, recipe: Recipe) -> Callable[[Tensor], None]:
@@ -160,7 +161,7 @@ def _stepper(net: TemporalNet, recipe: Recipe) -> Callable[[Tensor], None]:
 
     def step(value: Tensor) -> None:
         optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         schedule.step()
@@ -180,13 +181,13 @@ def calibrate(net: TemporalNet, basis: Basis, examples: Sequence[Example]) -> Ba
     return replace(basis, predicted=np.median(found, 0).astype(np.float32))
 
 
-@torch.no_grad()
 def predict(net: TemporalNet, basis: Basis, example: Example) -> Floats:
     """Return the predicted displacements (T, 61, 3) of a whole example."""
     span = slice(0, len(example.times))
     nothing = np.zeros((len(example.times), basis.size), np.float32)
     states, taps, weights, _ = row(example, nothing, span, net.reach)
-    out = net(torch.from_numpy(states)[None])[0].numpy()
+    with torch.no_grad():
+        out = net(torch.from_numpy(states)[None])[0].numpy()
     return basis.shapes((out[taps] * weights[..., None]).sum(1))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 KERNEL = 5  # taps of each convolution
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]
     """A residual convolution over time without padding: the sequence grows shorter."""
 
     def __init__(self, hidden: int, dilation: int, dropout: float) -> None:
@@ -27,7 +27,7 @@ class Block(nn.Module):
         return kept + self.drop(y)
 
 
-class TemporalNet(nn.Module):
+class TemporalNet(nn.Module):  # type: ignore[misc]
     """Channels over time to channels over time; each output sees ``reach`` inputs on each side."""
 
     mean: Tensor
@@ -68,7 +68,7 @@ class TemporalNet(nn.Module):
         return out
 
 
-class ScorerNet(nn.Module):
+class ScorerNet(nn.Module):  # type: ignore[misc]
     """Speech states and mouth shapes to vectors that agree when they belong together."""
 
     def __init__(self, speech: int, mouth: int, vector: int, *, hidden: tuple[int, int]) -> None:
@@ -87,13 +87,12 @@ class Average:
         self._steps = 0
         self._values = {k: v.detach().clone() for k, v in net.state_dict().items()}
 
-    @torch.no_grad()
     def update(self) -> None:
         """Take in the network's present parameters; the first steps weigh as a plain mean."""
         self._steps += 1
         decay = min(self._decay, self._steps / (self._steps + 10))
         for name, value in self._net.state_dict().items():
-            self._values[name].lerp_(value.detach(), 1 - decay)
+            self._values[name].lerp_(value, 1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of the averaged parameters."""

@@ -52,8 +52,9 @@ def whiten(values: Floats, size: int) -> Floats:
     """Return the first *size* principal components of values (n, d), each of unit variance."""
     centred = values - values.mean(0)
     powers, directions = np.linalg.eigh(centred.T @ centred / len(centred))
-    out: Floats = centred @ directions[:, ::-1][:, :size]
-    return out / np.sqrt(np.maximum(powers[::-1][:size], 1e-12))
+    scale = np.sqrt(np.maximum(powers[::-1][:size], 1e-12))
+    out: Floats = centred @ directions[:, ::-1][:, :size] / scale
+    return out
 
 
 def ward(points: Floats) -> list[tuple[int, int]]:
@@ -72,9 +73,8 @@ def ward(points: Floats) -> list[tuple[int, int]]:
         total = size + size[i] + size[j]
         with np.errstate(invalid="ignore"):
             joined = (size + size[i]) * far[i] + (size + size[j]) * far[j] - size * far[i, j]
-        far[i] = far[:, i] = np.where(
-            np.isfinite(far[i]) & np.isfinite(far[j]), joined / total, np.inf
-        )
+        apart = np.isfinite(far[i]) & np.isfinite(far[j])
+        far[i] = far[:, i] = np.where(apart, joined / total, np.inf)
         far[j] = far[:, j] = np.inf
         far[i, i] = np.inf
         size[i] += size[j]
