@@ -1,0 +1,233 @@
+"""The development clips: followed once, heard once, and kept for the next run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lipwright
+from bench.measures import peak
+from lipwright.engines.base import Engine, Fetch, Patch, Portrait, Script, View
+from lipwright.face.landmarker import FaceLandmarker
+from lipwright.face.shape import mouth_shapes
+from lipwright.face.smooth import smooth
+from lipwright.face.track import Take, Track, Tracker
+from lipwright.media.probe import MediaInfo, VideoInfo, probe, require_video
+from lipwright.media.read import read_audio, read_video
+from lipwright.media.timeline import Timeline
+from lipwright.motion.perform import Performance
+from lipwright.motion.scorer import MOST, RATE, SyncScorer
+from lipwright.options import SyncOptions
+from lipwright.pipeline import DEFAULT_ENGINE, Pipeline
+from lipwright.speech.activity import speech_activity
+from lipwright.speech.encoder import SpeechEncoder
+from lipwright.speech.mel import SAMPLE_RATE
+
+PACKAGE = Path(lipwright.__file__).parent
+DATA = Path(__file__).parents[2] / "shared" / "data"
+CACHE = Path(tempfile.gettempdir()) / "lipwright-bench"
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
+
+Floats = NDArray[np.float32]
+Times = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """What is heard with a clip."""
+
+    samples: Floats  #: (n,) mono, 16 kHz, from the first picture on
+    states: Floats  #: (S, 1024) at 50 Hz
+    activity: Floats  #: (S,) probability of speech
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A clip with sound, followed and heard."""
+
+    info: MediaInfo
+    take: Take
+    track: Track  #: of the speaker
+    sound: Sound
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self.info.path.stem
+
+    @property
+    def times(self) -> Times:
+        """Return the time of each frame, seconds (T,)."""
+        return np.array([float(t) for t in self.take.times])
+
+    def mouth(self) -> Floats:
+        """Return the smoothed mouth shapes (T, 61, 3), NaN where there is no face."""
+        return mouth_shapes(smooth(self.track.landmarks))
+
+
+def find(folder: Path, names: Iterable[str] = ()) -> list[MediaInfo]:
+    """Return the clips with sound in a folder: all, or those whose names begin as given."""
+    wanted = tuple(names)
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
+    infos = [probe(p) for p in paths if not wanted or p.name.startswith(wanted)]
+    return [info for info in infos if info.video is not None and info.audio is not None]
+
+
+def version(*parts: str) -> str:
+    """Return a short digest of the product's code and weights below the given folders."""
+    digest = hashlib.sha256()
+    for part in parts or ("",):
+        for path in sorted((PACKAGE / part).rglob("*")):
+            if path.suffix == ".py":
+                digest.update(path.read_bytes())
+            elif path.suffix in (".onnx", ".tflite", ".npz", ".npy"):
+                digest.update(f"{path.name} {path.stat().st_size}".encode())
+    return digest.hexdigest()[:12]
+
+
+class Cupboard:
+    """Keeps what is slow to compute and does not change, in a folder outside the project."""
+
+    def __init__(self, folder: Path = CACHE) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._face = version("face")
+        self._speech = version("speech")
+
+    def take(self, info: MediaInfo, landmarker: Callable[[], FaceLandmarker]) -> Take:
+        """Return the clip followed."""
+        key = f"take-{_identity(info.path)}-{self._face}"
+        return self._kept(key, lambda: _follow(info, landmarker()))  # type: ignore[no-any-return]
+
+    def sound(self, path: Path, encoder: Callable[[], SpeechEncoder]) -> Sound:
+        """Return the sound of a file heard."""
+        key = f"sound-{_identity(path)}-{self._speech}"
+        return self._kept(key, lambda: _hear(path, encoder()))  # type: ignore[no-any-return]
+
+    def _kept(self, key: str, make: Callable[[], Any]) -> Any:
+        path = self._folder / f"{key}.pickle"
+        if path.exists():
+            return pickle.loads(path.read_bytes())
+        made = make()
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(pickle.dumps(made))
+        os.replace(partial, path)
+        return made
+
+
+def _identity(path: Path) -> str:
+    facts = path.stat()
+    text = f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}"
+    return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _follow(info: MediaInfo, landmarker: FaceLandmarker) -> Take:
+    tracker, times = Tracker(landmarker), []
+    for frame in read_video(info):
+        tracker.feed(frame.picture)
+        times.append(frame.time)
+    return Take(info=require_video(info), times=tuple(times), tracks=tracker.tracks())
+
+
+def _hear(path: Path, encoder: SpeechEncoder) -> Sound:
+    samples = read_audio(path, rate=SAMPLE_RATE, from_picture=True)
+    return Sound(samples=samples, states=encoder.encode(samples), activity=speech_activity(samples))
+
+
+class Studio(Pipeline):
+    """The product's pipeline with a memory: clips are followed and studied once."""
+
+    def __init__(self, cupboard: Cupboard, *, engine: str = DEFAULT_ENGINE) -> None:
+        super().__init__(engine=engine)
+        self._cupboard = cupboard
+        self._fresh = self._engine
+        self._engine = Remembering(self._engine)
+        self._scorer: SyncScorer | None = None
+
+    def clip(self, info: MediaInfo) -> Clip:
+        """Follow and hear a clip, and find out who speaks in it.
+
+        Raises:
+            NoFaceFound: nobody does.
+        """
+        take = self._cupboard.take(info, self.landmarker)
+        track = self._speaker(take, info, SyncOptions())
+        assert track is not None  # without a face, _speaker raises
+        return Clip(info=info, take=take, track=track, sound=self.sound(info.path))
+
+    def sound(self, path: Path) -> Sound:
+        """Hear a file."""
+        return self._cupboard.sound(path, self._warm_encoder)
+
+    def landmarker(self) -> FaceLandmarker:
+        """Return the face networks."""
+        self._landmarker = self._landmarker or FaceLandmarker(self._store)
+        return self._landmarker
+
+    def agreement(self, mouth: Floats, times: Times, sound: Sound) -> Agreement:
+        """Judge mouth shapes (T, 61, 3) at frame times (T,) in seconds against a sound."""
+        self._scorer = self._scorer or SyncScorer(self._store)
+        found = self._scorer.offset(mouth, times, sound.states)
+        exact = (peak(found.scores.astype(np.float64)) / 2 - MOST) / RATE
+        return Agreement(offset=exact, confidence=found.confidence, at_zero=found.at(0.0))
+
+    def fresh_engine(self) -> Engine:
+        """Return the engine itself, which remembers nothing."""
+        return self._fresh
+
+    def perform(self, track: Track, speech: MediaInfo, timeline: Timeline) -> Performance:
+        """Turn a speech into the motion of this speaker, as a job does."""
+        performance = self._perform(track, speech, timeline)
+        assert performance is not None  # there is a track
+        return performance
+
+    def _warm_encoder(self) -> SpeechEncoder:
+        self._encoder = self._encoder or SpeechEncoder(self._store)
+        return self._encoder
+
+    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Any) -> Take:
+        with watch.stage("track", picture.frames):
+            return self._cupboard.take(source, self.landmarker)
+
+
+class Remembering:
+    """An engine that studies the same portrait only once."""
+
+    def __init__(self, inner: Engine) -> None:
+        self._inner = inner
+        self._key, self._speaker = b"", None
+
+    def study(self, portrait: Portrait, fetch: Fetch) -> Any:
+        """Return the speaker, from memory where the portrait is the last one again."""
+        key = hashlib.sha256(portrait.landmarks.tobytes() + portrait.confidence.tobytes()).digest()
+        if key != self._key:
+            self._speaker, self._key = self._inner.study(portrait, fetch), key
+        return self._speaker
+
+    def paint(
+        self, speaker: Any, script: Script, views: Iterable[View | None]
+    ) -> Iterator[Patch | None]:
+        """Paint as the engine does."""
+        return self._inner.paint(speaker, script, views)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._inner.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How a mouth and a sound go together."""
+
+    offset: float  #: seconds by which the sound that belongs to a picture comes after it
+    confidence: float  #: at the best offset
+    at_zero: float  #: confidence at offset 0
