@@ -166,8 +166,8 @@ def _rate(text: str) -> Fraction:
 )
 @click.option(
     "--crf",
-    type=click.FloatRange(0, 51),
-    help="Quality of the encoder, 0 is lossless. Default: near-transparent.",
+    type=click.FloatRange(1, 51),
+    help="Quality of the encoder, 1 is finest, 51 coarsest. Default: near-transparent.",
 )
 @click.option(
     "--max-seconds",

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from lipwright.errors import OutputUnwritable
 from lipwright.face.shape import Floats
 from lipwright.media.probe import probe
-from lipwright.media.read import read_video
+from lipwright.media.read import read_audio, read_video
 from lipwright.media.sheet import sheet, square, write_png
 from lipwright.pipeline import SyncResult, sync
 from lipwright.progress import CancelToken, OnProgress, Progress
-from lipwright.sample import make_sample, speech_asset
+from lipwright.sample import make_sample, speech_asset, speech_curves
 
 SIZE = (1280, 720)
 RATE = Fraction(25)
@@ -85,7 +85,8 @@ def run_demo(
         on_progress=_part(on_progress, SHARE_OF_SAMPLE, 1.0),
         cancel=cancel,
     )
-    write_png(picture, before_after(source, dubbed, truth.landmarks))
+    first = liveliest(read_audio(speech), len(truth.landmarks))
+    write_png(picture, before_after(source, dubbed, truth.landmarks, first))
     return Demo(
         folder=folder,
         source=source,
@@ -96,20 +97,32 @@ def run_demo(
     )
 
 
-def before_after(before: Path, after: Path, landmarks: Floats) -> NDArray[np.uint8]:
+def liveliest(samples: Floats, frames: int) -> int:
+    """Return the first frame of the stretch of speech in which a mouth moves most.
+
+    Args:
+        samples: the new speech, (n,) mono at 16 kHz.
+        frames: of the source.
+    """
+    opening, _ = speech_curves(samples, (np.arange(frames, dtype=np.float64) + 0.5) / float(RATE))
+    span = COLUMNS * STRIDE
+    moves = [np.std(opening[i : i + span]) for i in range(max(frames - span, 0) + 1)]
+    return int(np.argmax(moves))
+
+
+def before_after(before: Path, after: Path, landmarks: Floats, first: int) -> NDArray[np.uint8]:
     """Return a sheet of the face in two videos at the same moments.
 
     Args:
         before: the source.
         after: the result; frame k of both shows the same moment.
         landmarks: (T, 478, 3) pixels of the source.
+        first: frame to begin with.
 
     Returns:
-        The sheet (height, width, 3) uint8 RGB: a row of each, from the middle of the clip.
+        The sheet (height, width, 3) uint8 RGB: a row of each.
     """
-    span = COLUMNS * STRIDE
-    middle = max((len(landmarks) - span) // 2, 0)
-    wanted = range(middle, min(middle + span, len(landmarks)), STRIDE)
+    wanted = range(first, min(first + COLUMNS * STRIDE, len(landmarks)), STRIDE)
     rows = [_faces(path, wanted, landmarks) for path in (before, after)]
     return sheet(rows, labels=("before", "after"))
 
@@ -125,7 +138,7 @@ def _faces(path: Path, wanted: range, landmarks: Floats) -> list[NDArray[np.uint
             centre = (low + high) / 2
             rgb = np.asarray(frame.picture.rgb(), np.uint8)
             at = (float(centre[0]), float(centre[1]))
-            cells.append(square(rgb, at, 1.3 * float((high - low).max()), CELL))
+            cells.append(square(rgb, at, 1.1 * float((high - low).max()), CELL))
     return cells
 
 

@@ -78,8 +78,8 @@ class SyncOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mode", SyncMode.parse(self.mode))  # a plain name is fine too
-        if self.crf is not None and not 0 <= self.crf <= 51:
-            raise InvalidOptions(f"crf {self.crf} is out of range: use 0 (lossless) to 51")
+        if self.crf is not None and not 1 <= self.crf <= 51:
+            raise InvalidOptions(f"crf {self.crf} is out of range: use 1 (finest) to 51 (coarsest)")
         if self.max_pixels <= 0:
             raise InvalidOptions(f"max_pixels {self.max_pixels} must be positive")
         if not self.max_seconds > 0:
