@@ -326,16 +326,17 @@ def demo(folder: Path, quiet: bool, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="Speech that the mouth follows. Default: a recording that comes with Lipwright.",
 )
+@_quiet_option
 @_json_option
-def sample(out: Path, as_json: bool, **wish: Any) -> None:
+def sample(out: Path, quiet: bool, as_json: bool, **wish: Any) -> None:
     """Make a synthetic talking clip OUT with known mouth curves.
 
     A public-domain portrait is animated; OUT.truth.npz beside it holds the curves and landmarks.
     """
     from lipwright.sample import make_sample
 
-    with stoppable() as cancel:
-        truth = make_sample(out, cancel=cancel, **wish)
+    with stoppable() as cancel, show_progress(quiet=quiet or as_json) as on_progress:
+        truth = make_sample(out, on_progress=on_progress, cancel=cancel, **wish)
     if as_json:
         _print_json(truth.summary())
     else:
