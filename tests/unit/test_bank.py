@@ -71,6 +71,15 @@ def test_what_is_rare_is_kept(what):
     assert set(range(240, 240 + RUN_FRAMES)) <= set(kept.tolist())
 
 
+def test_all_that_is_rare_is_kept_before_more_of_the_usual():
+    opening, yaw = np.zeros(480), np.zeros(480)
+    opening[120 : 120 + RUN_FRAMES], yaw[240 : 240 + RUN_FRAMES] = 0.12, 25
+    opening[360 : 360 + RUN_FRAMES] = 0.06
+    kept = set(choice(look(opening, yaw=yaw), 4 * RUN_FRAMES).tolist())
+    for start in (120, 240, 360):
+        assert set(range(start, start + RUN_FRAMES)) <= kept
+
+
 def test_blurred_frames_are_left_out():
     sharpness = np.full(100, 10, np.float32)
     sharpness[20:40] = 4

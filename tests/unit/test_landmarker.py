@@ -133,7 +133,7 @@ def test_a_big_picture_gives_what_a_small_one_does(network, face):
 
 
 def test_depth_is_in_pixels_too(network, face):
-    landmarks, frame = face
+    landmarks, frame = changed(*face, 0, 4.0, (1200, 1200))
     placed = network.place(frame, region_of(landmarks))[0]
     assert np.ptp(placed[:, 2]) == pytest.approx(np.ptp(landmarks[:, 2]), rel=0.4)
     assert placed[1, 2] < placed[[127, 356], 2].min()  # the nose is nearer than the temples

@@ -49,10 +49,11 @@ def test_followers_are_shares_of_what_they_follow():
     assert weights.sum(1).max() < 1 + 1e-4
 
 
-def test_eyes_and_nose_stay():
+def test_eyes_nose_and_ears_stay():
     still = np.setdiff1d(np.flatnonzero(reference()[:FACE, 1] < FIXED_ABOVE), MOUTH)
     assert len(still) > 200
     assert (followers()[still] == 0).all()
+    assert (followers()[[454, 323, 361, 132, 93, 234]] == 0).all()  # the jaw by the ears
 
 
 def test_skin_between_lip_and_chin_goes_along():

@@ -55,7 +55,7 @@ def test_one_face_is_the_speaker():
     ("better", "worse"),
     [
         (person(500, unit=140), person(780, unit=90)),
-        (person(640), person(1200)),
+        (person(640, unit=95), person(1200, unit=100)),
         (person(500), person(780, seen=range(6))),
     ],
     ids=["larger", "central", "lasting"],
