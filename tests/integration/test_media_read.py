@@ -338,6 +338,19 @@ def test_sound_of_no_length(tmp_path):
         require_audio(probe(path))
 
 
+def test_sound_that_cannot_be_decoded(tmp_path):
+    path = write_sound(tmp_path / "a.mka", noise(0.5, 16000), 16000, "flac")
+    info = probe(path)
+    data = bytearray(path.read_bytes())
+    start = data.find(b"\x1f\x43\xb6\x75")  # the first cluster
+    for place in range(start, len(data) - 1):
+        if data[place : place + 2] == b"\xff\xf8":  # the sync code of a FLAC frame
+            data[place : place + 2] = b"\0\0"
+    path.write_bytes(data)
+    with pytest.raises(MediaUnreadable, match="nothing in it can be decoded"):
+        read_audio(info)
+
+
 # --- sound -------------------------------------------------------------------------------------
 
 

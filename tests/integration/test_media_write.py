@@ -149,6 +149,23 @@ def test_colour_tags_are_kept(space, primaries, curve, levels, suffix, tmp_path)
     assert kept == (space, primaries, curve, levels)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_hdr_stays_hdr(suffix, tmp_path):
+    like = replace(
+        LIKE,
+        bit_depth=10,
+        colorspace=9,
+        color_primaries=9,
+        color_trc=16,
+        color_range=1,
+        mastering_display="G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)",
+        content_light="1000,400",
+    )
+    video = require_video(written(tmp_path / f"out{suffix}", like, count=2))
+    assert video.mastering_display == like.mastering_display
+    assert video.content_light == like.content_light
+
+
 def test_pictures_made_of_rgb_are_tagged(tmp_path):
     like = replace(LIKE, colorspace=0, color_range=2, pix_fmt="bgra", codec="gif")
     video = require_video(written(tmp_path / "out.mp4", like, count=2))

@@ -89,7 +89,7 @@ def video_encoding(
         return _vp9(key, crf)
     if deep or like.codec == "hevc":
         pix_fmt = "yuv444p10le" if odd else "yuv420p10le" if deep else "yuv420p"
-        return _hevc(pix_fmt, key, container, crf)
+        return _hevc(like, pix_fmt, key, container, crf)
     return _h264(like.interlaced, key, crf)
 
 
@@ -138,13 +138,21 @@ def _h264(interlaced: bool, key: str, crf: float | None) -> VideoEncoding:
     return VideoEncoding(codec="libx264", pix_fmt="yuv420p", options=options)
 
 
-def _hevc(pix_fmt: str, key: str, container: str, crf: float | None) -> VideoEncoding:
+def _hevc(
+    like: VideoInfo, pix_fmt: str, key: str, container: str, crf: float | None
+) -> VideoEncoding:
     options = {
         "preset": PRESETS["libx265"],
         "crf": _crf("libx265", crf),
         "g": key,
         "x265-params": "open-gop=0:log-level=none",
     }
+    for name, value in (
+        ("master-display", like.mastering_display),
+        ("max-cll", like.content_light),
+    ):
+        if value is not None:
+            options["x265-params"] += f":{name}={value}"
     return VideoEncoding(
         codec="libx265",
         pix_fmt=pix_fmt,

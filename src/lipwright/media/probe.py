@@ -16,6 +16,7 @@ from av.container import InputContainer
 from lipwright.errors import MediaUnreadable
 from lipwright.media import colour
 from lipwright.media.container import open_input, translated
+from lipwright.media.hdr import content_light, mastering_display
 from lipwright.media.packets import PacketSound, Scan, check_whole, scan
 from lipwright.media.rates import Seconds, settle
 
@@ -43,6 +44,8 @@ class VideoInfo:
     color_primaries: int = 2  #: AVCOL_PRI, 2 unspecified
     color_trc: int = 2  #: AVCOL_TRC, 2 unspecified
     colorspace: int = 2  #: AVCOL_SPC, 2 unspecified, 0 RGB
+    mastering_display: str | None = None  #: see `lipwright.media.hdr`
+    content_light: str | None = None  #: see `lipwright.media.hdr`
     stream: int = 0  #: index of the stream in the file
     start: Fraction = Fraction(0)  #: time of the first frame on the file's clock, seconds
     tick: Fraction = Fraction(1, 1000)  #: the unit of the file's timestamps, seconds
@@ -197,6 +200,8 @@ def _video_info(
         color_primaries=int(frame.color_primaries),
         color_trc=int(frame.color_trc),
         colorspace=int(frame.colorspace),
+        mastering_display=mastering_display(frame),
+        content_light=content_light(frame),
         stream=stream.index,
         start=(frame.pts or 0) * tick,
         tick=tick,

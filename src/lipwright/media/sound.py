@@ -10,6 +10,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from lipwright.errors import MediaUnreadable
 from lipwright.media.container import open_input, translated
 from lipwright.media.packets import GAP, LONGEST_GAP
 from lipwright.media.probe import MediaInfo, probe, require_audio
@@ -53,13 +54,22 @@ def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Generator[Sampl
     """Yield the sound of *info* in chunks of (channels, n) float32 at *rate*.
 
     Encoder delay and padding are left out; gaps in the timestamps become silence.
+
+    Raises:
+        SourceUnreachable: the file is gone.
+        MediaUnreadable: it has no sound, or none of it can be decoded.
     """
-    left = round(require_audio(info).duration * rate)
+    total = left = round(require_audio(info).duration * rate)
     for chunk in _resampled(info, rate, layout):
         yield chunk[:, :left]
         left -= chunk.shape[1]
         if left <= 0:
             return
+    if left == total:
+        raise MediaUnreadable(
+            f"{info.path} has a sound track, but nothing in it can be decoded: it may be damaged "
+            "or protected; give another recording"
+        )
 
 
 def _resampled(info: MediaInfo, rate: int, layout: str) -> Iterator[Samples]:
