@@ -55,6 +55,11 @@ def test_wandering_times_get_the_usual_rate_near(mean, rate):
     assert abs(found - rate) < 0.5
 
 
+def test_a_coarse_clock_is_no_grid():
+    times = np.array([0, 5, 10, 30, 33, 50]) / 100
+    assert settle(times, Fraction(1, 100), (Fraction(40), Fraction(100))) == (20, True)
+
+
 def test_a_still_has_a_rate():
     assert settle(np.zeros(1), MS, (None, None)) == (25, False)
     assert settle(np.zeros(1), MS, (Fraction(24), None)) == (24, False)

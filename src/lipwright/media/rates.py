@@ -43,7 +43,7 @@ def settle(
     tolerance = max(1.5 * float(tick), ROUNDING)
     candidates = [*(r for r in believed if r.denominator <= 1001), *_nearest(mean), *believed]
     for rate in candidates:
-        if np.abs(times * float(rate) - np.arange(len(times))).max() <= tolerance * rate:
+        if np.abs(times * float(rate) - np.arange(len(times))).max() <= min(tolerance * rate, 0.5):
             return rate, False
     return _variable(times, tolerance, candidates), True
 
@@ -51,7 +51,8 @@ def settle(
 def snap(time: Fraction, rate: Fraction, tick: Fraction) -> Fraction:
     """Return *time* on the grid of *rate* where only the container's rounding kept it off."""
     on_grid = Fraction(floor(time * rate + Fraction(1, 2))) / rate
-    return on_grid if abs(time - on_grid) <= max(tick, Fraction(6, 10000)) else time
+    reach = min(max(tick, Fraction(6, 10000)), Fraction(3, 10) / rate)
+    return on_grid if abs(time - on_grid) <= reach else time
 
 
 def _nearest(rate: Fraction) -> list[Fraction]:
@@ -65,7 +66,9 @@ def _variable(times: Seconds, tolerance: float, candidates: Sequence[Fraction]) 
     median = float(np.median(np.diff(times)))
     for rate in (*candidates, *_nearest(Fraction(1 / median))):
         phase = times * float(rate)
-        if rate <= FASTEST_GRID and np.abs(phase - np.rint(phase)).max() <= tolerance * rate:
+        if rate <= FASTEST_GRID and np.abs(phase - np.rint(phase)).max() <= min(
+            tolerance * rate, 0.2
+        ):
             return rate  # every frame is on this grid, some points of it are empty
     usual = Fraction(min(1 / median, float(FASTEST)))
     standard = min(STANDARD, key=lambda r: abs(r - usual))
