@@ -73,9 +73,29 @@ def _barycentric(corners: NDArray[np.float64], ids: NDArray[np.int32]) -> Floats
     px, py = x - a[at, 0], y - a[at, 1]
     wb = (px * v[at, 1] - py * v[at, 0]) / area[at]
     wc = (py * u[at, 0] - px * u[at, 1]) / area[at]
-    weights = np.clip(np.stack([1 - wb - wc, wb, wc], -1), 0, 1)
-    shares: Floats = (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
-    return shares
+    weights = np.stack([1 - wb - wc, wb, wc], -1).astype(np.float32)
+    outside = (weights.min(-1) < 0) & (ids >= 0)
+    points = np.stack([x, y], -1)[outside].astype(np.float64)
+    weights[outside] = _nearest_on_edge(points, corners[at[outside]], weights[outside])
+    return weights
+
+
+def _nearest_on_edge(
+    points: NDArray[np.float64], corners: NDArray[np.float64], weights: Floats
+) -> Floats:
+    """Return coordinates (n, 3) of the points nearest to *points* (n, 2) on their triangles' edges.
+
+    The edge is that across from the corner whose weight is most negative.
+    """
+    row, across = np.arange(len(points)), weights.argmin(-1)
+    first, second = (across + 1) % 3, (across + 2) % 3
+    start, end = corners[row, first], corners[row, second]
+    along = end - start
+    length = np.maximum((along**2).sum(-1), 1e-9)
+    share = np.clip(((points - start) * along).sum(-1) / length, 0, 1)
+    out = np.zeros_like(weights)
+    out[row, first], out[row, second] = 1 - share, share
+    return out
 
 
 def departure(raster: Raster, source: Floats, base: Affine | None = None) -> Floats:
