@@ -77,6 +77,7 @@ def _barycentric(corners: NDArray[np.float64], ids: NDArray[np.int32]) -> Floats
     outside = (weights.min(-1) < 0) & (ids >= 0)
     points = np.stack([x, y], -1)[outside].astype(np.float64)
     weights[outside] = _nearest_on_edge(points, corners[at[outside]], weights[outside])
+    weights[ids < 0] = (1, 0, 0)  # no triangle: never read
     return weights
 
 
