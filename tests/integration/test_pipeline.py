@@ -443,6 +443,20 @@ def test_an_engine_that_yields_too_little_is_no_success(talk, short, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+def test_an_engine_may_look_ahead(talk, short, monkeypatch, spied, tmp_path):
+    spec = find_engine("passthrough")
+
+    class Engine(type(spec.load())):
+        def paint(self, speaker, script, views):
+            yield from list(super().paint(speaker, script, views))
+
+    monkeypatch.setattr(module, "find_engine", lambda _: replace(spec, load=Engine))
+    with Pipeline() as pipeline:
+        pipeline.sync(talk, short, tmp_path / "out.mp4")
+    assert all(same(a, b) for a, b in zip(decoded(talk), spied.pictures, strict=False))
+    assert len(spied.pictures) == 13
+
+
 def test_a_speaker_who_is_not_there_is_refused(folder, short, exemplar, tmp_path):
     clip = write_clip(folder / "late.mp4", [*(wall(k) for k in range(6)), *frames()])
     options = SyncOptions(speaker=SpeakerPick(x=100, y=100, seconds=0.0))
