@@ -24,6 +24,7 @@ Field = npt.NDArray[np.float32]  #: (h, w, 2): x and y displacement in pixels
 FLOW_SIDE = 512  # pixels of the longer side at which motion is found: finer adds time, not motion
 STILL = 0.05  # of those pixels: motion below is none
 MARGIN = 8  # of those pixels around what moves
+BAND = 64  # rows moved at a time
 TOP_CODE = 1023  # of 10-bit samples
 CUT_LEVEL = 28.0  # mean luma difference (8 bit) left after motion is undone: a change of scene
 
@@ -111,9 +112,12 @@ def _mixed(
     """Return the mean of both planes (H, W), each moved along its flow where anything moves."""
     mixed: Plane = cv2.addWeighted(pair[0], 1 - weight, pair[1], weight, 0)
     span = _scaled(moving, flows[0].shape[:2], mixed.shape)
-    if span.x1 > span.x0 and span.y1 > span.y0:
-        first, second = (_warped(p, f, span) for p, f in zip(pair, flows, strict=True))
-        mixed[span.y0 : span.y1, span.x0 : span.x1] = cv2.addWeighted(
+    if span.x1 <= span.x0:
+        return mixed
+    for y0 in range(span.y0, span.y1, BAND):  # small temporaries stay in the cache
+        band = span._replace(y0=y0, y1=min(y0 + BAND, span.y1))
+        first, second = (_warped(p, f, band) for p, f in zip(pair, flows, strict=True))
+        mixed[band.y0 : band.y1, band.x0 : band.x1] = cv2.addWeighted(
             first, 1 - weight, second, weight, 0
         )
     return mixed
@@ -141,10 +145,10 @@ def _warped(plane: Plane, flow: Field, span: Span) -> Plane:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     x, y = (
         cv2.warpAffine(part, to_flow, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        for part in cv2.split(flow * np.array([sx, sy], np.float32))
+        for part in cv2.split(flow)
     )
-    x += np.arange(span.x0, span.x1, dtype=np.float32)
-    y += np.arange(span.y0, span.y1, dtype=np.float32)[:, None]
+    x = x * np.float32(sx) + np.arange(span.x0, span.x1, dtype=np.float32)
+    y = y * np.float32(sy) + np.arange(span.y0, span.y1, dtype=np.float32)[:, None]
     # cubic: two linear samplings would take a sixth of the fine detail (measured: 0.83 to 0.93)
     sampled: Plane = cv2.remap(plane, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return sampled if plane.dtype == np.uint8 else np.minimum(sampled, TOP_CODE)

@@ -17,7 +17,8 @@ Planes = tuple[Plane, Plane, Plane]  #: Y, U, V
 Rgb = npt.NDArray[Any]  #: (h, w, 3) codes, red first: uint8, or uint16 at more than 8 bit
 Mask = npt.NDArray[np.float32]  #: (h, w)
 
-KEEP_WITHIN = 8  # codes (at 8 bit) over which the part of a colour that RGB cannot hold fades out
+BAND = 64  # rows pasted at a time, even
+KEEP_BITS = 3  # what RGB cannot hold of a colour fades out over 2 to this many codes (at 8 bit)
 
 
 class Box(NamedTuple):
@@ -90,7 +91,7 @@ class Picture:
         Raises:
             InvalidOptions: the box is empty, outside the frame or not on even coordinates.
         """
-        return self._rgb(*self._cut(box or self.whole))
+        return self._rgb(_upsampled(*self._cut(box or self.whole)))
 
     def small_rgb(self, max_side: int) -> tuple[npt.NDArray[np.uint8], float]:
         """Return the whole frame shrunk for analysis, and the scale.
@@ -119,7 +120,7 @@ class Picture:
         Raises:
             InvalidOptions: the box does not fit the frame, or the arrays do not fit the box.
         """
-        base = self._cut(box)
+        self._cut(box)
         if rgb.shape != (box.height, box.width, 3) or mask.shape != rgb.shape[:2]:
             raise InvalidOptions(
                 f"cannot paste rgb {rgb.shape} with mask {mask.shape} over a box of "
@@ -127,15 +128,13 @@ class Picture:
             )
         if rgb.dtype != self.planes[0].dtype:
             raise InvalidOptions(f"cannot paste {rgb.dtype} codes into a {self.depth}-bit picture")
-        luma, *chroma = cv2.split(self._deltas(base, np.ascontiguousarray(rgb)))
-        weight = mask.astype(np.float32, copy=False)
         y, u, v = (plane.copy() for plane in self.planes)
         result = replace(self, planes=(y, u, v))
-        targets = result._cut(box)
-        self._add(base[0], luma, weight, targets[0])
-        weight = _mean2(weight)
-        for part, delta, target in zip(base[1:], chroma, targets[1:], strict=True):
-            self._add(part, _mean2(delta), weight, target)
+        weight = mask.astype(np.float32, copy=False)
+        for top in range(0, box.height, BAND):  # small temporaries stay in the cache
+            rows = slice(top, min(top + BAND, box.height))
+            band = Box(box.x0, box.y0 + rows.start, box.x1, box.y0 + rows.stop)
+            self._lay(result._cut(band), self._cut(band), rgb[rows], weight[rows])
         return result
 
     def blend(self, other: Picture, weight: float) -> Picture:
@@ -160,25 +159,36 @@ class Picture:
             v[half.y0 : half.y1, half.x0 : half.x1],
         )
 
-    def _rgb(self, y: Plane, u: Plane, v: Plane) -> Rgb:
+    def _rgb(self, yuv: Plane) -> Rgb:
         matrix = colour.to_rgb(self.matrix, self.full_range, self.depth)
-        return _transform(_upsampled(y, u, v), matrix, self.depth)
+        return _transform(yuv, matrix, self.depth)
 
-    def _deltas(self, base: Planes, rgb: Rgb) -> npt.NDArray[np.int16]:
-        """Return (h, w, 3) codes to add to Y, U and V to turn *base* into *rgb*.
+    def _deltas(self, base: Planes, rgb: Rgb) -> tuple[Plane, ...]:
+        """Return (h, w) int16 codes to add to Y, U and V to turn *base* into *rgb*.
 
         What RGB cannot hold of the base is lost on the way. Where *rgb* is the base's own colour it
-        must stay lost nowhere; the more *rgb* differs, the more of it has to go.
+        must stay; the more *rgb* differs, the more of it has to go.
         """
         matrix = colour.to_yuv(self.matrix, self.full_range, self.depth)
-        old = _transform(self._rgb(*base), matrix, self.depth)
-        delta = cv2.subtract(_transform(rgb, matrix, self.depth), old, dtype=cv2.CV_16S)
-        lost = cv2.subtract(_upsampled(*base), old, dtype=cv2.CV_16S)
-        near = KEEP_WITHIN << (self.depth - 8)
-        y, u, v = cv2.split(np.minimum(np.abs(delta), near))
-        share = cv2.merge([cv2.max(y, cv2.max(u, v))] * 3)
-        changed: npt.NDArray[np.int16] = delta - cv2.multiply(lost, share, scale=1 / near)
-        return changed
+        yuv = _upsampled(*base)
+        old = _transform(self._rgb(yuv), matrix, self.depth)
+        new = _transform(rgb, matrix, self.depth)
+        deltas = cv2.split(np.subtract(new, old, dtype=np.int16))
+        losses = cv2.split(np.subtract(yuv, old, dtype=np.int16))
+        bits = KEEP_BITS + self.depth - 8
+        y, u, v = (np.abs(delta) for delta in deltas)
+        share = np.minimum(cv2.max(y, cv2.max(u, v)), np.int16(1 << bits))
+        return tuple(d - (x * share >> bits) for d, x in zip(deltas, losses, strict=True))
+
+    def _lay(self, targets: Planes, base: Planes, rgb: Rgb, weight: Mask) -> None:
+        """Write *base* with *rgb* over it to *targets*."""
+        if not weight.any():
+            return
+        luma, *chroma = self._deltas(base, np.ascontiguousarray(rgb))
+        self._add(base[0], luma, weight, targets[0])
+        weight = _mean2(weight)
+        for part, delta, target in zip(base[1:], chroma, targets[1:], strict=True):
+            self._add(part, _mean2(delta), weight, target)
 
     def _add(self, part: Plane, delta: npt.NDArray[Any], weight: Mask, target: Plane) -> None:
         """Write *part* + *delta* x *weight*, rounded and clipped, to *target*."""
