@@ -58,7 +58,6 @@ def test_coordinates_in_triangles_add_up_to_one(unit, seed):
 
 @given(st.integers(0, 50), st.floats(0, 0.3))
 def test_each_cell_lies_where_its_triangle_says(seed, gap):
-    """But for a few that a sliver of a triangle only touches."""
     landmarks = synthetic_landmarks(1, seed=seed, opening=np.array([gap], np.float32))[0]
     raster = rasterise(ring_of(landmarks, UNIT), mesh(), BOX, UNIT)
     corners = raster.target[raster.faces][np.maximum(raster.triangle, 0)][..., :2]
@@ -66,8 +65,8 @@ def test_each_cell_lies_where_its_triangle_says(seed, gap):
     y, x = np.mgrid[0 : said.shape[0], 0 : said.shape[1]] * raster.step
     missed = np.hypot(said[..., 0] - x - BOX.x0, said[..., 1] - y - BOX.y0)
     missed = missed[raster.triangle >= 0]
-    assert np.percentile(missed, 98) < 1.0
-    assert (missed > 2).mean() < 0.005
+    assert np.percentile(missed, 99.5) < 0.8
+    assert (missed > 1).mean() < 0.001  # triangles that have folded over
 
 
 def test_the_nearest_triangle_wins():
@@ -113,7 +112,7 @@ def test_without_a_base_the_inside_of_the_mesh_still_moves_right(values):
     wrong = np.abs(backward_map(raster, source) - through(affine(values), pixels(BOX)))[inside]
     assert len(wrong) > 5000
     assert np.percentile(wrong, 95) < 0.2
-    assert (wrong > 1).mean() < 0.005
+    assert (wrong > 1).mean() < 0.001
 
 
 def test_outside_the_mesh_nothing_moves():
