@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,6 +40,7 @@ def through(matrix, points):
     return out
 
 
+@cache
 def picture(shape, kind=np.uint8):
     """A smooth picture, so that sampling between pixels is exact to a level or so."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
