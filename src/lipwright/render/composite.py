@@ -25,6 +25,8 @@ INNER_LIPS = np.array([
 # fmt: on
 FEATHER = 0.055  # sigma of the mask's edge, inter-ocular distances
 LIGHT_SIGMA = 0.22  # scale of light differences that are matched, inter-ocular distances
+DETAIL_SIGMA = 1.2  # pixels: finer than this is detail
+MOST_DETAIL = 1.5
 SHRINK = 4  # light is matched at a quarter of the size
 
 
@@ -71,6 +73,27 @@ def match_light(patch: Floats, frame: Floats, mask: Floats, lips: Floats, unit: 
     shift = spread / np.maximum(norm, 1e-3)[..., None]
     matched: Floats = patch + cv2.resize(shift, (w, h), interpolation=cv2.INTER_LINEAR)
     return matched
+
+
+def match_detail(patch: Floats, frame: Floats, mask: Floats) -> Floats:
+    """Return *patch* (h, w, 3) with the fine detail and grain of *frame* given back.
+
+    Sampling and dissolving soften a little. The band above DETAIL_SIGMA is raised until it is as
+    strong inside the mask as the frame's own, by MOST_DETAIL at the most; it is never lowered.
+    """
+    fine = patch - cv2.GaussianBlur(patch, (0, 0), DETAIL_SIGMA)
+    own = frame - cv2.GaussianBlur(frame, (0, 0), DETAIL_SIGMA)
+    inside = mask > 0.1
+    if not inside.any():
+        return patch
+    strength = _spread(own[inside]) / max(_spread(fine[inside]), 1e-3)
+    raised: Floats = patch + fine * np.float32(min(max(strength, 1.0), MOST_DETAIL) - 1)
+    return raised
+
+
+def _spread(detail: Floats) -> float:
+    """Return a standard deviation that strong edges do not rule."""
+    return float(np.median(np.abs(detail))) * 1.4826
 
 
 def _robust_range(

@@ -13,7 +13,15 @@ from lipwright.face.shape import Floats, Pose, opening
 from lipwright.media.picture import Box
 from lipwright.render import interior
 from lipwright.render.bank import Exemplar
-from lipwright.render.composite import FEATHER, LOOP, OUTER_LIPS, match_light, mouth_mask, polygon
+from lipwright.render.composite import (
+    FEATHER,
+    LOOP,
+    OUTER_LIPS,
+    match_detail,
+    match_light,
+    mouth_mask,
+    polygon,
+)
 from lipwright.render.rig import followers, mesh, ring_of, steady_contour, vertices
 from lipwright.render.warp import (
     Raster,
@@ -85,6 +93,7 @@ def paint_mouth(
     soft = mouth_mask(target, inner, brush.unit) * np.float32(strength)
     under = painted[window].astype(np.float32)
     over = _mouth(under, soft, inner, raster, brush, strokes)
+    over = match_detail(over, rgb[window].astype(np.float32), soft)
     mixed = np.rint(under + (over - under) * soft[..., None])
     painted[window] = np.clip(mixed, 0, brush.top).astype(rgb.dtype)
     mask[window] = np.maximum(mask[window], soft > 0)
