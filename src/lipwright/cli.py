@@ -201,7 +201,6 @@ def sync(
     """
     from lipwright.pipeline import sync as run
 
-    _refuse_to_replace_inputs(output, video, audio)
     wish = SyncOptions(mode=SyncMode.parse(mode), **options)
     with stoppable() as cancel, show_progress(quiet=quiet or as_json) as on_progress:
         result = run(
@@ -217,19 +216,6 @@ def sync(
         _print_json(plain(result))
     else:
         _print_result(result)
-
-
-def _refuse_to_replace_inputs(output: Path, *inputs: Path) -> None:
-    """Refuse an output that is an input, by whatever name or link.
-
-    Raises:
-        InvalidOptions: it is.
-    """
-    for path in inputs:
-        if output.exists() and path.exists() and output.samefile(path):
-            raise InvalidOptions(
-                f"{output} is the same file as the input {path}: name another output"
-            )
 
 
 def _print_result(result: SyncResult) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
-from lipwright.errors import LimitExceeded
+from lipwright.errors import InvalidOptions, LimitExceeded
 from lipwright.media.probe import MediaInfo, require_audio, require_video
 from lipwright.media.timeline import Timeline
 from lipwright.options import SyncOptions
@@ -41,6 +42,17 @@ def check_length(timeline: Timeline, options: SyncOptions) -> None:
         LimitExceeded: it is.
     """
     _check_seconds("the result", timeline.duration, options)
+
+
+def check_output(out: str | Path, *inputs: str | Path) -> None:
+    """Refuse an output that is one of the inputs, by whatever name or link.
+
+    Raises:
+        InvalidOptions: it is.
+    """
+    for path in map(Path, inputs):
+        if Path(out).exists() and path.exists() and Path(out).samefile(path):
+            raise InvalidOptions(f"{out} is the same file as the input {path}: name another output")
 
 
 def _check_seconds(what: str, length: Fraction, options: SyncOptions) -> None:

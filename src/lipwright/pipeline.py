@@ -5,6 +5,7 @@ probe → track the face → plan the timeline → hear the speech → move the 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script, View
@@ -25,7 +27,7 @@ from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, mouth_shapes
 from lipwright.face.smooth import smooth
 from lipwright.face.speaker import Agreement, choose_speaker
 from lipwright.face.track import Take, Track, Tracker
-from lipwright.limits import check_audio, check_length, check_video
+from lipwright.limits import check_audio, check_length, check_output, check_video
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import (
     AudioInfo,
@@ -115,6 +117,8 @@ class Pipeline:
     """Keeps models loaded over many jobs, one at a time; a context manager."""
 
     def __init__(self, *, engine: str = DEFAULT_ENGINE, store: WeightStore | None = None) -> None:
+        # OpenCV may start more threads than there are cores, which then wait for each other.
+        cv2.setNumThreads(min(cv2.getNumThreads(), os.cpu_count() or 1))
         self._store = store or WeightStore()
         self._spec: EngineSpec = find_engine(engine)
         self._engine: Engine = self._spec.load()
@@ -150,6 +154,7 @@ class Pipeline:
         """Do one job; see :func:`sync`."""
         options = options or SyncOptions()
         watch = _Watch(on_progress, cancel)
+        check_output(out, video, audio)
         source, speech = probe(video), probe(audio)
         picture, sound = require_video(source), require_audio(speech)
         check_video(source, options)
@@ -160,8 +165,8 @@ class Pipeline:
         timeline = plan_take(take, sound, options.mode)
         check_length(timeline, options)
         with watch.stage("hear", 1):
-            track = self._speaker(take, source, options)
-            performance = self._perform(track, speech, timeline)
+            portrait = self._speaker(take, source, options)
+            performance = self._perform(portrait, speech, timeline)
         with VideoWriter(
             out,
             like=picture,
@@ -170,7 +175,7 @@ class Pipeline:
             crf=options.crf,
             metadata=source.metadata,
         ) as writer:
-            painted = self._paint(source, take, track, performance, timeline, writer, watch)
+            painted = self._paint(source, take, portrait, performance, timeline, writer, watch)
         return SyncResult(
             path=out,
             frames=timeline.frames,
@@ -180,7 +185,7 @@ class Pipeline:
             engine=self._spec.name,
             style=performance.style.text if performance else "none: no face",
             face_frames=painted,
-            warnings=_warnings(take, track, timeline, painted),
+            warnings=_warnings(take, timeline, painted),
             timings=watch.timings,
             weights=self._store.used(),
         )
@@ -196,14 +201,15 @@ class Pipeline:
                 watch.frame(len(times))
         return Take(info=picture, times=tuple(times), tracks=tracker.tracks())
 
-    def _speaker(self, take: Take, source: MediaInfo, options: SyncOptions) -> Track | None:
+    def _speaker(self, take: Take, source: MediaInfo, options: SyncOptions) -> Portrait | None:
         """Choose the face to animate.
 
         Raises:
             NoFaceFound: there is none, and the options do not allow that.
         """
         if take.tracks:
-            return choose_speaker(take, options.speaker, self._agreement(take, source))
+            track = choose_speaker(take, options.speaker, self._agreement(take, source))
+            return portrait_of(track, take)
         if options.allow_no_face:
             return None
         raise NoFaceFound(
@@ -225,16 +231,16 @@ class Pipeline:
         return np.concatenate([*self._encoder.stream(pieces)])
 
     def _perform(
-        self, track: Track | None, speech: MediaInfo, timeline: Timeline
+        self, portrait: Portrait | None, speech: MediaInfo, timeline: Timeline
     ) -> Performance | None:
         """Turn speech into the motion of this speaker's mouth."""
-        if track is None:
+        if portrait is None:
             return None
         self._model = self._model or MotionModel(self._store)
         self._encoder = self._encoder or SpeechEncoder(self._store)
         prediction = self._model.articulate(self._encoder.stream(_cover(speech, timeline)))
         activity = speech_activity(_cover(speech, timeline), self._store)
-        own = mouth_shapes(smooth(track.landmarks))
+        own = mouth_shapes(portrait.landmarks)
         manner = style.fit(self._model.basis, own, prediction, rest.speaking(activity))
         return perform(self._model.basis, manner, prediction, activity)
 
@@ -242,7 +248,7 @@ class Pipeline:
         self,
         source: MediaInfo,
         take: Take,
-        track: Track | None,
+        portrait: Portrait | None,
         performance: Performance | None,
         timeline: Timeline,
         writer: VideoWriter,
@@ -251,13 +257,12 @@ class Pipeline:
         """Pass B: decode in timeline order, paint, encode; return how many frames were painted."""
         picks = list(timeline.picks(take.times))
         pictures = Reader(source).at(picks)
-        if track is None or performance is None:
+        if portrait is None or performance is None:
             with watch.stage("paint", timeline.frames):
                 for k, picture in enumerate(pictures, 1):
                     writer.write(picture)
                     watch.frame(k)
             return 0
-        portrait = portrait_of(track, take)
         with watch.stage("study", None):
             speaker = self._engine.study(portrait, _Fetch(source, portrait, watch))
         script = script_for(portrait, performance, picks, take.info)
@@ -395,9 +400,9 @@ class _Watch:
             self._tell(Progress(stage=self._stage, done=done, total=total, fraction=fraction))
 
 
-def _warnings(take: Take, track: Track | None, timeline: Timeline, painted: int) -> tuple[str, ...]:
+def _warnings(take: Take, timeline: Timeline, painted: int) -> tuple[str, ...]:
     found = []
-    if track is None:
+    if not take.tracks:
         found.append("no face was found: the picture is unchanged")
     elif painted < timeline.frames:
         found.append(

@@ -42,7 +42,7 @@ class Patch:
 class Portrait:
     """The speaker's face over the source take, T frames; NaN where it is not seen."""
 
-    landmarks: Floats  #: (T, 478, 3) pixels as displayed
+    landmarks: Floats  #: (T, 478, 3) pixels as displayed, the tracker's jitter smoothed away
     confidence: Floats  #: (T,) 0 to 1
     sharpness: Floats  #: (T,) higher is sharper
     light: Floats  #: (T,) mean grey value of the face, 0 to 255

@@ -10,7 +10,6 @@ import numpy as np
 from lipwright.engines.base import EngineSpec, Fetch, Floats, Patch, Portrait, Script, View
 from lipwright.face.neutral import Drift, fit_drift
 from lipwright.face.shape import MOUTH, Pose, align, opening, to_canonical
-from lipwright.face.smooth import smooth
 from lipwright.render.bank import Exemplar, choose, crop_box, cut
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
@@ -38,7 +37,7 @@ class ExemplarEngine:
 
     def study(self, portrait: Portrait, fetch: Fetch) -> Speaker:
         """Fill the bank from the frames that cover shape, pose and light best."""
-        landmarks = smooth(portrait.landmarks)
+        landmarks = portrait.landmarks
         pose = align(landmarks)
         mouth = to_canonical(landmarks[:, MOUTH], pose)
         drift = fit_drift(mouth, pose.angles())
