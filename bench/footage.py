@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 import lipwright
 from bench.measures import peak
 from lipwright.engines.base import Engine, Fetch, Patch, Portrait, Script, View
+from lipwright.errors import NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.shape import mouth_shapes
 from lipwright.face.smooth import smooth
+from lipwright.face.speaker import choose_speaker
 from lipwright.face.track import Take, Track, Tracker
 from lipwright.media.probe import MediaInfo, VideoInfo, probe, require_video
 from lipwright.media.read import read_audio, read_video
 from lipwright.media.timeline import Timeline
 from lipwright.motion.perform import Performance
 from lipwright.motion.scorer import MOST, RATE, SyncScorer
-from lipwright.options import SyncOptions
 from lipwright.pipeline import DEFAULT_ENGINE, Pipeline
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
@@ -160,8 +161,9 @@ class Studio(Pipeline):
             NoFaceFound: nobody does.
         """
         take = self._cupboard.take(info, self.landmarker)
-        track = self._speaker(take, info, SyncOptions())
-        assert track is not None  # without a face, _speaker raises
+        if not take.tracks:
+            raise NoFaceFound(f"no face was found in {info.path}: leave it out with --clips")
+        track = choose_speaker(take, None, self._agreement(take, info))
         return Clip(info=info, take=take, track=track, sound=self.sound(info.path))
 
     def sound(self, path: Path) -> Sound:
@@ -184,10 +186,10 @@ class Studio(Pipeline):
         """Return the engine itself, which remembers nothing."""
         return self._fresh
 
-    def perform(self, track: Track, speech: MediaInfo, timeline: Timeline) -> Performance:
+    def perform(self, portrait: Portrait, speech: MediaInfo, timeline: Timeline) -> Performance:
         """Turn a speech into the motion of this speaker, as a job does."""
-        performance = self._perform(track, speech, timeline)
-        assert performance is not None  # there is a track
+        performance = self._perform(portrait, speech, timeline)
+        assert performance is not None  # there is a portrait
         return performance
 
     def _warm_encoder(self) -> SpeechEncoder:

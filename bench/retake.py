@@ -33,6 +33,8 @@ from lipwright.pipeline import portrait_of, script_for, view_of
 from lipwright.render.path import jumps
 from lipwright.speech.mel import SAMPLE_RATE
 
+WARM_UP = 10  # frames before the second half that the tracker sees
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -96,7 +98,7 @@ def own_speech(studio: Studio, clip: Clip, offset: float) -> Acting:
         speech = probe(write_wav(Path(folder) / "own.wav", moved))
         length = require_audio(speech).duration
         timeline = plan("cut_off", video=length, audio=length, rate=clip.take.info.rate)
-        return studio.perform(first_half(clip), speech, timeline)
+        return studio.perform(portrait_of(first_half(clip), clip.take), speech, timeline)
 
 
 def own_mouth(clip: Clip) -> Acting:
@@ -193,7 +195,9 @@ def _painted(
             waiting.append(picture)
             yield view_of(picture, script.landmarks[k]) if script.strength[k] > 0 else None
 
-    with read_video(scene.clip.info, start=middle(scene.clip)) as frames:
+    with read_video(scene.clip.info, start=middle(scene.clip) - scene.warm_up) as frames:
+        for _ in range(scene.warm_up):
+            scene.follow(next(frames).picture)
         patches = engine.paint(speaker, script, views())
         for k in range(len(script.strength)):
             with watch:
@@ -210,10 +214,15 @@ class _Scene:
         self.clip, self.script = clip, script
         self._regions = Regions.of(smooth(clip.track.landmarks))
         self._tracker = tracker
+        self.warm_up = min(WARM_UP, middle(clip))
         self._touched = 0
         self._fine: list[tuple[float, float]] = []
         self._cells: list[Floats] = []
         self._crops: list[tuple[Rgb, Rgb]] = []
+
+    def follow(self, picture: Picture) -> None:
+        """Let the tracker see a frame before the second half, as it saw those of the source."""
+        self._tracker.feed(picture)
 
     def see(self, k: int, before: Picture, after: Picture, patch: Patch | None) -> None:
         """Look at frame *k* of the second half."""
@@ -240,7 +249,9 @@ class _Scene:
             frames=np.arange(m, len(self.clip.take.times)),
             strength=self.script.strength,
             asked=self.script.mouth,
-            landmarks=same_face(self._tracker.tracks(), self.clip.track.landmarks[m:]),
+            landmarks=same_face(
+                self._tracker.tracks(), self.clip.track.landmarks[m - self.warm_up :]
+            )[self.warm_up :],
             fine=np.array(self._fine, np.float32),
             cells=np.array(self._cells),
             crops=tuple(self._crops),
