@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lipwright.media.picture import Box
 from lipwright.render.composite import INNER_LIPS, OUTER_LIPS, polygon
-from lipwright.render.interior import LACK, fill, share
+from lipwright.render.interior import OPEN, STRETCH, fill, share
 from lipwright.testing import synthetic_landmarks
 
 UNIT = 84.0
@@ -38,9 +38,9 @@ def test_more_is_synthesised_the_more_is_lacking(wanted, given_, more):
 
 @given(gap, gap)
 def test_an_exemplar_open_enough_is_left_as_it_is(wanted, given_):
-    if wanted <= given_ + LACK[0]:
+    if wanted <= STRETCH[0] * given_:
         assert share(wanted, given_) == 0
-    if wanted >= given_ + LACK[1]:
+    if wanted >= STRETCH[1] * max(given_, OPEN):
         assert share(wanted, given_) == pytest.approx(1)
 
 

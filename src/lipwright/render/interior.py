@@ -13,7 +13,10 @@ from lipwright.face.shape import Floats
 from lipwright.media.picture import Box
 from lipwright.render.composite import INNER_LIPS, polygon
 
-LACK = (0.015, 0.045)  # opening wanted beyond the exemplar's: from here to there it is synthesised
+# An interior that is stretched by less than the first is shown as it is; from the second on it is
+# synthesised. What an exemplar shows counts from OPEN on: under it there is next to nothing to see.
+STRETCH = (1.7, 2.6)
+OPEN = 0.03  # opening, inter-ocular distances
 CAVITY = np.array([0.30, 0.13, 0.12], np.float32)  # RGB over the brightness of the skin
 TEETH = np.array([0.98, 0.92, 0.84], np.float32)
 UPPER_LIP = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])  # inner, corner to corner
@@ -23,7 +26,8 @@ BAND = 0.065  # height of the upper teeth that show, inter-ocular distances
 
 def share(wanted: float, given: float) -> float:
     """Return how much of the interior is synthesised, 0 to 1, by openings wanted and given."""
-    x = min(max((wanted - given - LACK[0]) / (LACK[1] - LACK[0]), 0.0), 1.0)
+    stretch = wanted / max(given, OPEN)
+    x = min(max((stretch - STRETCH[0]) / (STRETCH[1] - STRETCH[0]), 0.0), 1.0)
     return x * x * (3 - 2 * x)
 
 
