@@ -6,9 +6,7 @@ probe → track the face → plan the timeline → hear the speech → move the 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -47,18 +45,14 @@ from lipwright.motion.model import MotionModel
 from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
 from lipwright.options import SyncMode, SyncOptions
-from lipwright.progress import CancelToken, OnProgress, Progress
+from lipwright.progress import CancelToken, OnProgress, Watch
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
 from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
-# Where each stage begins and ends in the whole, for progress.
-STAGES = {"track": (0.0, 0.3), "hear": (0.3, 0.35), "study": (0.35, 0.45), "paint": (0.45, 1.0)}
 VIEW_MARGIN = 0.6  # around the landmarks, inter-ocular distances
-REPORT_FRAMES = 5
-"""Progress and cancel are looked at this often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +147,7 @@ class Pipeline:
     ) -> SyncResult:
         """Do one job; see :func:`sync`."""
         options = options or SyncOptions()
-        watch = _Watch(on_progress, cancel)
+        watch = Watch(on_progress, cancel)
         check_output(out, video, audio)
         source, speech = probe(video), probe(audio)
         picture, sound = require_video(source), require_audio(speech)
@@ -190,7 +184,7 @@ class Pipeline:
             weights=self._store.used(),
         )
 
-    def _track(self, source: MediaInfo, picture: VideoInfo, watch: _Watch) -> Take:
+    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Watch) -> Take:
         """Pass A: decode once, follow every face."""
         self._landmarker = self._landmarker or FaceLandmarker(self._store)
         tracker, times = Tracker(self._landmarker), []
@@ -252,7 +246,7 @@ class Pipeline:
         performance: Performance | None,
         timeline: Timeline,
         writer: VideoWriter,
-        watch: _Watch,
+        watch: Watch,
     ) -> int:
         """Pass B: decode in timeline order, paint, encode; return how many frames were painted."""
         picks = list(timeline.picks(take.times))
@@ -357,7 +351,7 @@ def view_of(picture: Picture, landmarks: Floats) -> View:
 class _Fetch:
     """Decodes the views that an engine asks for while it studies."""
 
-    def __init__(self, source: MediaInfo, portrait: Portrait, watch: _Watch) -> None:
+    def __init__(self, source: MediaInfo, portrait: Portrait, watch: Watch) -> None:
         self._source, self._portrait, self._watch = source, portrait, watch
 
     def __call__(self, indices: Iterable[int]) -> Iterator[View]:
@@ -367,37 +361,6 @@ class _Fetch:
             frame = next(f for f in frames if f.index == i)
             self._watch.frame(done, of=len(wanted))
             yield view_of(frame.picture, self._portrait.landmarks[i])
-
-
-class _Watch:
-    """Tells the caller how far the job is, and hears when to end it."""
-
-    def __init__(self, on_progress: OnProgress | None, cancel: CancelToken | None) -> None:
-        self._tell, self._cancel = on_progress, cancel
-        self._stage = ""
-        self._total: int | None = None
-        self.timings: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str, total: int | None) -> Iterator[None]:
-        self._stage, self._total = name, total
-        began = time.perf_counter()
-        self._report(0, total)
-        yield
-        self.timings[name] = round(time.perf_counter() - began, 3)
-
-    def frame(self, done: int, of: int | None = None) -> None:
-        if done % REPORT_FRAMES == 0 or done == (of or self._total):
-            self._report(done, of or self._total)
-
-    def _report(self, done: int, total: int | None) -> None:
-        if self._cancel is not None:
-            self._cancel.raise_if_cancelled()
-        if self._tell is not None:
-            part = min(done / total, 1.0) if total else 0.0
-            begin, end = STAGES[self._stage]
-            fraction = begin + (end - begin) * part
-            self._tell(Progress(stage=self._stage, done=done, total=total, fraction=fraction))
 
 
 def _warnings(take: Take, timeline: Timeline, painted: int) -> tuple[str, ...]:
