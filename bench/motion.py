@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from lipwright.face import shape
 from lipwright.face.landmarker import FaceLandmarker
+from lipwright.face.smooth import smooth
 from lipwright.motion.model import MotionModel
 from lipwright.motion.perform import perform
 from lipwright.motion.scorer import RATE, SyncScorer
 from lipwright.motion.style import fit
 from lipwright.motion.train import features
-from lipwright.motion.train.corpus import LEAST_FRAMES, unbroken
+from lipwright.motion.train.corpus import LEAST_FRAMES, middles, unbroken
 from lipwright.motion.train.measure import LONG, compare, curves, lag, mean_and_interval
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.audio import load as load_sound
@@ -97,8 +98,8 @@ def gather(data: Path, cache: Path) -> Iterator[Take]:
             for run in runs if len(clip.states) else []:
                 yield Take(
                     name=f"{folder}/{path.stem}",
-                    times=clip.times[run],
-                    mouth=shape.mouth_shapes(clip.landmarks[run]),
+                    times=middles(clip.times)[run],
+                    mouth=shape.mouth_shapes(smooth(clip.landmarks[run])),
                     states=clip.states.astype(np.float32),
                 )
 
@@ -154,7 +155,7 @@ def dub(take: Take, model: MotionModel, scorer: SyncScorer, voice: Voice) -> tup
     """Let a speaker say something else; return confidence at offset 0 and the best offset."""
     prediction = model.articulate(voice.states)
     style = fit(model.basis, take.mouth, prediction, voice.activity > 0.5)
-    times = np.arange(0, len(voice.states) / 50, 1 / RATE)
+    times = np.arange(0.5 / RATE, len(voice.states) / 50, 1 / RATE)
     spoken = perform(model.basis, style, prediction, voice.activity)
     sync = scorer.offset(style.mean + spoken.at(times), times, voice.states)
     return sync.at(0), sync.offset

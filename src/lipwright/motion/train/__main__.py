@@ -2,9 +2,9 @@
 
 The stages, in order: ``features`` (see and hear every clip), ``scorer`` (learn which mouth and
 which voice belong together), ``offsets`` (correct each clip's audio/video offset with it),
-``motion`` (learn to move the mouth), ``export`` (write both networks as ONNX). ``all`` does all of
-them. What a stage finds lies in the cache folder; the same data, seed and number of threads give
-the same files.
+``validate`` (learn to move the mouth and see how well, on speakers held back), ``motion`` (the
+same from all speakers), ``export`` (write both networks as ONNX). ``all`` does all of them. What a
+stage finds lies in the cache folder; the same data, seed and number of threads give the same files.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from lipwright.motion.train import contrast, corpus, features, fit, release
+from lipwright.motion.basis import Basis
+from lipwright.motion.train import contrast, corpus, evaluate, export, features, fit
+from lipwright.motion.train.network import MotionNet
 from lipwright.weights.store import FILES
 
-EXAMPLES, SCORER, CORRECTED, MOTION = "examples.pkl", "scorer.pt", "corrected.pkl", "motion.pt"
+EXAMPLES, SCORER, CORRECTED = "examples.pkl", "scorer.pt", "corrected.pkl"
+SPREAD, MOTION = "spread.npy", "motion.pt"
 
 
 def see_and_hear(options: argparse.Namespace) -> None:
     """Stage ``features``."""
     features.collect(options.data, options.cache / "features")
+    features.vary(options.data, options.cache / "variants")
 
 
 def learn_scorer(options: argparse.Namespace) -> None:
@@ -50,33 +56,47 @@ def correct_offsets(options: argparse.Namespace) -> None:
     (options.cache / CORRECTED).write_bytes(pickle.dumps(kept))
 
 
-def learn_motion(options: argparse.Namespace) -> None:
-    """Stage ``motion``."""
+def validate(options: argparse.Namespace) -> None:
+    """Stage ``validate``."""
     examples = _examples(options.cache / CORRECTED)
     learnt, held = [e for e in examples if not e.held], [e for e in examples if e.held]
-    recipe = fit.Recipe(seed=options.seed)
-    basis = fit.find_basis(learnt, recipe.components)
-    net = fit.train(learnt, basis, recipe, fit.Clock())
-    basis = fit.calibrate(net, basis, held)
-    for speaker, found in sorted(fit.by_speaker(net, basis, held).items()):
+    net, basis = _learn(learnt, options)
+    for speaker, found in sorted(evaluate.by_speaker(net, basis, held).items()):
         print(f"{speaker}: {found}")
+    share = evaluate.spread(net, basis, held) / basis.spread
+    print(f"spread of the prediction, of the true one: {share.round(2).tolist()}")
+    np.save(options.cache / SPREAD, share)
+
+
+def learn_motion(options: argparse.Namespace) -> None:
+    """Stage ``motion``: the same as was validated, from all speakers."""
+    net, basis = _learn(_examples(options.cache / CORRECTED), options)
+    basis = replace(basis, predicted=basis.spread * np.load(options.cache / SPREAD))
     torch.save({"net": net, "basis": basis}, options.cache / MOTION)
 
 
-def export(options: argparse.Namespace) -> None:
+def _learn(examples: list[corpus.Example], options: argparse.Namespace) -> tuple[MotionNet, Basis]:
+    recipe = fit.Recipe(seed=options.seed)
+    basis = fit.find_basis(examples, recipe.components)
+    varied = corpus.with_variants(examples, options.cache / "variants")
+    return fit.train(varied, basis, recipe, fit.Clock()), basis
+
+
+def write(options: argparse.Namespace) -> None:
     """Stage ``export``."""
     found = torch.load(options.cache / MOTION, weights_only=False)
-    release.write_motion(found["net"], found["basis"], options.out / "motion.onnx")
+    export.write_motion(found["net"], found["basis"], options.out / "motion.onnx")
     net = torch.load(options.cache / SCORER, weights_only=False)
-    release.write_scorer(net, options.out / "sync_scorer.onnx")
+    export.write_scorer(net, options.out / "sync_scorer.onnx")
 
 
 STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     "features": see_and_hear,
     "scorer": learn_scorer,
     "offsets": correct_offsets,
+    "validate": validate,
     "motion": learn_motion,
-    "export": export,
+    "export": write,
 }
 
 

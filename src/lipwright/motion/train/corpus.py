@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face import shape
+from lipwright.face.smooth import smooth
 from lipwright.motion.train import people
 from lipwright.motion.train.features import Clip, load
 
@@ -35,7 +36,7 @@ class Example:
     """An unbroken run of frames that show one mouth, with the sound of its clip."""
 
     name: str  #: of the clip
-    times: NDArray[np.float64]  #: (T,) seconds
+    times: NDArray[np.float64]  #: (T,) seconds, the middle of the time that a frame is shown
     mouth: Floats  #: (T, 61, 3) canonical
     states: NDArray[np.float16]  #: (S, 1024) of the whole clip
     speaker: str  #: who; the same text, the same person
@@ -68,6 +69,17 @@ def read(cache: Path, kind: str = TRAINED) -> tuple[list[Example], Counter[str]]
     return tell_speakers(examples, faces), reasons
 
 
+def with_variants(examples: Sequence[Example], cache: Path) -> list[Example]:
+    """Return the examples and, of each, those with variants of its sound (see `augment`)."""
+    found = list(examples)
+    for example in examples:
+        with np.load(cache / f"{example.name}.npz") as data:
+            for index, speed in enumerate(data["speeds"].tolist()):
+                faster = {"times": example.times / speed, "offset": example.offset / speed}
+                found.append(replace(example, states=data[f"states{index}"], **faster))
+    return found
+
+
 def tell_speakers(
     examples: list[Example], faces: dict[str, tuple[people.Floats, people.Floats]]
 ) -> list[Example]:
@@ -97,7 +109,7 @@ def usable(clip: Clip) -> tuple[list[Example], str]:
         return [], "face lost or cut"
     examples, reason = [], "face turned away"
     for run in runs:
-        landmarks = clip.landmarks[run]
+        landmarks = smooth(clip.landmarks[run])
         if np.median(np.abs(shape.align(landmarks).angles()[:, 0])) > MOST_YAW:
             continue
         mouth = shape.mouth_shapes(landmarks)
@@ -107,7 +119,7 @@ def usable(clip: Clip) -> tuple[list[Example], str]:
         examples.append(
             Example(
                 name=clip.name,
-                times=clip.times[run],
+                times=middles(clip.times)[run],
                 mouth=mouth,
                 states=clip.states,
                 speaker=speaker_of(clip.name),
@@ -115,6 +127,11 @@ def usable(clip: Clip) -> tuple[list[Example], str]:
             )
         )
     return examples, "used" if examples else reason
+
+
+def middles(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the middle of the time that each frame is shown, of the times (T,) it appears."""
+    return times + (np.median(np.diff(times)) / 2 if len(times) > 1 else 0.0)
 
 
 def unbroken(landmarks: Floats) -> Iterator[slice]:

@@ -1,4 +1,7 @@
-"""Write trained networks as ONNX, operator by operator: no tracing, the same bytes every time."""
+"""Stage 6: write trained networks as ONNX, operator by operator.
+
+Nothing is traced: the same networks give the same bytes with every version of PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from lipwright.motion.train.network import Block, TemporalNet
+from lipwright.motion.basis import Basis
+from lipwright.motion.train.network import (
+    NETWORK_SHARE,
+    TAP_STEP,
+    Block,
+    MotionNet,
+    ScorerNet,
+    TemporalNet,
+)
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9  # read by ONNX Runtime 1.17 and later
@@ -55,11 +66,37 @@ class Graph:
         ]
         y = self.op("Conv", [y, *weights], f"{name}.conv", dilations=[int(block.conv.dilation[0])])
         y = self.op("Transpose", [y], f"{name}.time", perm=[0, 2, 1])
+        return self.op("Add", [self.crop(x, block.lost, f"{name}.kept"), y], name)
+
+    def crop(self, x: str, lost: int, name: str) -> str:
+        """Leave *lost* states out at each end of time."""
+        if not lost:
+            return x
         ends = [
             self.weight(f"{name}.{k}", np.array([v], np.int64))
-            for k, v in (("from", block.lost), ("to", -block.lost), ("axis", 1))
+            for k, v in (("from", lost), ("to", -lost), ("axis", 1))
         ]
-        return self.op("Add", [self.op("Slice", [x, *ends], f"{name}.kept"), y], name)
+        return self.op("Slice", [x, *ends], name)
+
+    def scaled(self, x: str, factor: float, name: str) -> str:
+        """Multiply by a number."""
+        return self.op("Mul", [x, self.weight(f"{name}.by", np.array(factor, np.float32))], name)
+
+    def motion(self, x: str, net: MotionNet) -> str:
+        """Add a whole :class:`MotionNet`."""
+        x = self.op("Sub", [x, self.weight("states.mean", net.mean)], "states.centred")
+        x = self.op("MatMul", [x, self.weight("states.directions", net.directions)], "states.seen")
+        y = self.op("Transpose", [x], "filter.channels", perm=[0, 2, 1])
+        taps = self.weight("filter.taps", net.taps)
+        y = self.op("Conv", [y, taps], "filter.conv", dilations=[TAP_STEP])
+        y = self.op("Transpose", [y], "filter.time", perm=[0, 2, 1])
+        y = self.crop(y, net.reach - net.taps.shape[2] // 2 * TAP_STEP, "filter.kept")
+        parts = [self.scaled(y, 1 - NETWORK_SHARE, "filter")]
+        for i, member in enumerate(net.members):
+            assert isinstance(member, TemporalNet)
+            y = self.crop(self.temporal(x, member, f"{i}"), net.reach - member.reach, f"{i}.kept")
+            parts.append(self.scaled(y, NETWORK_SHARE / len(net.members), f"{i}.share"))
+        return self.op("Sum", parts, "mean")
 
     def temporal(self, x: str, net: TemporalNet, name: str) -> str:
         """Add a whole :class:`TemporalNet`."""
@@ -73,30 +110,41 @@ class Graph:
         return self.linear(x, net.leave, f"{name}.leave")
 
 
-def write(
-    path: Path,
-    networks: Mapping[tuple[str, str], TemporalNet],
-    metadata: Mapping[str, str],
-    *,
-    unit: bool = False,
-) -> None:
-    """Write networks as one ONNX file.
+def write_motion(net: MotionNet, basis: Basis, path: Path) -> None:
+    """Write the motion network with its basis.
 
-    Args:
-        path: the file to write.
-        networks: (name of the input, name of the output) -> network. Input float32
-            (1, n, inputs), output float32 (1, n - 2 reach, outputs).
-        metadata: what the file shall carry beside, by name.
-        unit: whether to bring each output vector to length 1.
+    Input ``states`` float32 (1, n, C), output ``coefficients`` float32 (1, n - 2 reach, K).
+    """
+    graph = Graph()
+    graph.op("Identity", [graph.motion("states", net)], "coefficients")
+    inputs = [_value("states", net.directions.shape[0])]
+    outputs = [_value("coefficients", net.taps.shape[0])]
+    _write(path, graph, inputs, outputs, {"basis": basis.to_text(), "reach": str(net.reach)})
+
+
+def write_scorer(net: ScorerNet, path: Path) -> None:
+    """Write both networks of the scorer.
+
+    Inputs ``states`` (1, n, C) and ``mouth`` (1, m, 183), outputs ``states_vector`` and
+    ``mouth_vector`` (1, · - 2 reach, 64) of length 1, all float32.
     """
     graph, inputs, outputs = Graph(), [], []
-    for (source, target), net in networks.items():
-        y = graph.temporal(source, net, target + "_net")
-        if unit:
-            y = graph.op("LpNormalization", [y], target + "_unit", axis=-1, p=2)
-        graph.op("Identity", [y], target)
-        inputs.append(_value(source, net.enter.in_features))
-        outputs.append(_value(target, net.leave.out_features))
+    for name, part in (("states", net.speech), ("mouth", net.mouth)):
+        y = graph.temporal(name, part, f"{name}_net")
+        graph.op("LpNormalization", [y], f"{name}_vector", axis=-1, p=2)
+        inputs.append(_value(name, part.enter.in_features))
+        outputs.append(_value(f"{name}_vector", part.leave.out_features))
+    facts = {"states": str(net.speech.reach), "mouth": str(net.mouth.reach)}
+    _write(path, graph, inputs, outputs, facts)
+
+
+def _write(
+    path: Path,
+    graph: Graph,
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    facts: Mapping[str, str],
+) -> None:
     body = helper.make_graph(graph.nodes, path.stem, inputs, outputs, graph.weights)
     model = helper.make_model(
         body,
@@ -104,7 +152,7 @@ def write(
         ir_version=IR_VERSION,
         producer_name="lipwright",
     )
-    helper.set_model_props(model, dict(metadata))
+    helper.set_model_props(model, dict(facts))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
 

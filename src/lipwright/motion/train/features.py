@@ -1,14 +1,15 @@
-"""Stage 1: see and hear every clip once, and keep what was found beside each other.
+"""Stages 1 and 2: see and hear every clip once, and hear variants of those to learn from.
 
-One ``.npz`` per clip lies in the cache folder, named after the clip's set and file. A clip that is
-there is not done again, so the stage can be stopped and taken up.
+One ``.npz`` per clip lies in each of two folders, named after the clip's set and file. A clip that
+is there is not done again, so the stages can be stopped and taken up.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,14 @@ from lipwright.face.track import Track, Tracker
 from lipwright.media.picture import Picture
 from lipwright.media.probe import probe
 from lipwright.media.read import read_audio, read_video
+from lipwright.motion.train import augment
 from lipwright.speech.encoder import SpeechEncoder
 
 SETS = ("train/arabic_anchors", "train/grid_s1", "train/misc", "clips", "eval")
 SUFFIXES = (".mp4", ".mov", ".mkv", ".mpg", ".avi", ".webm")
+LEARNT = "train/"  # where the clips to learn from lie
+VARIANTS = 2  # of the sound of each
+MURMUR = 3  # other voices behind some variants
 PORTRAIT_SIDE = 48  # pixels
 PORTRAIT_EVERY = 15  # frames
 PORTRAIT_EYES = 20.0  # pixels between the outer eye corners
@@ -40,7 +45,7 @@ class Clip:
 
     name: str  #: set and file, as ``train__grid_s1__bbaf2n.mpg``
     landmarks: Floats  #: (T, 478, 3) pixels, NaN where no face; T may be 0
-    times: NDArray[np.float64]  #: (T,) seconds from the first frame
+    times: NDArray[np.float64]  #: (T,) seconds at which the frames appear, from the first
     states: NDArray[np.float16]  #: (S, 1024) speech states at 50 Hz; S is 0 without sound
     portrait: NDArray[np.uint8]  #: (48, 48, 3) RGB mean of the aligned face, for telling people
 
@@ -76,6 +81,44 @@ def collect(data: Path, cache: Path) -> None:
             print(f"features: {number} of {len(todo)} clips")
 
 
+def vary(data: Path, cache: Path) -> None:
+    """Hear variants of every clip to learn from that has none in the cache yet."""
+    cache.mkdir(parents=True, exist_ok=True)
+    paths, encoder = [p for p in find(data) if p.is_relative_to(data / LEARNT)], SpeechEncoder()
+    todo = [p for p in paths if not (cache / f"{name_of(p, data)}.npz").exists()]
+    for number, path in enumerate(todo):
+        name = name_of(path, data)
+        try:
+            _write(cache / f"{name}.npz", hear_variants(path, name, paths, encoder))
+        except InputError as error:
+            print(f"{name}: left out: {error}")
+        if number % 50 == 0:
+            print(f"variants: {number} of {len(todo)} clips")
+
+
+def hear_variants(
+    path: Path, name: str, others: Sequence[Path], encoder: SpeechEncoder
+) -> dict[str, NDArray[np.generic]]:
+    """Return the states of variants of a clip's sound, and their speeds.
+
+    Returns:
+        ``states0`` float16 (S, 1024), ``states1``, … and ``speeds`` float64 (VARIANTS,).
+
+    Raises:
+        InputError: a clip cannot be read.
+    """
+    random = np.random.default_rng(zlib.crc32(name.encode()))
+    sound = read_audio(path, from_picture=True)
+    found: dict[str, NDArray[np.generic]] = {}
+    speeds = []
+    for index in range(VARIANTS):
+        murmur = [read_audio(others[i]) for i in random.integers(0, len(others), MURMUR)]
+        varied, speed = augment.vary(sound, murmur, random)
+        found[f"states{index}"] = encoder.encode(varied).astype(np.float16)
+        speeds.append(speed)
+    return {**found, "speeds": np.array(speeds)}
+
+
 def study(path: Path, name: str, landmarker: FaceLandmarker, encoder: SpeechEncoder) -> Clip:
     """See and hear one clip.
 
@@ -91,7 +134,8 @@ def study(path: Path, name: str, landmarker: FaceLandmarker, encoder: SpeechEnco
             portraits.append((frame.index, frame.picture))
             portraits = portraits[:4]
     tracks = tracker.tracks()
-    sound = read_audio(info, rate=16000) if info.audio else np.zeros(0, np.float32)
+    silence = np.zeros(0, np.float32)
+    sound = read_audio(info, rate=16000, from_picture=True) if info.audio else silence
     empty = np.full((len(times), 478, 3), np.nan, np.float32)
     return Clip(
         name=name,
@@ -104,9 +148,12 @@ def study(path: Path, name: str, landmarker: FaceLandmarker, encoder: SpeechEnco
 
 def save(clip: Clip, cache: Path) -> None:
     """Write a clip to the cache, whole or not at all."""
-    path = cache / f"{clip.name}.npz"
+    _write(cache / f"{clip.name}.npz", {k: v for k, v in vars(clip).items() if k != "name"})
+
+
+def _write(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
     partial = path.with_name(f".{path.name}.partial.npz")
-    np.savez(partial, **{k: v for k, v in vars(clip).items() if k != "name"})
+    np.savez(partial, allow_pickle=False, **arrays)
     os.replace(partial, path)
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lipwright.face import shape
 from lipwright.motion.basis import Basis, principal
-from lipwright.motion.train.batches import Batch, Sampler, row
+from lipwright.motion.train import linear
+from lipwright.motion.train.batches import Batch, Sampler
 from lipwright.motion.train.corpus import Example
-from lipwright.motion.train.measure import Agreement, compare, curves
-from lipwright.motion.train.network import Average, TemporalNet
+from lipwright.motion.train.network import Average, MotionNet, TemporalNet
 
 Floats = NDArray[np.float32]
 
@@ -26,29 +26,28 @@ class Recipe:
     """How the network is built and trained."""
 
     components: int = 12  #: directions of mouth motion
+    directions: int = linear.DIRECTIONS  #: of the speech states
+    members: int = 2  #: networks
     hidden: int = 192
     dilations: tuple[int, ...] = (1, 2, 4)
-    dropout: float = 0.2
-    steps: int = 1500
-    batch: int = 24
+    dropout: float = 0.4
+    steps: int = 1200
+    batch: int = 16
     rate: float = 1e-3  #: learning rate at its height
     decay: float = 0.05  #: weight decay
     average: float = 0.995  #: of the parameters
-    noise: float = 0.1  #: added to the states, in their standard deviations
+    noise: float = 0.8  #: added to the states, in their standard deviations
     absolute: float = 0.1  #: weights of the losses, see `loss`
     velocity: float = 0.5
-    shape: float = 0.5
-    closure: float = 1.0
-    spread: float = 0.05
+    closure: float = 0.3
     seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
-    """Opening and width as linear functions of the coefficients, for the losses."""
+    """What the losses know of the coefficients."""
 
-    opening: Tensor  #: (K,)
-    width: Tensor  #: (K,)
+    opening: Tensor  #: (K,) of the lips per unit of each
     importance: Tensor  #: (K,) of each coefficient in the shape
 
 
@@ -56,11 +55,9 @@ def probes(basis: Basis) -> Probes:
     """Return the probes of a basis."""
     parts = basis.components
     gap = parts[:, shape.LOWER_INNER, 1].mean(1) - parts[:, shape.UPPER_INNER, 1].mean(1)
-    corners = parts[:, shape.CORNERS[1], 0] - parts[:, shape.CORNERS[0], 0]
     size = np.sqrt((parts**2).sum((1, 2)))
     return Probes(
         opening=torch.from_numpy(gap),
-        width=torch.from_numpy(corners),
         importance=torch.from_numpy(size / size.max()),
     )
 
@@ -90,8 +87,8 @@ def _calmest(mouth: Floats) -> NDArray[np.bool_]:
 def loss(out: Tensor, batch: Batch, probe: Probes, recipe: Recipe) -> Tensor:
     """Return how far coefficients (B, n, K) are from the wanted ones.
 
-    Position and velocity of all coefficients; opening and width by their correlation, closed
-    moments counting more; and the spread of the opening, against the shrink to the mean.
+    Position and velocity of all coefficients about the stretch's mean, a little of the position
+    itself, and the opening at moments at which the lips are closer than usual.
     """
     known, count = batch.known, batch.known.sum(1, keepdim=True)
     total = known.sum() * out.shape[2]
@@ -103,20 +100,14 @@ def loss(out: Tensor, batch: Batch, probe: Probes, recipe: Recipe) -> Tensor:
     position = ((q - z).abs() * probe.importance).sum() / total
     absolute = ((out - batch.wanted).abs() * probe.importance * known).sum() / total
     both = known[:, 1:] * known[:, :-1]
-    dq, dz = out.diff(dim=1), batch.wanted.diff(dim=1)
-    velocity = ((dq - dz).abs() * probe.importance * both).sum() / total
-    value = position + recipe.absolute * absolute + recipe.velocity * velocity
-    for direction, weight in ((probe.opening, 1.0), (probe.width, 1.0)):
-        a, b = q @ direction, z @ direction
-        power_a, power_b = (a * a).sum(1), (b * b).sum(1)
-        r = (a * b).sum(1) / (power_a * power_b + 1e-8).sqrt()
-        value = value + recipe.shape * weight * (1 - r).mean()
-        spread = 0.5 * ((power_a + 1e-6) / (power_b + 1e-6)).log()
-        value = value + recipe.spread * spread.square().mean()
+    moves = (out.diff(dim=1) - batch.wanted.diff(dim=1)).abs()
+    velocity = (moves * probe.importance * both).sum() / total
     gap, truth = q @ probe.opening, z @ probe.opening
     scale = (truth.square().sum(1, keepdim=True) / count[:, 0]).sqrt() + 1e-3
     shut = torch.relu(-truth / scale - 0.5) * known[..., 0]
-    return value + recipe.closure * ((gap - truth).abs() / scale * shut).sum() / known.sum()
+    closure = ((gap - truth).abs() / scale * shut).sum() / known.sum()
+    parts = (position, recipe.absolute * absolute, recipe.velocity * velocity)
+    return sum(parts, recipe.closure * closure)
 
 
 def train(
@@ -124,12 +115,44 @@ def train(
     basis: Basis,
     recipe: Recipe,
     on_step: Callable[[int, float, Average], None] | None = None,
+) -> MotionNet:
+    """Return the trained network."""
+    mean, directions = linear.main_directions(examples, recipe.directions)
+    seen = [project(e, mean, directions) for e in examples]
+    taps = linear.ridge(seen, basis)
+    members = [
+        train_member(seen, basis, replace(recipe, seed=recipe.seed + i), on_step)
+        for i in range(recipe.members)
+    ]
+    parts = [torch.from_numpy(x) for x in (mean, directions, taps)]
+    net = MotionNet(parts[0], parts[1], parts[2], members)
+    net.eval()
+    return net
+
+
+def project(example: Example, mean: Floats, directions: Floats) -> Example:
+    """Return an example whose states are seen along their main directions."""
+    states = (example.states.astype(np.float32) - mean) @ directions
+    return replace(example, states=states.astype(np.float16))
+
+
+def train_member(
+    examples: Sequence[Example],
+    basis: Basis,
+    recipe: Recipe,
+    on_step: Callable[[int, float, Average], None] | None = None,
 ) -> TemporalNet:
-    """Return the trained network, with averaged parameters."""
+    """Return one trained network of the mean, its parameters averaged over the last steps.
+
+    Args:
+        examples: with states along their main directions.
+        basis: of the mouths.
+        recipe: how to train.
+        on_step: told the number of each step, its loss and the averaged parameters.
+    """
     torch.manual_seed(recipe.seed)
-    inputs = examples[0].states.shape[1]
     net = TemporalNet(
-        inputs,
+        examples[0].states.shape[1],
         recipe.hidden,
         basis.size,
         dilations=recipe.dilations,
@@ -173,47 +196,6 @@ def statistics(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation (1024,) of the speech states."""
     states = np.concatenate([e.states[::5] for e in examples]).astype(np.float32)
     return torch.from_numpy(states.mean(0)), torch.from_numpy(states.std(0))
-
-
-def calibrate(net: TemporalNet, basis: Basis, examples: Sequence[Example]) -> Basis:
-    """Return the basis with the spread of what the network predicts for examples not learnt."""
-    found = [basis.coefficients(predict(net, basis, e)).std(0) for e in examples]
-    return replace(basis, predicted=np.median(found, 0).astype(np.float32))
-
-
-def predict(net: TemporalNet, basis: Basis, example: Example) -> Floats:
-    """Return the predicted displacements (T, 61, 3) of a whole example."""
-    span = slice(0, len(example.times))
-    nothing = np.zeros((len(example.times), basis.size), np.float32)
-    states, taps, weights, _ = row(example, nothing, span, net.reach)
-    with torch.no_grad():
-        out = net(torch.from_numpy(states)[None])[0].numpy()
-    return basis.shapes((out[taps] * weights[..., None]).sum(1))
-
-
-def evaluate(
-    net: TemporalNet, basis: Basis, examples: Sequence[Example]
-) -> dict[str, tuple[Floats, Floats, float]]:
-    """Return the predicted and the tracked curves (T, 2) and the length of each example."""
-    found = {}
-    for i, example in enumerate(examples):
-        mouth = example.mouth.mean(0) + predict(net, basis, example)
-        found[f"{example.name}#{i}"] = curves(mouth), curves(example.mouth), example.seconds
-    return found
-
-
-def by_speaker(net: TemporalNet, basis: Basis, examples: Sequence[Example]) -> dict[str, Agreement]:
-    """Return the agreement for each speaker, all clips of one put together."""
-    people: dict[str, list[Example]] = {}
-    for example in examples:
-        people.setdefault(example.speaker, []).append(example)
-    result = {}
-    for speaker, clips in people.items():
-        parts = list(evaluate(net, basis, clips).values())
-        predicted = np.concatenate([p[0] for p in parts])
-        tracked = np.concatenate([p[1] for p in parts])
-        result[speaker] = compare(predicted, tracked, sum(p[2] for p in parts))
-    return result
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""The two networks, in PyTorch: a temporal convolution, and a pair of them for the scorer."""
+"""The networks in PyTorch: a temporal convolution, and what is put together from it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 KERNEL = 5  # taps of each convolution
+TAP_STEP = 2  # states between the taps of the linear filter
+NETWORK_SHARE = 0.5  # of the networks in the mean with the linear filter
 
 
 class Block(nn.Module):  # type: ignore[misc]
@@ -66,6 +68,55 @@ class TemporalNet(nn.Module):  # type: ignore[misc]
         x = self.drop(nn.functional.gelu(self.middle(x)))
         out: Tensor = self.leave(x)
         return out
+
+
+class MotionNet(nn.Module):  # type: ignore[misc]
+    """Speech states to the motion of a mouth: the mean of a linear filter and of some networks.
+
+    The filter, found in closed form, carries over to other rooms and voices better than any
+    network that was tried; the networks know what is not linear. Both see the main directions of
+    the states.
+    """
+
+    def __init__(
+        self, mean: Tensor, directions: Tensor, taps: Tensor, members: Sequence[TemporalNet]
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            mean: (C,) of the states.
+            directions: (C, P) main directions, scaled.
+            taps: (K, P, T) the filter, its taps ``TAP_STEP`` states apart.
+            members: networks from P channels to K.
+        """
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("directions", directions)
+        self.register_buffer("taps", taps)
+        self.members = nn.ModuleList(members)
+        spans = [(taps.shape[2] // 2) * TAP_STEP, *(m.reach for m in members)]
+        self.reach = max(spans)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Map states (B, n, C) to their main directions (B, n, P)."""
+        out: Tensor = (x - self.mean) @ self.directions
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n, C) to (B, n - 2 reach, K)."""
+        x = self.project(x)
+        count = x.shape[1] - 2 * self.reach
+        filtered = nn.functional.conv1d(x.transpose(1, 2), self.taps, dilation=TAP_STEP)
+        out: Tensor = middle(filtered.transpose(1, 2), count) * (1 - NETWORK_SHARE)
+        for member in self.members:
+            out = out + middle(member(x), count) * (NETWORK_SHARE / len(self.members))
+        return out
+
+
+def middle(x: Tensor, count: int) -> Tensor:
+    """Return the middle *count* of (B, n, K) along time."""
+    start = (x.shape[1] - count) // 2
+    return x[:, start : start + count]
 
 
 class ScorerNet(nn.Module):  # type: ignore[misc]

@@ -1,0 +1,59 @@
+"""How well a trained network does on examples that it did not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lipwright.motion.basis import Basis
+from lipwright.motion.train.batches import row
+from lipwright.motion.train.corpus import Example
+from lipwright.motion.train.measure import Agreement, compare, curves
+from lipwright.motion.train.network import MotionNet
+
+Floats = NDArray[np.float32]
+
+
+def spread(net: MotionNet, basis: Basis, examples: Sequence[Example]) -> Floats:
+    """Return the standard deviation (K,) of the predicted coefficients, median over examples."""
+    found = [basis.coefficients(predict(net, basis, e)).std(0) for e in examples]
+    out: Floats = np.median(found, 0).astype(np.float32)
+    return out
+
+
+def predict(net: MotionNet, basis: Basis, example: Example) -> Floats:
+    """Return the predicted displacements (T, 61, 3) of a whole example."""
+    span = slice(0, len(example.times))
+    nothing = np.zeros((len(example.times), basis.size), np.float32)
+    states, taps, weights, _ = row(example, nothing, span, net.reach)
+    with torch.no_grad():
+        out = net(torch.from_numpy(states)[None])[0].numpy()
+    return basis.shapes((out[taps] * weights[..., None]).sum(1))
+
+
+def evaluate(
+    net: MotionNet, basis: Basis, examples: Sequence[Example]
+) -> dict[str, tuple[Floats, Floats, float]]:
+    """Return the predicted and the tracked curves (T, 2) and the length of each example."""
+    found = {}
+    for i, example in enumerate(examples):
+        mouth = example.mouth.mean(0) + predict(net, basis, example)
+        found[f"{example.name}#{i}"] = curves(mouth), curves(example.mouth), example.seconds
+    return found
+
+
+def by_speaker(net: MotionNet, basis: Basis, examples: Sequence[Example]) -> dict[str, Agreement]:
+    """Return the agreement for each speaker, all clips of one put together."""
+    people: dict[str, list[Example]] = {}
+    for example in examples:
+        people.setdefault(example.speaker, []).append(example)
+    result = {}
+    for speaker, clips in people.items():
+        parts = list(evaluate(net, basis, clips).values())
+        predicted = np.concatenate([p[0] for p in parts])
+        tracked = np.concatenate([p[1] for p in parts])
+        result[speaker] = compare(predicted, tracked, sum(p[2] for p in parts))
+    return result
