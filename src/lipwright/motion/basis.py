@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import MOUTH, reference
+from lipwright.face.shape import LOWER_INNER, MOUTH, UPPER_INNER, reference
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -29,13 +29,20 @@ class Basis:
 
     components: Floats  #: (K, 61, 3) displacement in canonical units per unit of coefficient
     rest: Floats  #: (K,) coefficients of a closed, calm mouth, seen from the mean of speech
-    spread: Floats  #: (K,) standard deviation of the coefficients of one typical speaker
-    predicted: Floats  #: (K,) that of what the network predicts for typical speech
+    opening_spread: float  #: standard deviation of the opening of a typical speaker
+    predicted_spread: float  #: that of what the network predicts for typical speech
 
     @property
     def size(self) -> int:
         """Number of components K."""
         return len(self.components)
+
+    @property
+    def opening(self) -> Floats:
+        """How much each coefficient opens the lips (K,), canonical units."""
+        parts = self.components[:, :, 1]
+        gap: Floats = parts[:, LOWER_INNER].mean(1) - parts[:, UPPER_INNER].mean(1)
+        return gap
 
     def shapes(self, coefficients: Floats) -> Floats:
         """Return displacements float32 (n, 61, 3) of coefficients (n, K)."""
@@ -53,7 +60,7 @@ class Basis:
         """Return the basis as text that a model file can carry."""
         return json.dumps(
             {
-                name: base64.b64encode(value.astype("<f4").tobytes()).decode()
+                name: base64.b64encode(np.asarray(value).astype("<f4").tobytes()).decode()
                 for name, value in vars(self).items()
             }
         )
@@ -68,8 +75,8 @@ class Basis:
         return cls(
             components=raw["components"].reshape(-1, POINTS, 3),
             rest=raw["rest"],
-            spread=raw["spread"],
-            predicted=raw["predicted"],
+            opening_spread=float(raw["opening_spread"][0]),
+            predicted_spread=float(raw["predicted_spread"][0]),
         )
 
 

@@ -71,7 +71,7 @@ def perform(basis: Basis, style: Style, prediction: Floats, activity: Floats) ->
             f"cannot perform: {len(prediction)} states and {len(activity)} activities; "
             "both come from the same sound, at 50 Hz, at least one"
         )
-    speaking = style.centre + style.gains * prediction
+    speaking = style.centre + style.gain * prediction
     share = rest.presence(activity)[:, None]
     coefficients = (style.rest + share * (speaking - style.rest)).astype(np.float32)
     return Performance(coefficients=coefficients, basis=basis, style=style)

@@ -1,7 +1,9 @@
 """The speaker's own manner: where the mouth is centred, how far it moves, where it rests (pure).
 
 The network speaks like the mean of the people it learnt from, and more quietly, as every
-regression does. A style brings its motion to the range in which *this* mouth moves.
+regression does. A style brings its motion to the range in which *this* mouth moves. One factor does
+it: a factor for each direction would mostly enlarge those that are hardly to be heard, and the
+motion would agree less with real mouths (measured in ``docs/explanation/motion.md``).
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from lipwright.motion.basis import Basis
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-LEAST_GAIN, MOST_GAIN = 0.7, 2.0
-LEAST_FRAMES = 12  # of a mouth that is seen, to know anything about its range
+LEAST_GAIN, MOST_GAIN = 0.7, 2.5
+LEAST_FRAMES = 12  # of a mouth in speech, or at rest, to know anything about it
 SILENT = 0.4  # of the typical spread of the opening; a mouth that moves less does not speak
-CALM = 0.1  # share of the frames that shows the mouth at rest: those least open
-TYPICAL_STATES = 150  # 3 s: how much the typical spread weighs beside a measured one
-TYPICAL_FRAMES = 25  # the same for the source
+AROUND = 25  # frames over which a spread is taken to tell speech from rest
+CALM = 0.1  # share of the frames that shows the mouth closed: those least open
+TYPICAL_FRAMES = 25  # so much does the typical spread weigh beside one measured on the source
+TYPICAL_STATES = 50  # and beside one measured on the prediction
+TYPICAL_MEAN = 150  # states: the same for the mean of the prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +34,10 @@ class Style:
     """How predicted coefficients become this speaker's mouth."""
 
     mean: Floats  #: (61, 3) canonical mouth shape that displacements are counted from
-    gains: Floats  #: (K,) factor on each coefficient
-    centre: Floats  #: (K,) coefficients of the middle of this speaker's speech, from the mean
+    gain: float  #: factor on the predicted coefficients
+    centre: Floats  #: (K,) what is added to them then
     rest: Floats  #: (K,) coefficients of this speaker's calm mouth, from the mean
-    pressed: float  #: least gap of the inner lips in canonical units, negative when pressed
+    pressed: float  #: least gap of the inner lips in canonical units
     text: str  #: what was done, for the result
 
 
@@ -54,41 +58,54 @@ def fit(basis: Basis, mouth: Floats, prediction: Floats, spoken: Mask | None = N
     if not len(seen):
         raise ValueError("cannot find a style: the mouth is not seen in any frame")
     mean: Floats = seen.mean(0, dtype=np.float64).astype(np.float32)
-    own = basis.coefficients(seen - mean)
+    own, gap = basis.coefficients(seen - mean), shape.opening(seen)
+    probe, typical = basis.opening, basis.opening_spread
+    lively = spread_around(own @ probe, AROUND) > SILENT * typical
+    rest = _rest(own, gap, lively)
     heard = prediction if spoken is None or not spoken.any() else prediction[spoken]
-    expected = _blend(heard.std(0) if len(heard) else basis.predicted, len(heard), basis)
-    gap = shape.opening(seen)
-    calm = gap <= np.quantile(gap, CALM)
-    if len(seen) < LEAST_FRAMES or not speaks(basis, own):
-        rest = np.median(own, 0) if len(seen) < LEAST_FRAMES else np.median(own[calm], 0)
-        gains, centre = basis.spread / expected, rest - basis.rest
+    if lively.sum() < LEAST_FRAMES:
+        wanted, centre = typical, rest - basis.rest
         text = "typical range of motion: the source shows no speech"
     else:
-        rest, centre = np.median(own[calm], 0), np.zeros(basis.size)
-        count = len(own)
-        spread = np.sqrt(
-            (count * own.var(0) + TYPICAL_FRAMES * basis.spread**2) / (count + TYPICAL_FRAMES)
-        )
-        gains = spread / expected
+        wanted = _steadied((own[lively] @ probe).std(), int(lively.sum()), typical, TYPICAL_FRAMES)
+        centre = own[lively].mean(0)
         text = "the speaker's own range of motion"
-    gains = np.clip(gains, LEAST_GAIN, MOST_GAIN).astype(np.float32)
+    spread = float((heard @ probe).std()) if len(heard) else 0.0
+    expected = _steadied(spread, len(heard), basis.predicted_spread, TYPICAL_STATES)
+    gain = float(np.clip(wanted / expected, LEAST_GAIN, MOST_GAIN))
+    bias = heard.sum(0) / (len(heard) + TYPICAL_MEAN)
     return Style(
         mean=mean,
-        gains=gains,
-        centre=centre.astype(np.float32),
-        rest=rest.astype(np.float32),
+        gain=gain,
+        centre=np.asarray(centre - gain * bias, np.float32),
+        rest=np.asarray(rest, np.float32),
         pressed=min(float(np.quantile(gap, 0.02)), 0.01),
-        text=f"{text} (opening x {gains[0]:.2f})",
+        text=f"{text} (x {gain:.2f})",
     )
 
 
-def speaks(basis: Basis, coefficients: Floats) -> bool:
-    """Whether a mouth with these coefficients (T, K) moves as in speech."""
-    return bool(coefficients[:, 0].std() > SILENT * basis.spread[0])
-
-
-def _blend(measured: Floats, count: int, basis: Basis) -> Floats:
-    """Return a spread measured over *count* states, steadied by the known one."""
-    power = (count * measured**2 + TYPICAL_STATES * basis.predicted**2) / (count + TYPICAL_STATES)
-    out: Floats = np.sqrt(np.maximum(power, 1e-8))
+def spread_around(values: Floats, size: int) -> Floats:
+    """Return the standard deviation of values (T,) in a window of *size* around each."""
+    half = size // 2
+    padded = np.pad(
+        values.astype(np.float64), half, mode="reflect" if len(values) > half else "edge"
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
+    out: Floats = windows.std(1).astype(np.float32)
     return out
+
+
+def _rest(own: Floats, gap: Floats, lively: Mask) -> Floats:
+    """Return the coefficients (K,) of the calm mouth: when nothing moves, or else when closed."""
+    if (~lively).sum() >= LEAST_FRAMES or len(own) < LEAST_FRAMES:
+        still = ~lively if (~lively).any() else np.ones(len(own), bool)
+        out: Floats = np.median(own[still], 0)
+        return out
+    closed: Floats = np.median(own[gap <= np.quantile(gap, CALM)], 0)
+    return closed
+
+
+def _steadied(measured: float, count: int, known: float, weight: float) -> float:
+    """Return a spread measured over *count* values, steadied by a known one."""
+    power = (count * measured**2 + weight * known**2) / (count + weight)
+    return float(np.sqrt(max(power, 1e-12)))

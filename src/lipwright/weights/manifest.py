@@ -108,8 +108,8 @@ _WEIGHTS = (
         url="",
         licence="Apache-2.0",
         notices=("MODEL_CARD_motion.md",),
-        size=3197056,
-        sha256="31f230e2febdf13db101dad07025aad9c83ee0576e5a39b669ff6a993759bb56",
+        size=2212711,
+        sha256="51fd820079629b47aa8f0c7207fd051de076090c8da4e163a574f9fc5e47b93f",
     ),
     Weight(
         name="sync_scorer",

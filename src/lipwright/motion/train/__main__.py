@@ -63,15 +63,15 @@ def validate(options: argparse.Namespace) -> None:
     net, basis = _learn(learnt, options)
     for speaker, found in sorted(evaluate.by_speaker(net, basis, held).items()):
         print(f"{speaker}: {found}")
-    share = evaluate.spread(net, basis, held) / basis.spread
-    print(f"spread of the prediction, of the true one: {share.round(2).tolist()}")
-    np.save(options.cache / SPREAD, share)
+    spread = evaluate.opening_spread(net, basis, held)
+    print(f"spread of the opening: predicted {spread:.4f}, true {basis.opening_spread:.4f}")
+    np.save(options.cache / SPREAD, np.float32(spread))
 
 
 def learn_motion(options: argparse.Namespace) -> None:
     """Stage ``motion``: the same as was validated, from all speakers."""
     net, basis = _learn(_examples(options.cache / CORRECTED), options)
-    basis = replace(basis, predicted=basis.spread * np.load(options.cache / SPREAD))
+    basis = replace(basis, predicted_spread=float(np.load(options.cache / SPREAD)))
     torch.save({"net": net, "basis": basis}, options.cache / MOTION)
 
 

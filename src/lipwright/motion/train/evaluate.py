@@ -17,11 +17,10 @@ from lipwright.motion.train.network import MotionNet
 Floats = NDArray[np.float32]
 
 
-def spread(net: MotionNet, basis: Basis, examples: Sequence[Example]) -> Floats:
-    """Return the standard deviation (K,) of the predicted coefficients, median over examples."""
-    found = [basis.coefficients(predict(net, basis, e)).std(0) for e in examples]
-    out: Floats = np.median(found, 0).astype(np.float32)
-    return out
+def opening_spread(net: MotionNet, basis: Basis, examples: Sequence[Example]) -> float:
+    """Return the standard deviation of the predicted opening, median over examples."""
+    openings = [basis.coefficients(predict(net, basis, e)) @ basis.opening for e in examples]
+    return float(np.median([o.std() for o in openings]))
 
 
 def predict(net: MotionNet, basis: Basis, example: Example) -> Floats:

@@ -54,27 +54,28 @@ class Probes:
 def probes(basis: Basis) -> Probes:
     """Return the probes of a basis."""
     parts = basis.components
-    gap = parts[:, shape.LOWER_INNER, 1].mean(1) - parts[:, shape.UPPER_INNER, 1].mean(1)
     size = np.sqrt((parts**2).sum((1, 2)))
     return Probes(
-        opening=torch.from_numpy(gap),
+        opening=torch.from_numpy(basis.opening),
         importance=torch.from_numpy(size / size.max()),
     )
 
 
 def find_basis(examples: Sequence[Example], size: int) -> Basis:
     """Return the directions in which the mouths of examples move."""
-    moved = np.concatenate([e.mouth - e.mouth.mean(0) for e in examples])
-    components = principal(moved[::2], size)
-    none, one = np.zeros(size, np.float32), np.ones(size, np.float32)
-    plain = Basis(components=components, rest=none, spread=one, predicted=one)
-    found = [plain.coefficients(e.mouth - e.mouth.mean(0)) for e in examples]
+    moved = [e.mouth - e.mouth.mean(0) for e in examples]
+    basis = Basis(
+        components=principal(np.concatenate(moved)[::2], size),
+        rest=np.zeros(size, np.float32),
+        opening_spread=1.0,
+        predicted_spread=1.0,
+    )
+    found = [basis.coefficients(m) for m in moved]
     closed = [c[_calmest(e.mouth)].mean(0) for c, e in zip(found, examples, strict=True)]
-    return Basis(
-        components=components,
+    return replace(
+        basis,
         rest=np.mean(closed, 0).astype(np.float32),
-        spread=np.median([c.std(0) for c in found], 0).astype(np.float32),
-        predicted=one,
+        opening_spread=float(np.median([(c @ basis.opening).std() for c in found])),
     )
 
 
