@@ -28,6 +28,7 @@ Times = NDArray[np.float64]
 RATE = 25  # mouth shapes per second that the network sees
 STEP = 0.5 / RATE  # seconds from one tried offset to the next
 MOST = 15  # frames of 25 Hz: offsets tried on each side
+BLUR = np.array([1, 2, 4, 2, 1]) / 10  # of the scores, before their maximum is taken
 NEAR = 3  # frames around the best offset that do not count as wrong
 
 
@@ -99,11 +100,24 @@ class SyncScorer:
 
 
 def best(scores: Floats) -> Sync:
-    """Return the offset with the highest score."""
+    """Return the offset with the highest score, between the tried ones by a parabola."""
     if not scores.any():
         return Sync(offset=0.0, confidence=0.0, scores=scores)
-    place = int(scores.argmax())
-    return Sync(offset=place / 2 - MOST, confidence=confidence(scores, place), scores=scores)
+    half = len(BLUR) // 2
+    padded = np.pad(scores.astype(np.float64), half, mode="edge")
+    place = peak(np.convolve(padded, BLUR, "valid"))
+    return Sync(offset=place / 2 - MOST, confidence=confidence(scores, round(place)), scores=scores)
+
+
+def peak(scores: NDArray[np.float64]) -> float:
+    """Return the place of the maximum of scores (n,), refined by a parabola through three."""
+    top = int(scores.argmax())
+    if 0 < top < len(scores) - 1:
+        left, middle, right = scores[top - 1 : top + 2]
+        bend = left - 2 * middle + right
+        if bend < -1e-12:
+            return top + float(0.5 * (left - right) / bend)
+    return float(top)
 
 
 def match(vectors: Floats, times: Times, voice: Floats) -> Floats:
@@ -117,8 +131,7 @@ def match(vectors: Floats, times: Times, voice: Floats) -> Floats:
         moved = times + (i / 2 - MOST) / RATE
         inside = (moved >= 0) & (moved <= length)
         if inside.any():
-            place = np.clip((moved[inside] * curve.RATE - 0.5).round().astype(int), 0, None)
-            heard = voice[np.minimum(place, len(voice) - 1)]
+            heard = curve.read(voice, moved[inside])
             out[i] = (vectors[inside] * heard).sum(1).mean()
     return out
 

@@ -47,7 +47,7 @@ class _Clip:
 
     mouth: NDArray[Any]  #: (n + 2 reach, 183) float32
     states: NDArray[Any]  #: (S + 2 reach, 1024) float16
-    places: NDArray[np.int64]  #: (n,) the state at each mouth shape
+    places: NDArray[np.float64]  #: (n,) the state at each mouth shape, between two of them
 
 
 def new_net(examples: Sequence[Example], recipe: Contrast) -> ScorerNet:
@@ -94,11 +94,11 @@ def train(
 def _prepare(example: Example, net: ScorerNet) -> _Clip:
     grid, shapes, _ = scorer.resample(example.mouth, example.times)
     flat = shapes.reshape(len(shapes), -1)
-    places = ((grid + example.offset) * curve.RATE - 0.5).round().astype(np.int64)
+    places = (grid + example.offset) * curve.RATE - 0.5
     return _Clip(
         mouth=_hold(flat, net.mouth.reach),
         states=_hold(example.states, net.speech.reach),
-        places=np.clip(places, 0, len(example.states) - 1),
+        places=np.clip(places, 0, len(example.states) - 1.001),
     )
 
 
@@ -119,7 +119,7 @@ def _draw(
         scale = np.exp(random.uniform(-recipe.stretch, recipe.stretch))
         for slot in random.choice(slots, count, replace=False):
             moment = min(start + slot * recipe.apart, len(clip.places) - 1)
-            place = clip.places[moment]
+            place = int(clip.places[moment] + random.random())
             speech.append(clip.states[place : place + 2 * net.speech.reach + 1])
             mouth.append(clip.mouth[moment : moment + 2 * net.mouth.reach + 1] * scale)
     heard = torch.from_numpy(np.stack(speech).astype(np.float32))

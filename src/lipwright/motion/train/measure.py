@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.shape import opening, width
+from lipwright.motion.scorer import peak
 
 Floats = NDArray[np.float32]
 
@@ -66,17 +67,6 @@ def lag(predicted: Floats, tracked: Floats, rate: float, most: float = 0.3) -> f
         early = tracked[max(-shift, 0) : len(tracked) + min(-shift, 0)]
         scores.append(correlation(late, early))
     return (peak(np.array(scores)) - reach) / rate
-
-
-def peak(scores: NDArray[np.float64]) -> float:
-    """Return the place of the maximum of scores (n,), refined by a parabola through three."""
-    best = int(scores.argmax())
-    if 0 < best < len(scores) - 1:
-        left, middle, right = scores[best - 1 : best + 2]
-        bend = left - 2 * middle + right
-        if bend < -1e-12:
-            return best + float(0.5 * (left - right) / bend)
-    return float(best)
 
 
 def mean_and_interval(values: list[float], seed: int = 0) -> tuple[float, float, float]:
