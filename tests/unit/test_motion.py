@@ -201,6 +201,7 @@ def speech(*seconds: float) -> np.ndarray:
 
 def test_short_gaps_are_no_pauses() -> None:
     assert rest.presence(speech(1, 0.16, 1)) == pytest.approx(1, abs=1e-6)
+    assert rest.speaking(speech(1, 0.16, 1)).all()
 
 
 def test_long_pauses_come_to_rest_and_stay() -> None:
@@ -208,6 +209,14 @@ def test_long_pauses_come_to_rest_and_stay() -> None:
     assert share[:40] == pytest.approx(1, abs=1e-5)
     assert share[65:85] == pytest.approx(0, abs=1e-6)
     assert np.abs(np.diff(share)).max() < 0.25
+    assert (rest.speaking(speech(1, 1, 1)) == (speech(1, 1, 1) > 0)).all()
+
+
+def test_the_longer_the_pause_the_calmer() -> None:
+    least = [rest.presence(speech(1, pause, 1)).min() for pause in (0.2, 0.3, 0.4, 0.5, 0.7)]
+    assert least == sorted(least, reverse=True)
+    assert least[0] == pytest.approx(1)
+    assert least[-1] == pytest.approx(0, abs=1e-6)
 
 
 def test_clicks_are_no_speech() -> None:
@@ -217,7 +226,7 @@ def test_clicks_are_no_speech() -> None:
 
 
 @settings(max_examples=30)
-@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=80))
+@given(st.lists(st.floats(0, 1, width=32), max_size=80))
 def test_presence_is_a_share(values: list[float]) -> None:
     share = rest.presence(np.array(values, np.float32))
     assert share.shape == (len(values),)

@@ -1,7 +1,12 @@
-"""Pauses: the mouth comes to rest, and stays there (pure)."""
+"""Pauses: the mouth comes to rest, and stays there (pure).
+
+In a short pause real mouths wait half open for the next word, in a long one they close. So a pause
+counts the more, the longer it is: not at all up to 0.2 s, wholly from 0.5 s on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -12,47 +17,59 @@ from lipwright.motion.curve import RATE
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SPEECH = 0.5  # probability of speech above which a state is speech
+SPEECH = 0.3  # probability from which on a state is speech; unsure is speech
 SHORTEST_PAUSE = 0.2  # seconds
-SHORTEST_SPEECH = 0.06  # seconds; less is a click
+WHOLE_PAUSE = 0.5  # seconds
+SHORTEST_SPEECH = 0.06  # seconds; less, amid silence, is a click
 BEFORE, AFTER = 0.1, 0.06  # seconds the mouth speaks before and after the sound
 CLOSING = 0.24  # seconds from speech to rest and back
 
 
 def speaking(activity: Floats) -> Mask:
-    """Return the states (S,) at which the mouth speaks.
+    """Return the states (S,) that are speech or lie in a pause too short to count.
 
     Args:
         activity: speech probability (S,) at 50 Hz.
     """
-    loud = np.asarray(activity) > SPEECH
-    loud = _fill(loud, SHORTEST_SPEECH, of=True)
-    loud = _fill(loud, SHORTEST_PAUSE, of=False)
-    out = loud.copy()
-    for shift in range(1, round(BEFORE * RATE) + 1):
-        out[:-shift] |= loud[shift:]
-    for shift in range(1, round(AFTER * RATE) + 1):
-        out[shift:] |= loud[:-shift]
+    out = np.ones(len(activity), bool)
+    for start, stop in _pauses(activity):
+        out[start:stop] = (stop - start) / RATE <= SHORTEST_PAUSE
     return out
 
 
 def presence(activity: Floats) -> Floats:
-    """Return how much the mouth speaks (S,): 1 in speech, 0 at rest, smooth between."""
-    mask = speaking(activity).astype(np.float64)
+    """Return how much the mouth speaks (S,): 1 in speech, 0 at rest, smooth between.
+
+    Args:
+        activity: speech probability (S,) at 50 Hz.
+    """
+    share = np.ones(len(activity))
+    if not len(share):
+        return np.zeros(0, np.float32)
+    for start, stop in _pauses(activity):
+        seconds = (stop - start) / RATE
+        depth = np.clip((seconds - SHORTEST_PAUSE) / (WHOLE_PAUSE - SHORTEST_PAUSE), 0, 1)
+        first = start + round(AFTER * RATE) if start else 0
+        last = stop - round(BEFORE * RATE) if stop < len(share) else stop
+        share[first : max(first, last)] = 1 - depth
     size = round(CLOSING * RATE) | 1
     window = np.hanning(size + 2)[1:-1]
-    padded = np.pad(mask, size // 2, mode="edge")
+    padded = np.pad(share, size // 2, mode="edge")
     out: Floats = np.convolve(padded, window / window.sum(), "valid").astype(np.float32)
     return out
 
 
-def _fill(mask: Mask, shortest: float, *, of: bool) -> Mask:
-    """Turn runs of *of* that are shorter than *shortest* seconds over, save at the ends."""
-    out = mask.copy()
+def _pauses(activity: Floats) -> Iterator[tuple[int, int]]:
+    """Yield the runs (start, stop) of states without speech, clicks taken for silence."""
+    loud = np.asarray(activity) > SPEECH
+    for start, stop in list(_runs(loud)):
+        inner = start > 0 and stop < len(loud)
+        if loud[start] and inner and (stop - start) / RATE < SHORTEST_SPEECH:
+            loud[start:stop] = False
+    return ((start, stop) for start, stop in _runs(loud) if not loud[start])
+
+
+def _runs(mask: Mask) -> Iterator[tuple[int, int]]:
+    """Yield the runs (start, stop) of equal values."""
     edges = np.flatnonzero(np.diff(mask)) + 1
-    bounds = [0, *edges.tolist(), len(mask)]
-    for start, stop in pairwise(bounds):
-        inner = start > 0 and stop < len(mask)
-        if inner and mask[start] == of and (stop - start) / RATE < shortest - 1e-9:
-            out[start:stop] = not of
-    return out
+    return pairwise([0, *edges.tolist(), len(mask)] if len(mask) else [])

@@ -41,7 +41,8 @@ def learn_scorer(options: argparse.Namespace) -> None:
     print(f"clips: {json.dumps(reasons)}")
     learnt = [e for e in examples if not e.held]
     print(f"{len(learnt)} runs to learn from, {len(examples) - len(learnt)} held back")
-    net = contrast.train(learnt, contrast.Contrast(seed=options.seed), fit.Clock())
+    varied = corpus.with_variants(learnt, options.cache / "variants")
+    net = contrast.train(varied, contrast.Contrast(seed=options.seed), fit.Clock())
     torch.save(net, options.cache / SCORER)
     (options.cache / EXAMPLES).write_bytes(pickle.dumps(examples))
 

@@ -29,7 +29,7 @@ class Contrast:
     """How the scorer is built and trained."""
 
     hidden: tuple[int, int] = (128, 96)  #: channels of the speech and of the mouth network
-    steps: int = 700
+    steps: int = 500
     clips: int = 40  #: examples in a batch
     moments: int = 8  #: moments taken of each
     apart: int = 2  #: least distance of two moments of one example, frames of 25 Hz
