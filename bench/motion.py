@@ -1,6 +1,6 @@
 """Measure the motion network alone, on footage that it never learnt from.
 
-Usage: ``python bench/motion.py --data ../shared/data --cache FOLDER``
+Usage: ``python -m bench.motion --data ../shared/data --cache FOLDER``
 
 Each clip of ``clips/`` (with sound) and ``eval/`` is predicted from its own sound at its own
 audio/video offset, as the scorer finds it. Clips of 2 s and more count by themselves, shorter ones
@@ -24,6 +24,7 @@ from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.smooth import smooth
 from lipwright.motion.model import MotionModel
 from lipwright.motion.perform import perform
+from lipwright.motion.rest import speaking
 from lipwright.motion.scorer import RATE, SyncScorer
 from lipwright.motion.style import fit
 from lipwright.motion.train import features
@@ -82,6 +83,7 @@ class Voice:
 
     states: Floats
     activity: Floats
+    prediction: Floats  #: coefficients of the bare network
 
 
 def gather(data: Path, cache: Path) -> Iterator[Take]:
@@ -153,10 +155,9 @@ def match_halves(
 
 def dub(take: Take, model: MotionModel, scorer: SyncScorer, voice: Voice) -> tuple[float, float]:
     """Let a speaker say something else; return confidence at offset 0 and the best offset."""
-    prediction = model.articulate(voice.states)
-    style = fit(model.basis, take.mouth, prediction, voice.activity > 0.5)
+    style = fit(model.basis, take.mouth, voice.prediction, speaking(voice.activity))
     times = np.arange(0.5 / RATE, len(voice.states) / 50, 1 / RATE)
-    spoken = perform(model.basis, style, prediction, voice.activity)
+    spoken = perform(model.basis, style, voice.prediction, voice.activity)
     sync = scorer.offset(style.mean + spoken.at(times), times, voice.states)
     return sync.at(0), sync.offset
 
@@ -201,7 +202,9 @@ def main() -> None:
     voices = []
     for path in sorted((options.data / "speech").iterdir()):
         sound = load_sound(path)
-        voices.append(Voice(states=encoder.encode(sound), activity=speech_activity(sound)))
+        states, activity = encoder.encode(sound), speech_activity(sound)
+        prediction = model.articulate(states)
+        voices.append(Voice(states=states, activity=activity, prediction=prediction))
     rows = [measure(t, model, scorer, voices) for t in gather(options.data, options.cache)]
     print("\n".join(report(rows)))
     if options.json:
