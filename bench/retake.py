@@ -156,9 +156,9 @@ def retake(studio: Studio, clip: Clip, acting: Acting) -> Retake:
 
 def _script(clip: Clip, acting: Acting) -> Script:
     """Lay *acting* over the second half, each frame at its own time."""
-    portrait, rate = portrait_of(clip.track, clip.take), float(clip.take.info.rate)
+    portrait = portrait_of(clip.track, clip.take)
     frames = range(middle(clip), len(clip.take.times))
-    times = clip.times[frames.start :] + 0.5 / rate  # as the pipeline does
+    times = clip.times[frames.start :]  # as the pipeline does
 
     class Timed:  # the pipeline counts frames from 0; here they are in the middle of a clip
         style = acting.style

@@ -217,7 +217,7 @@ class Pipeline:
             return None
         voice = self._hear([read_audio(source, rate=SAMPLE_RATE, from_picture=True)])
         scorer = SyncScorer(self._store)
-        times = np.array([float(t + 1 / (2 * take.info.rate)) for t in take.times])
+        times = np.array([float(t) for t in take.times])
         return lambda track: scorer.offset(mouth_shapes(track.landmarks), times, voice).confidence
 
     def _hear(self, pieces: Iterable[Floats]) -> Floats:
@@ -322,7 +322,8 @@ def script_for(
     index = np.array([i for i, _ in picks])
     share = np.array([f for _, f in picks], np.float32)
     after = np.minimum(index + (share > 0), len(portrait.light) - 1)
-    times = (np.arange(len(picks), dtype=np.float64) + 0.5) / rate
+    # The networks learnt from pictures and sound timed as here: frame k belongs to the moment k/f.
+    times = np.arange(len(picks), dtype=np.float64) / rate
     size = info.width, info.height
     shown = strength(portrait.landmarks, portrait.confidence, rate, size)
 

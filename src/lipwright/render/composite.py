@@ -26,7 +26,7 @@ INNER_LIPS = np.array([
 FEATHER = 0.055  # sigma of the mask's edge, inter-ocular distances
 LIGHT_SIGMA = 0.22  # scale of light differences that are matched, inter-ocular distances
 DETAIL_SIGMA = 1.2  # pixels: finer than this is detail
-MOST_DETAIL = 1.5
+MOST_DETAIL = 1.3
 SHRINK = 4  # light is matched at a quarter of the size
 
 
