@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lipwright
-from bench.measures import peak
 from lipwright.engines.base import Engine, Fetch, Patch, Portrait, Script, View
 from lipwright.errors import NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
@@ -27,7 +26,7 @@ from lipwright.media.probe import MediaInfo, VideoInfo, probe, require_video
 from lipwright.media.read import read_audio, read_video
 from lipwright.media.timeline import Timeline
 from lipwright.motion.perform import Performance
-from lipwright.motion.scorer import MOST, RATE, SyncScorer
+from lipwright.motion.scorer import RATE, SyncScorer
 from lipwright.pipeline import DEFAULT_ENGINE, Pipeline
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
@@ -179,8 +178,9 @@ class Studio(Pipeline):
         """Judge mouth shapes (T, 61, 3) at frame times (T,) in seconds against a sound."""
         self._scorer = self._scorer or SyncScorer(self._store)
         found = self._scorer.offset(mouth, times, sound.states)
-        exact = (peak(found.scores.astype(np.float64)) / 2 - MOST) / RATE
-        return Agreement(offset=exact, confidence=found.confidence, at_zero=found.at(0.0))
+        return Agreement(
+            offset=found.offset / RATE, confidence=found.confidence, at_zero=found.at(0.0)
+        )
 
     def fresh_engine(self) -> Engine:
         """Return the engine itself, which remembers nothing."""
