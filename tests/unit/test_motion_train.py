@@ -149,7 +149,7 @@ def test_training_learns_and_repeats_itself(examples: list[Example]) -> None:
     pytest.importorskip("torch")
     from lipwright.motion.train import evaluate, fit
 
-    recipe = fit.Recipe(components=3, members=1, hidden=24, steps=40, batch=6, **SMALL)
+    recipe = fit.Recipe(components=3, emphasis=(1.0,), hidden=24, steps=40, batch=6, **SMALL)
     basis = fit.find_basis(examples, recipe.components)
 
     def run() -> tuple[list[float], np.ndarray]:

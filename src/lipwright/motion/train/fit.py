@@ -27,7 +27,7 @@ class Recipe:
 
     components: int = 12  #: directions of mouth motion
     directions: int = linear.DIRECTIONS  #: of the speech states
-    members: int = 2  #: networks
+    emphasis: tuple[float, ...] = (0.0, 1.0)  #: power of its deviation that scales a direction
     hidden: int = 192
     dilations: tuple[int, ...] = (1, 2, 4)
     dropout: float = 0.4
@@ -122,8 +122,8 @@ def train(
     seen = [project(e, mean, directions) for e in examples]
     taps = linear.ridge(seen, basis)
     members = [
-        train_member(seen, basis, replace(recipe, seed=recipe.seed + i), on_step)
-        for i in range(recipe.members)
+        train_member(seen, basis, replace(recipe, seed=recipe.seed + i, emphasis=(power,)), on_step)
+        for i, power in enumerate(recipe.emphasis)
     ]
     parts = [torch.from_numpy(x) for x in (mean, directions, taps)]
     net = MotionNet(parts[0], parts[1], parts[2], members)
@@ -143,7 +143,7 @@ def train_member(
     recipe: Recipe,
     on_step: Callable[[int, float, Average], None] | None = None,
 ) -> TemporalNet:
-    """Return one trained network of the mean, its parameters averaged over the last steps.
+    """Return the first of the recipe's networks, its parameters averaged over the last steps.
 
     Args:
         examples: with states along their main directions.
@@ -159,7 +159,8 @@ def train_member(
         dilations=recipe.dilations,
         dropout=recipe.dropout,
     )
-    deviation = statistics(examples)[1]
+    mean, deviation = statistics(examples)
+    net.standardise(torch.zeros_like(mean), deviation ** -recipe.emphasis[0])
     sampler = Sampler(examples, basis, reach=net.reach, seed=recipe.seed)
     probe, average = probes(basis), Average(net, recipe.average)
     step = _stepper(net, recipe)
