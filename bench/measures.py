@@ -21,6 +21,9 @@ Samples = NDArray[np.integer[Any]]
 CLOSED_QUANTILE, WIDE_QUANTILE = 0.02, 0.90  # of the gap over the whole clip
 CLOSED_SHARE, PARTED_SHARE = 0.15, 0.30  # of the way from closed to wide
 LONGEST_CLOSURE = 0.4  # seconds; longer ones are pauses, which are easy
+SPEECH = 0.5  # probability from which somebody speaks
+LEAST_PAUSE = 0.4  # seconds
+PAUSE_MARGIN = 0.12  # seconds at its ends in which the mouth may still or already move
 MOST_LAG = 0.3  # seconds
 LAG_STEPS = 4  # shifts tried per frame
 BINOMIAL = np.array([1, 4, 6, 4, 1], np.float64) / 16  # about a Gaussian of one pixel
@@ -150,6 +153,27 @@ def closed_again(openings: Floats, events: Sequence[tuple[int, int]], gap: Gap) 
         return math.nan
     hits = [np.nanmin(openings[max(a - 1, 0) : b + 1]) <= gap.closed for a, b in events]
     return float(np.mean(hits))
+
+
+def quiet(activity: Floats, rate: float) -> Mask:
+    """Return where nobody speaks (n,): in pauses that last, away from the speech around them.
+
+    The product's own notion of a pause is not asked: it may be what is wrong.
+
+    Args:
+        activity: probability of speech (n,).
+        rate: values per second.
+    """
+    still = np.asarray(activity) < SPEECH
+    out = np.zeros(len(still), bool)
+    edges = np.flatnonzero(np.diff(still.astype(np.int8), prepend=0, append=0))
+    margin = round(PAUSE_MARGIN * rate)
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        if (stop - start) / rate >= LEAST_PAUSE:
+            first = start + margin if start else start
+            last = stop - margin if stop < len(still) else stop
+            out[first:last] = True
+    return out
 
 
 def landmark_distance(result: Floats, truth: Floats) -> float:

@@ -24,7 +24,6 @@ from bench.retake import Retake, own_mouth, own_speech, retake
 from bench.tables import Column, table
 from lipwright.face.shape import LIPS, mouth_shapes, opening, width
 from lipwright.face.smooth import smooth
-from lipwright.motion import rest
 from lipwright.motion.curve import RATE
 
 Floats = NDArray[np.float32]
@@ -117,6 +116,7 @@ def closure_row(half: Half) -> dict[str, float]:
     true, made = (measures.closures(x, half.gap, frame) for x in (b, a))
     return {
         "closures": len(true),
+        "made": len(made),
         "closed": measures.closed_again(a, true, half.gap),
         "true": measures.closed_again(b, made, half.gap),
     }
@@ -150,10 +150,10 @@ def pixel_row(half: Half, take: Retake) -> dict[str, float]:
 
 def pauses(clip: Clip, times: NDArray[np.float64], offset: float) -> Mask:
     """Return at which frame times (n,) nobody speaks."""
-    speaks = rest.speaking(clip.sound.activity)
+    quiet = measures.quiet(clip.sound.activity, RATE)
     at = np.floor((times + offset) * RATE).astype(int)
-    quiet: Mask = ~speaks[np.clip(at, 0, len(speaks) - 1)]
-    return quiet
+    found: Mask = quiet[np.clip(at, 0, len(quiet) - 1)]
+    return found
 
 
 def measure(clip: Clip, take: Retake, sync: Agreement) -> dict[str, float]:
@@ -213,6 +213,23 @@ def run(
     return rows
 
 
+def pooled(rows: dict[str, dict[str, float]]) -> str:
+    """Return the closures of all clips together: single clips have few."""
+    true, made = (
+        sum(row.get(count, 0) for row in rows.values() if math.isfinite(row.get(count, 0)))
+        for count in ("closures", "made")
+    )
+    closed, right = (
+        sum(row[count] * row[share] for row in rows.values() if math.isfinite(row[share]))
+        for count, share in (("closures", "closed"), ("made", "true"))
+    )
+    return (
+        f"All clips together: {100 * measures.ratio(closed, true):.0f} % of {true:.0f} true "
+        f"closures closed, {100 * measures.ratio(right, made):.0f} % of {made:.0f} painted "
+        "closures true."
+    )
+
+
 def report(rows: dict[str, dict[str, float]], oracle: bool) -> str:
     """Return the page that is stored."""
     what = (
@@ -225,7 +242,7 @@ def report(rows: dict[str, dict[str, float]], oracle: bool) -> str:
         f"# Quality on real footage{' (oracle)' if oracle else ''}\n\n{what} "
         "[What the columns mean](../../docs/reference/measures.md).\n\n"
         f"`python -m bench.quality{' --oracle' if oracle else ''}`, code and weights "
-        f"{version()}\n\n{table(COLUMNS, rows)}\n"
+        f"{version()}\n\n{table(COLUMNS, rows)}\n\n{pooled(rows)}\n"
     )
 
 

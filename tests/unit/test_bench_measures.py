@@ -137,6 +137,17 @@ def test_a_step_beside_an_unused_frame_does_not_count():
     assert math.isnan(measures.motion(curve, np.zeros(50, bool)))
 
 
+def test_only_long_pauses_are_quiet_and_not_at_their_edges():
+    activity = np.ones(300)
+    activity[50:65] = 0  # 0.3 s
+    activity[100:150] = 0.2  # 1 s
+    activity[280:] = 0  # to the end of the sound
+    quiet = measures.quiet(activity, 50)
+    assert np.flatnonzero(quiet[:280]).tolist() == list(range(106, 144))
+    assert np.flatnonzero(quiet[280:]).tolist() == list(range(6, 20))
+    assert not measures.quiet(np.ones(9), 50).any()
+
+
 def planes(height: int = 7, width: int = 9) -> list[np.ndarray]:
     half = (-(-height // 2), -(-width // 2))
     return [np.zeros(s, np.uint8) for s in ((height, width), half, half)]
