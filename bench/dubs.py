@@ -1,6 +1,6 @@
 """The main job on real footage: every clip, three foreign voices, all five modes.
 
-    python -m bench.dubs [--clips NAME ...]
+    python -m bench.dubs [--clips NAME ...] [--modes MODE ...]
 
 Checks each result against the timeline to the frame and the sample, and scores the synchrony of
 the ``cut_off`` dubs. Runs that were done with the same code and weights are not done again.
@@ -14,7 +14,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cache
@@ -192,12 +192,12 @@ def place(timeline: Timeline) -> int:
 
 
 def runs(
-    bench: Bench, clips: Sequence[Clip], numbers: Sequence[int], speech: Path
+    bench: Bench, clips: Mapping[int, Clip], speech: Path, modes: Sequence[SyncMode]
 ) -> Iterator[Run]:
-    """Yield all runs."""
-    for number, clip in zip(numbers, clips, strict=True):
+    """Yield all runs of the clips, which come with their numbers."""
+    for number, clip in clips.items():
         for voice in voices(speech, number):
-            for mode in SyncMode:
+            for mode in modes:
                 yield bench.run(clip, voice, mode)
 
 
@@ -246,6 +246,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.dubs", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with clips/ and speech/")
     parser.add_argument("--clips", nargs="*", default=(), help="beginnings of names; default: all")
+    parser.add_argument("--modes", nargs="*", default=(), choices=[*SyncMode], metavar="MODE")
     parser.add_argument("--sheets", type=Path, default=Path("/tmp/lipwright-sheets"))
     parser.add_argument("--cache", type=Path, default=CACHE, help="tracks, sounds, finished runs")
     parser.add_argument("--any-version", action="store_true", help="keep runs of other code too")
@@ -267,11 +268,12 @@ def main() -> None:
     }
     if not chosen:
         raise SystemExit(f"no clip with sound in {asked.data / 'clips'}: say where with --data")
-    clips = [studio.clip(info) for info in chosen.values()]
-    done = list(runs(bench, clips, [*chosen], asked.data / "speech"))
+    clips = {i: studio.clip(info) for i, info in chosen.items()}
+    modes = [SyncMode(m) for m in asked.modes] or [*SyncMode]
+    done = list(runs(bench, clips, asked.data / "speech", modes))
     page = report(done)
     print(page)
-    if asked.out or not asked.clips:
+    if asked.out or not (asked.clips or asked.modes):  # a part is not kept unless asked for
         (asked.out or RESULTS / "dubs.md").write_text(page, encoding="utf-8")
     sys.exit(any(run.faults for run in done))
 

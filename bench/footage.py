@@ -35,6 +35,8 @@ from lipwright.speech.mel import SAMPLE_RATE
 PACKAGE = Path(lipwright.__file__).parent
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CACHE = Path(tempfile.gettempdir()) / "lipwright-bench"
+DUBBING = ("engines", "face", "media", "motion", "render", "speech", "weights", "pipeline.py")
+COUNTED = (".py", ".onnx", ".tflite", ".npz", ".npy")
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
 Floats = NDArray[np.float32]
@@ -83,14 +85,12 @@ def find(folder: Path, names: Iterable[str] = ()) -> list[MediaInfo]:
 
 
 def version(*parts: str) -> str:
-    """Return a short digest of the product's code and weights below the given folders."""
+    """Return a short digest of the product below the given folders: code and weights that dub."""
     digest = hashlib.sha256()
-    for part in parts or ("",):
-        for path in sorted((PACKAGE / part).rglob("*")):
-            if path.suffix == ".py":
+    for part in parts or DUBBING:
+        for path in sorted((PACKAGE / part).rglob("*")) or [PACKAGE / part]:
+            if path.suffix in COUNTED and "train" not in path.parts:
                 digest.update(path.read_bytes())
-            elif path.suffix in (".onnx", ".tflite", ".npz", ".npy"):
-                digest.update(f"{path.name} {path.stat().st_size}".encode())
     return digest.hexdigest()[:12]
 
 
