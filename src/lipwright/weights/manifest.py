@@ -108,8 +108,8 @@ _WEIGHTS = (
         url="",
         licence="Apache-2.0",
         notices=("MODEL_CARD_motion.md",),
-        size=2212711,
-        sha256="51fd820079629b47aa8f0c7207fd051de076090c8da4e163a574f9fc5e47b93f",
+        size=6142152,
+        sha256="523466d57614a5c71ad258f0b87125dede499e32a5787e0aacc0a26da7aa9221",
     ),
     Weight(
         name="sync_scorer",
@@ -119,8 +119,8 @@ _WEIGHTS = (
         url="",
         licence="Apache-2.0",
         notices=("MODEL_CARD_sync_scorer.md",),
-        size=2144184,
-        sha256="712ca25b15b546ce42a3d2e9721d62680bff3f0dc9c3a3fdeb3c626d81a3b0b5",
+        size=2142226,
+        sha256="5989fe65a9910433d4f1b7f179409f0bfff018c04b4f74f6d6a78ba736fa9cad",
     ),
 )
 

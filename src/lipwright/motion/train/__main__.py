@@ -63,7 +63,10 @@ def validate(options: argparse.Namespace) -> None:
     learnt, held = [e for e in examples if not e.held], [e for e in examples if e.held]
     net, basis = _learn(learnt, options)
     for speaker, found in sorted(evaluate.by_speaker(net, basis, held).items()):
-        print(f"{speaker}: {found}")
+        print(
+            f"{speaker}: opening r {found.opening:.3f}, width r {found.width:.3f}, "
+            f"amplitude {found.amplitude:.2f}, {found.seconds:.0f} s"
+        )
     spread = evaluate.opening_spread(net, basis, held)
     print(f"spread of the opening: predicted {spread:.4f}, true {basis.opening_spread:.4f}")
     np.save(options.cache / SPREAD, np.float32(spread))
