@@ -6,8 +6,8 @@ Oord et al. 2018, arXiv:1807.03748; the idea is SyncNet's, Chung & Zisserman 201
 
 **Confidence** is the mean cosine at the asked or best offset, less the mean cosine over all offsets
 within ± 0.6 s that are more than 0.12 s away from it: how much the true moment stands out from
-the same voice at wrong ones. Faces speaking with their own voice score about 0.3, with another
-voice about 0.06, a still mouth 0.
+the same voice at wrong ones. Clips of 4 s and more score about 0.34 with their own voice; with
+another one 0.10 at the best offset and 0.01 at a given one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ Floats = NDArray[np.float32]
 Times = NDArray[np.float64]
 
 RATE = 25  # mouth shapes per second that the network sees
-STEP = 0.5 / RATE  # seconds from one tried offset to the next
 MOST = 15  # frames of 25 Hz: offsets tried on each side
 BLUR = np.array([1, 2, 4, 2, 1]) / 10  # of the scores, before their maximum is taken
 NEAR = 3  # frames around the best offset that do not count as wrong
@@ -37,7 +36,7 @@ class Sync:
     """How a mouth and a voice go together."""
 
     offset: float  #: frames of 25 Hz by which the sound belonging to a picture comes after it
-    confidence: float  #: about 0.3 for a true pair, 0.06 for a wrong voice
+    confidence: float  #: about 0.34 for a true pair, 0.1 for a wrong voice
     scores: Floats  #: (61,) mean cosine at offsets -15, -14.5, … 15 frames
 
     def at(self, offset: float) -> float:
