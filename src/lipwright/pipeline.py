@@ -21,7 +21,7 @@ from lipwright.engines.registry import find_engine
 from lipwright.errors import NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.presence import strength
-from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, mouth_shapes
+from lipwright.face.shape import interocular, mouth_shapes
 from lipwright.face.smooth import smooth
 from lipwright.face.speaker import Agreement, choose_speaker
 from lipwright.face.track import Take, Track, Tracker
@@ -343,7 +343,7 @@ def script_for(
 
 def view_of(picture: Picture, landmarks: Floats) -> View:
     """Cut the view around a face out of a picture."""
-    margin = VIEW_MARGIN * float(np.linalg.norm(landmarks[EYE_LEFT] - landmarks[EYE_RIGHT]))
+    margin = VIEW_MARGIN * interocular(landmarks)
     low, high = landmarks[:, :2].min(0) - margin, landmarks[:, :2].max(0) + margin
     box = picture.align(Box(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1))
     return View(rgb=picture.rgb(box), box=box, landmarks=landmarks)

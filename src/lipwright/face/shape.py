@@ -120,6 +120,11 @@ def mouth_shapes(landmarks: Floats) -> Floats:
     return to_canonical(landmarks[:, MOUTH], align(landmarks))
 
 
+def interocular(landmarks: Floats) -> float:
+    """Return the distance of the outer eye corners of one face (478, 3), in its own unit."""
+    return float(np.linalg.norm(landmarks[EYE_LEFT] - landmarks[EYE_RIGHT]))
+
+
 def opening(mouth: Floats) -> Floats:
     """Return the distance of the inner lips (T,) of mouth shapes (T, 61, 3)."""
     gap = mouth[:, LOWER_INNER, :2] - mouth[:, UPPER_INNER, :2]

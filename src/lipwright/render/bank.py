@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, Floats, Ints
+from lipwright.face.shape import Floats, Ints, interocular
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP
 from lipwright.render.path import Look
@@ -62,7 +62,7 @@ def _features(look: Look) -> Floats:
 def crop_box(landmarks: Floats) -> Box:
     """Return what an exemplar keeps of its frame: mouth, chin and folds, with a margin."""
     loop = landmarks[LOOP, :2]
-    margin = CROP_MARGIN * float(np.linalg.norm(landmarks[EYE_LEFT] - landmarks[EYE_RIGHT]))
+    margin = CROP_MARGIN * interocular(landmarks)
     x0, y0 = np.floor(loop.min(0) - margin).astype(int)
     x1, y1 = np.ceil(loop.max(0) + margin).astype(int) + 1
     return Box(int(x0), int(y0), int(x1), int(y1))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import Floats, Pose, opening
+from lipwright.face.shape import Floats, Pose, interocular, opening
 from lipwright.media.picture import Box
 from lipwright.render import interior
 from lipwright.render.bank import Exemplar
@@ -145,7 +145,7 @@ def _mouth(
     target = raster.target
     patch = np.zeros_like(under)
     for stroke in strokes:
-        source = ring_of(stroke.exemplar.landmarks, _size(stroke.exemplar.landmarks))
+        source = ring_of(stroke.exemplar.landmarks, interocular(stroke.exemplar.landmarks))
         base = affine_between(target[LOOP], source[LOOP])
         positions = backward_map(raster, source, base, within=inner)
         shown = sample(stroke.exemplar.rgb, positions, stroke.exemplar.origin)
@@ -168,10 +168,6 @@ def _fill_interior(
         return patch
     skin = float(np.median(around[..., 1]))
     return interior.fill(patch, target, inner, brush.unit, amount=amount, skin=skin, top=brush.top)
-
-
-def _size(landmarks: Floats) -> float:
-    return float(np.linalg.norm(landmarks[263] - landmarks[33]))
 
 
 def _around(points: Floats, margin: float, within: Box) -> Box:
