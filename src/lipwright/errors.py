@@ -14,7 +14,18 @@ LipwrightError
 │  └─ DeviceUnavailable
 ├─ OutputError
 │  ├─ OutputUnwritable    the folder is missing or closed to writing
-│  └─ EncodeFailed        the encoder or the disk gave up; nothing is left behind
+│  ├─ EncodeFailed        the encoder or the disk gave up; nothing is left behind
+│  └─ PublishFailed       the storage did not take the file; retryable
+├─ JobError
+│  ├─ JobNotFound         there is no such job, or it belongs to another key
+│  ├─ JobNotFinished      it has no result yet
+│  ├─ IllegalTransition   its state does not allow that
+│  ├─ IdempotencyConflict the same idempotency key came with another body
+│  ├─ TooManyRequests     over a rate or a number; try again later
+│  ├─ QueueUnavailable    the database is locked or away; retryable
+│  ├─ JobTimedOut         it took longer than the service allows
+│  └─ WorkerDied          its worker died again and again
+├─ AccessDenied          the API key is missing, wrong or revoked
 └─ Cancelled         a request that was honoured, not a failure
 """
 
@@ -125,6 +136,90 @@ class EncodeFailed(OutputError, OSError):
     """Encoding stopped before the end, often because the disk is full; nothing was left behind."""
 
     code = "encode_failed"
+
+
+class PublishFailed(OutputError, OSError):
+    """The result could not be stored; try again when the storage is back."""
+
+    code = "publish_failed"
+    retryable = True
+    http_status = 503
+
+
+class JobError(LipwrightError):
+    """The job cannot be served."""
+
+    code = "job_error"
+    exit_code = 7
+
+
+class JobNotFound(JobError, LookupError):
+    """There is no such job, or it has expired."""
+
+    code = "job_not_found"
+    http_status = 404
+
+
+class JobNotFinished(JobError):
+    """The job is still running; wait for it."""
+
+    code = "job_not_finished"
+    http_status = 409
+
+
+class IllegalTransition(JobError, ValueError):
+    """The state of the job does not allow that."""
+
+    code = "illegal_transition"
+    http_status = 409
+
+
+class IdempotencyConflict(JobError, ValueError):
+    """This idempotency key was used with another body; use a new one."""
+
+    code = "idempotency_conflict"
+    http_status = 422
+
+
+class TooManyRequests(JobError):
+    """Too many requests or waiting jobs; try again later."""
+
+    code = "too_many_requests"
+    retryable = True
+    http_status = 429
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after  #: seconds
+
+
+class QueueUnavailable(JobError):
+    """The database of the queue is locked or away; try again."""
+
+    code = "queue_unavailable"
+    retryable = True
+    http_status = 503
+
+
+class JobTimedOut(JobError, TimeoutError):
+    """The job took longer than the service allows; shorten the input."""
+
+    code = "job_timed_out"
+    http_status = 504
+
+
+class WorkerDied(JobError):
+    """The worker died on this job again and again; the service's log says more."""
+
+    code = "worker_died"
+
+
+class AccessDenied(LipwrightError, PermissionError):
+    """The API key is missing, wrong or revoked; create one with ``lipwright keys create``."""
+
+    code = "access_denied"
+    exit_code = 8
+    http_status = 401
 
 
 class Cancelled(LipwrightError):

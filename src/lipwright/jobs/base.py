@@ -1,0 +1,233 @@
+"""What the ledger, the work queue and their callers say to each other (pure).
+
+The ledger is the single truth of a job's state::
+
+    in_queue ──claim──▶ in_progress ──finish──▶ succeeded | failed
+       │  ▲                 │
+       │  └────retry────────┘
+       └──cancel──▶ cancelled
+
+A claim raises the job's *epoch*; whoever holds an older epoch can change nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class State(StrEnum):
+    """Where a job is."""
+
+    IN_QUEUE = "in_queue"
+    IN_PROGRESS = "in_progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing follows."""
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """An API key, without its secret."""
+
+    id: str  #: short, public
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+    priority: int = 10  #: 1 goes first, 100 last
+    concurrency: int | None = (
+        None  #: jobs of this key that may run at once; None: as the settings say
+    )
+    submits_per_minute: int | None = None
+    max_queued: int | None = None  #: jobs of this key that may wait
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """What is asked for: fixed when the job is submitted."""
+
+    id: str  #: the request id, on the wire too
+    key_id: str  #: whose it is
+    model_id: str  #: as asked for
+    dialect: str  #: ``runcomfy`` or ``sync_v2``: how its webhooks speak
+    engine: str  #: name of an installed engine
+    input: Mapping[str, Any]  #: the wire's own input object, for answers
+    #: what the worker does, JSON: ``video`` and ``audio`` (https URL, or ``file:ID`` of an upload),
+    #: ``mode``, and optional ``speaker`` [x, y, seconds], ``seed``, … as in SyncOptions
+    work: Mapping[str, Any]
+    priority: int = 10
+    webhook_url: str | None = None
+    idempotency_key: str | None = None
+    fingerprint: str = ""  #: SHA-256 of the canonical body, to tell same from other
+    trace: str | None = None  #: W3C traceparent of the submitting call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """How far a running job is."""
+
+    stage: str = ""  #: ``fetch``, a stage of lipwright.progress.STAGES, or ``publish``
+    done: int = 0  #: frames
+    total: int | None = None
+    fraction: float = 0.0  #: 0 to 1 over the whole job
+    fps: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a job failed."""
+
+    code: str  #: of a LipwrightError
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A row of the ledger."""
+
+    ticket: Ticket
+    sequence: int  #: order of arrival
+    state: State
+    epoch: int  #: how often it was claimed
+    created_at: datetime  #: UTC, by the database's clock, as all times here
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None  #: then its row and files go
+    stage: Stage = field(default_factory=Stage)
+    worker: str | None = None  #: who has it
+    #: names in storage: ``video``, ``image``; and facts of the result: ``seconds``, ``frames``, …
+    output: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    @property
+    def id(self) -> str:
+        """The request id."""
+        return self.ticket.id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A file that a client has put here."""
+
+    id: str
+    key_id: str
+    name: str  #: as the client called it, for display only
+    size: int  #: bytes
+    sha256: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A webhook call that is due, was made, or was given up."""
+
+    id: str  #: also its ``webhook-id``, the same on every attempt
+    job_id: str
+    url: str
+    state: str  #: ``pending``, ``delivered`` or ``dead``
+    attempts: int
+    next_at: datetime | None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one key may have; over it the ledger refuses."""
+
+    max_queued: int
+    submits_per_minute: int
+
+
+class Ledger(Protocol):
+    """Every state and every transition; each method is one transaction.
+
+    Raises:
+        QueueUnavailable: from any method, when the database stays locked or away; retryable.
+    """
+
+    # -- requests ---------------------------------------------------------------------------
+    def submit(self, ticket: Ticket, limits: Limits) -> tuple[Job, bool]:
+        """Write the row and enqueue the work, both or neither.
+
+        Returns:
+            The job, and whether it is new; not new when the idempotency key was seen within 24 h.
+
+        Raises:
+            IdempotencyConflict: the same idempotency key with another body.
+            TooManyRequests: over a limit; has ``retry_after`` seconds.
+        """
+        ...
+
+    def get(self, job_id: str, key_id: str | None = None) -> Job:
+        """Return a job; with *key_id*, only one of that key.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        ...
+
+    def position(self, job: Job) -> int:
+        """Return how many queued jobs go before it, 0 for the next one."""
+        ...
+
+    def page(
+        self,
+        key_id: str,
+        *,
+        limit: int,
+        before: int | None = None,
+        states: Sequence[State] = (),
+        ids: Sequence[str] = (),
+    ) -> list[Job]:
+        """Return jobs of a key, newest first, of sequences below *before*."""
+        ...
+
+    def cancel(self, job_id: str, key_id: str | None = None) -> tuple[Job, bool]:
+        """Cancel a job if it is queued, never otherwise; return it and whether this call did so.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        ...
+
+    def erase(self, job_id: str, key_id: str | None = None) -> Job:
+        """Forget a job and return it; its files are the caller's to delete afterwards.
+
+        Raises:
+            JobNotFound: there is none.
+            JobNotFinished: it is running; it can be erased when it has ended.
+        """
+        ...
+
+    # -- who carries it out -------------------------------------------------------------------
+    def claim(self, job_id: str, worker: str) -> Job | None:
+        """Take a queued or abandoned job; None when it is cancelled, ended or gone."""
+        ...
+
+    def beat(self, job_id: str, epoch: int, stage: Stage) -> bool:
+        """Note progress, and that the worker lives; False when the claim is lost."""
+        ...
+
+    def finish(
+        self, job_id: str, epoch: int, *, output: Mapping[str, Any] | None, failure: Failure | None
+    ) -> bool:
+        """End a job well (*output*) or badly (*failure*); False when the claim is lost."""
+        ...
+
+    def retry(self, job_id: str, epoch: int, failure: Failure, delay_seconds: float) -> bool:
+        """Put a job back into the queue, to be run after a delay; False when the claim is lost."""
+        ...
+
+    def counts(self) -> Mapping[str, Any]:
+        """Return what ``/metrics`` shows: jobs by state, failures by code, seconds by stage."""
+        ...

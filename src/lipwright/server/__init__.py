@@ -1,0 +1,1 @@
+"""The HTTP service: wire formats, keys, and nothing that a job needs to run."""
