@@ -1,0 +1,265 @@
+"""How this deployment runs: read once at the edge, then passed down, frozen.
+
+An argument beats the environment (``LIPWRIGHT_SLOTS``), which beats the file (``lipwright.toml``),
+which beats the default. ``Settings(...)`` itself reads neither; :meth:`Settings.load` does.
+The docstring of each field is its documentation: ``docs/reference/settings.md`` is made of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from lipwright.errors import InvalidOptions
+
+PREFIX = "LIPWRIGHT_"
+FILE = "lipwright.toml"  # in the current folder, when no other file is named
+CONFIG_VARIABLE = "LIPWRIGHT_CONFIG"  # names another file
+SECRETS = frozenset({"database_url"})  # never shown
+MIB = 1024 * 1024
+DAY = 86_400.0  # seconds
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def default_data_dir() -> Path:
+    """Return where the service keeps its files unless told otherwise."""
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "lipwright"
+
+
+class Settings(BaseSettings):
+    """How this deployment runs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+    groups: ClassVar[Mapping[str, str]] = {
+        "data_dir": "Place and address",
+        "slots": "Work",
+        "max_queued_per_key": "Queue and keys",
+        "max_json_bytes": "Limits of what is sent here",
+        "fetch_connect_seconds": "Fetching URLs",
+        "retention_seconds": "How long things stay",
+        "webhook_timeout_seconds": "Webhooks",
+    }  #: first field of each group -> its heading in the documentation
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Folder of the database, uploads, results and secrets; made when it is missing, for its owner
+    only. Default: `lipwright` in `$XDG_DATA_HOME` or `~/.local/share`."""
+    database_url: str | None = Field(default=None, repr=False)
+    """SQLAlchemy URL of the database. Default: a SQLite file in `data_dir`."""
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to listen on. Anything but loopback needs an API key to exist first."""
+    port: int = Field(default=8800, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    public_url: str | None = None
+    """Base of the URLs in answers, as clients see the service: `https://dub.example.org`. Default:
+    taken from each request, which is right without a proxy."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged: this and worse."""
+    log_format: Literal["text", "json"] = "text"
+    """How it is logged: lines for people or one JSON object a line."""
+
+    slots: Count = 1
+    """Jobs that run at once; each slot keeps its own models in memory."""
+    threads_per_slot: Natural = 0
+    """Threads of one slot; 0 shares the cores evenly among the slots."""
+    job_timeout_seconds: Seconds = 7200.0
+    """A job that runs longer fails with `job_timed_out`."""
+    max_attempts: Natural = 3
+    """How often a job is tried again after a crash or a passing failure."""
+    retry_seconds: Seconds = 10.0
+    """Pause before the first retry; it doubles for each further one."""
+    poll_seconds: Seconds = 0.1
+    """How often an idle slot looks for work."""
+    heartbeat_seconds: Seconds = 1.0
+    """How often a running job notes that it lives, and how far it is."""
+    lease_seconds: Seconds = 15.0
+    """A running job without a heartbeat for so long is taken over by another worker."""
+    drain_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
+    """After SIGTERM running jobs get so long to finish; then they go back to the queue."""
+
+    max_queued_per_key: Count = 1000
+    """Jobs of one API key that may wait, unless the key has a number of its own."""
+    submits_per_minute: Count = 6000
+    """Jobs that one API key may submit in a minute, unless the key has a number of its own."""
+    concurrency_per_key: Natural = 0
+    """Jobs of one API key that may run at once; 0 means as many as there are slots."""
+    idempotency_seconds: Seconds = DAY
+    """How long an `Idempotency-Key` is remembered."""
+
+    max_json_bytes: Count = 176 * MIB
+    """Longest body of a submit call, data URIs included."""
+    max_data_uri_bytes: Count = 64 * MIB
+    """Largest file in a `data:` URI, decoded."""
+    max_upload_bytes: Count = 2048 * MIB
+    """Largest file that may be uploaded."""
+    max_fetch_bytes: Count = 100_000_000
+    """Largest file that is fetched from a URL."""
+    max_seconds: Seconds = 3600.0
+    """Longest video or audio accepted."""
+    max_pixels: Count = 4096 * 2304
+    """Largest frame accepted, width x height."""
+
+    fetch_connect_seconds: Seconds = 10.0
+    """Longest wait for a connection."""
+    fetch_idle_seconds: Seconds = 20.0
+    """Longest wait for the next bytes."""
+    fetch_total_seconds: Seconds = 300.0
+    """Longest time for one file in all."""
+    fetch_max_redirects: Natural = 5
+    """How many redirects are followed."""
+    fetch_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts, addresses or networks that may be fetched from although they are private, and by
+    plain http too: `media.lan, 10.0.0.0/8`. In the environment separated by commas, in the file a list."""
+
+    retention_seconds: Seconds = 7 * DAY
+    """How long a finished job is kept, with its files."""
+    upload_retention_seconds: Seconds = DAY
+    """How long an uploaded file is kept."""
+    url_seconds: Seconds = DAY
+    """How long the URL of a result works; asking for the result again gives a fresh one."""
+    sweep_seconds: Seconds = 60.0
+    """How often expired things are removed."""
+
+    webhook_timeout_seconds: Seconds = 15.0
+    """Longest wait for the answer of a webhook."""
+    webhook_give_up_seconds: Seconds = DAY
+    """How long a failing webhook is tried again before it is given up."""
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave the environment to :meth:`load`, so that a constructed value means what it says."""
+        return (sources["init_settings"],)
+
+    @classmethod
+    def load(cls, path: Path | None = None, **arguments: Any) -> Self:
+        """Read the environment and the file, and let *arguments* that are not None go first.
+
+        Args:
+            path: the TOML file; None: what ``LIPWRIGHT_CONFIG`` names, or ``lipwright.toml``
+                here if there is one.
+            arguments: fields by name.
+
+        Raises:
+            InvalidOptions: the file cannot be read, or a setting is unknown or does not fit.
+        """
+        file = _find(path)
+        given = {name: value for name, value in arguments.items() if value is not None}
+        environment = EnvSettingsSource(cls)()
+        in_file = _read(file) if file else {}
+        origins = {
+            **dict.fromkeys(in_file, str(file)),
+            **{name: f"{PREFIX}{name.upper()}" for name in environment},
+            **dict.fromkeys(given, "argument"),
+        }
+        try:
+            settings = cls(**{**in_file, **environment, **given})
+        except ValidationError as cause:
+            problems = "; ".join(_problems(cause, origins))
+            raise InvalidOptions(f"{problems}; see 'lipwright config --help'") from cause
+        settings._origins.update(origins)
+        return settings
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each field that is not a default comes from: ``argument``, a variable, a file."""
+        return dict(self._origins)
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the database, the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'lipwright.sqlite3'}"
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("fetch_allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _base(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write scheme and host, as https://dub.example.org")
+        if parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("write no query, no fragment and no user name")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.lease_seconds < 3 * self.heartbeat_seconds:
+            raise ValueError(
+                f"lease_seconds ({self.lease_seconds:g}) must be at least three times "
+                f"heartbeat_seconds ({self.heartbeat_seconds:g}), or living jobs are taken over"
+            )
+        return self
+
+
+def _find(path: Path | None) -> Path | None:
+    """Return the file to read, None when there is none and none was asked for."""
+    named = path or os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    return Path(FILE) if Path(FILE).is_file() else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            values = tomllib.load(stream)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+        raise InvalidOptions(f"cannot read the settings in {file}: {cause}") from cause
+    for name in values:
+        if name not in Settings.model_fields:
+            near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hint = f": did you mean {near[0]}?" if near else "; 'lipwright config' lists them"
+            raise InvalidOptions(f"{file} has an unknown setting {name!r}{hint}")
+    return values
+
+
+def _problems(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong, by setting and origin, without secret values."""
+    for problem in error.errors(include_url=False, include_context=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if not name:
+            yield message
+            continue
+        origin = origins.get(name, "default")
+        shown = "" if name in SECRETS else f" {problem.get('input')!r}"
+        yield f"setting {name}{shown} ({origin}) does not fit: {message}"
