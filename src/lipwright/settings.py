@@ -134,7 +134,8 @@ class Settings(BaseSettings):
     """How many redirects are followed."""
     fetch_allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts, addresses or networks that may be fetched from although they are private, and by
-    plain http too: `media.lan, 10.0.0.0/8`. In the environment separated by commas, in the file a list."""
+    plain http too: `media.lan, 10.0.0.0/8`. Separated by commas in the environment, a list in the
+    file."""
 
     retention_seconds: Seconds = 7 * DAY
     """How long a finished job is kept, with its files."""
