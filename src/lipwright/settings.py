@@ -155,10 +155,15 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Leave the environment to :meth:`load`, so that a constructed value means what it says."""
-        return (sources["init_settings"],)
+        return (init_settings,)
 
     @classmethod
     def load(cls, path: Path | None = None, **arguments: Any) -> Self:
