@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lipwright.cli import cli
+from lipwright.cli.main import HEADINGS
 
 PAGE = Path(__file__).parents[1] / "docs/reference/cli.md"
 KINDS = {
@@ -37,10 +37,20 @@ any failure, it stays as it was. An output that is one of the inputs is refused.
 
 def page() -> str:
     """Return the page that the commands of today deserve."""
-    return "\n".join([HEAD, *(section(name, cli.commands[name]) for name in sorted(cli.commands))])
+    groups = (group(heading, commands) for heading, commands in HEADINGS.items())
+    return "\n".join([HEAD, *groups])
+
+
+def group(heading: str, commands: tuple[click.Command, ...]) -> str:
+    sections = (section(str(command.name), command) for command in commands)
+    return "\n".join([f"## {heading}\n", *sections])
 
 
 def section(name: str, command: click.Command) -> str:
+    if isinstance(command, click.Group):
+        parts = (section(f"{name} {sub}", c) for sub, c in command.commands.items())
+        text = inspect.cleandoc(command.help or "")
+        return "\n".join([f"### {name}\n\n{text}\n", *parts])
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
     options = [p for p in command.params if isinstance(p, click.Option)]
     words = [
@@ -50,7 +60,7 @@ def section(name: str, command: click.Command) -> str:
     text = inspect.cleandoc(command.help or "")
     rows = [f"| {spelling(option)} | {meaning(option)} |" for option in options]
     table = "\n".join(["| option | meaning |", "|---|---|", *rows])
-    return f"## {name}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}\n"
+    return f"### {name}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}\n"
 
 
 def spelling(option: click.Option) -> str:

@@ -17,8 +17,8 @@ import tiny_media
 from outcome import Run
 
 import lipwright
-from lipwright import cli, demo, pipeline
-from lipwright.cli import plain
+from lipwright import demo, pipeline
+from lipwright.cli.shared import plain, print_json
 from lipwright.media.probe import probe
 from lipwright.media.read import read_video
 from lipwright.weights.store import FILES, WeightStore
@@ -298,5 +298,5 @@ def test_doctor_names_what_is_missing_or_damaged(
 
 
 def test_the_command_line_prints_json_in_utf8(capsys: pytest.CaptureFixture[str]):
-    cli._print_json({"path": "Zürich.mp4"})
+    print_json({"path": "Zürich.mp4"})
     assert json.loads(capsys.readouterr().out) == {"path": "Zürich.mp4"}

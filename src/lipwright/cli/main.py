@@ -1,0 +1,122 @@
+"""The command line: parse, call the public API, print.
+
+What it prints is a contract: results on stdout, progress, warnings and errors on stderr. An error
+is one line and an exit code (``docs/reference/errors.md``); with ``--json`` stdout carries exactly
+one JSON object, the result or the error. Heavy imports wait until a command needs them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from lipwright import __version__
+from lipwright.cli import local
+from lipwright.cli.shared import print_json
+from lipwright.console import Stopped
+from lipwright.errors import Cancelled, InvalidOptions, LipwrightError
+
+HEADINGS: dict[str, tuple[click.Command, ...]] = {
+    "On this machine": (
+        local.sync,
+        local.probe,
+        local.demo,
+        local.sample,
+        local.engines,
+        local.doctor,
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; print no traceback unless LIPWRIGHT_DEBUG is set.
+
+    Args:
+        arguments: the words after ``lipwright``; None takes them from the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = cli.main(words, prog_name="lipwright", standalone_mode=False)
+    except Exception as error:
+        if os.environ.get("LIPWRIGHT_DEBUG"):
+            traceback.print_exc()
+        failure = Failure.of(error)
+        failure.print(machine="--json" in words)
+        return failure.exit_code
+    return status if isinstance(status, int) else 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Failure:
+    """How a command that failed looks from outside."""
+
+    code: str
+    message: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Return the failure that *error* means."""
+        match error:
+            case LipwrightError():
+                return cls(code=error.code, message=str(error), exit_code=error.exit_code)
+            case Stopped():
+                return cls(code=Cancelled.code, message=str(error), exit_code=error.exit_code)
+            case click.Abort():
+                message = "stopped by Ctrl-C; nothing was left behind"
+                return cls(code=Cancelled.code, message=message, exit_code=Cancelled.exit_code)
+            case click.ClickException():
+                message = f"{error.format_message().rstrip('.')}; see '{_help_command(error)}'"
+                return cls(code=InvalidOptions.code, message=message, exit_code=error.exit_code)
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        message = f"unexpected {what}; please report it with the output of LIPWRIGHT_DEBUG=1"
+        return cls(code=LipwrightError.code, message=message, exit_code=LipwrightError.exit_code)
+
+    def print(self, *, machine: bool) -> None:
+        """Print one line on stderr, or one JSON object on stdout."""
+        if machine:
+            print_json({"error": {"code": self.code, "message": self.message}})
+        else:
+            click.echo(f"error: {' '.join(self.message.split())}", err=True)
+
+
+def _help_command(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{context.command_path if context else 'lipwright'} --help"
+
+
+class Commands(click.Group):
+    """A group whose help lists the commands by what they are about."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one list of commands under each heading."""
+        room = formatter.width - 6 - max(map(len, self.commands))
+        for heading, commands in HEADINGS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(str(c.name), c.get_short_help_str(room)) for c in commands])
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="lipwright", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Give a video of a person a new voice.
+
+    The mouth is re-animated to a speech recording; every pixel outside it stays as it was.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _commands in HEADINGS.values():
+    for _command in _commands:
+        cli.add_command(_command)

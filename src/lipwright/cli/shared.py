@@ -1,0 +1,63 @@
+"""What all commands share: options, parsers of values, and how a value becomes JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object, result or error, on stdout."
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+
+def parsed_by(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return a click callback that parses a value and reports what is wrong with it."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as cause:
+            raise click.BadParameter(str(cause)) from cause
+
+    return callback
+
+
+def plain(value: Any, name: str = "") -> Any:
+    """Return *value* as what JSON knows.
+
+    Exact rates and ratios become ``"30000/1001"``, durations and times seconds, paths strings;
+    moments RFC 3339; callables (how an engine is loaded) are left out.
+    """
+    match value:
+        case Fraction() if "duration" in name:
+            return float(value)
+        case Fraction():
+            return f"{value.numerator}/{value.denominator}"
+        case Enum():
+            return value.value
+        case Path():
+            return str(value)
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {str(key): plain(item, str(key)) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item, name) for item in value]
+    if dataclasses.is_dataclass(value):
+        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {key: plain(item, key) for key, item in fields if not callable(item)}
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on a line of stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False))
