@@ -23,9 +23,11 @@ LipwrightError
 │  ├─ IdempotencyConflict the same idempotency key came with another body
 │  ├─ TooManyRequests     over a rate or a number; try again later
 │  ├─ QueueUnavailable    the database is locked or away; retryable
+│  ├─ ServiceUnavailable  the service cannot be reached, or something else answers; retryable
 │  ├─ JobTimedOut         it took longer than the service allows
 │  └─ WorkerDied          its worker died again and again
 ├─ AccessDenied          the API key is missing, wrong or revoked
+├─ ExtraMissing          a part that is installed by its own word is missing
 └─ Cancelled         a request that was honoured, not a failure
 """
 
@@ -201,6 +203,14 @@ class QueueUnavailable(JobError):
     http_status = 503
 
 
+class ServiceUnavailable(JobError, ConnectionError):
+    """The service cannot be reached; check ``LIPWRIGHT_URL`` and that it runs, then try again."""
+
+    code = "service_unavailable"
+    retryable = True
+    http_status = 503
+
+
 class JobTimedOut(JobError, TimeoutError):
     """The job took longer than the service allows; shorten the input."""
 
@@ -220,6 +230,13 @@ class AccessDenied(LipwrightError, PermissionError):
     code = "access_denied"
     exit_code = 8
     http_status = 401
+
+
+class ExtraMissing(LipwrightError, ImportError):
+    """A part of Lipwright is not installed; add it with ``pip install "lipwright[server]"``."""
+
+    code = "extra_missing"
+    exit_code = 5
 
 
 class Cancelled(LipwrightError):
