@@ -27,6 +27,7 @@ LipwrightError
 │  ├─ JobTimedOut         it took longer than the service allows
 │  └─ WorkerDied          its worker died again and again
 ├─ AccessDenied          the API key is missing, wrong or revoked
+├─ KeyNotFound           no active API key has that id or name
 ├─ ExtraMissing          a part that is installed by its own word is missing
 └─ Cancelled         a request that was honoured, not a failure
 """
@@ -237,6 +238,14 @@ class ExtraMissing(LipwrightError, ImportError):
 
     code = "extra_missing"
     exit_code = 5
+
+
+class KeyNotFound(LipwrightError, LookupError):
+    """No active API key has that id or name; ``lipwright keys list`` shows them."""
+
+    code = "key_not_found"
+    exit_code = 8
+    http_status = 404
 
 
 class Cancelled(LipwrightError):

@@ -8,6 +8,12 @@ The ledger is the single truth of a job's state::
        └──cancel──▶ cancelled
 
 A claim raises the job's *epoch*; whoever holds an older epoch can change nothing any more.
+
+The ledger, not the work queue, decides who goes when. A queued job is either *released*, that is
+enqueued as work, or it waits in the ledger: a key with a ``concurrency`` of n has at most n jobs
+released or running, and whatever ends one of them releases the next in the same transaction. So
+the queue needs no partitions, a claim is never refused for concurrency, and work in the queue
+runs in the order of :attr:`Job.rank`.
 """
 
 from __future__ import annotations
@@ -17,6 +23,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
+
+PRIORITIES = range(1, 101)  # of a key; 1 goes first
+RANKS = 21_000_000  # per priority: 101 * RANKS still fits a signed 32-bit integer
 
 
 class State(StrEnum):
@@ -48,6 +57,11 @@ class Key:
     )
     submits_per_minute: int | None = None
     max_queued: int | None = None  #: jobs of this key that may wait
+
+    @property
+    def active(self) -> bool:
+        """Whether it still opens the door."""
+        return self.revoked_at is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +127,19 @@ class Job:
         """The request id."""
         return self.ticket.id
 
+    @property
+    def work_id(self) -> str:
+        """Name of its present piece of work in the queue; another one after each claim."""
+        return f"{self.id}:{self.epoch}"
+
+    @property
+    def rank(self) -> int:
+        """Its place in the work queue, lowest first: priority, then arrival; fits 31 bits.
+
+        The queue's own times are too coarse to order what arrives within one second.
+        """
+        return self.ticket.priority * RANKS + self.sequence % RANKS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
@@ -136,8 +163,9 @@ class Delivery:
     url: str
     state: str  #: ``pending``, ``delivered`` or ``dead``
     attempts: int
-    next_at: datetime | None
+    next_at: datetime | None  #: when it is due; while it is leased, when the lease ends
     last_error: str | None = None
+    age_seconds: float = 0.0  #: since the job ended, by the database's clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +183,7 @@ class Ledger(Protocol):
         QueueUnavailable: from any method, when the database stays locked or away; retryable.
     """
 
-    # -- requests ---------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------
     def submit(self, ticket: Ticket, limits: Limits) -> tuple[Job, bool]:
         """Write the row and enqueue the work, both or neither.
 
@@ -201,7 +229,11 @@ class Ledger(Protocol):
         ...
 
     def erase(self, job_id: str, key_id: str | None = None) -> Job:
-        """Forget a job and return it; its files are the caller's to delete afterwards.
+        """Forget a job and return it as it was; its files are the caller's to delete afterwards.
+
+        Nobody sees it any more, its webhooks are not sent, and what it said is overwritten at
+        once. A trace stays until :meth:`forget`, so that the sweeper deletes the files of a
+        caller that died in between. A queued job is cancelled by it.
 
         Raises:
             JobNotFound: there is none.
@@ -209,9 +241,12 @@ class Ledger(Protocol):
         """
         ...
 
-    # -- who carries it out -------------------------------------------------------------------
+    # -- who carries it out ---------------------------------------------------------------------
     def claim(self, job_id: str, worker: str) -> Job | None:
-        """Take a queued or abandoned job; None when it is cancelled, ended or gone."""
+        """Take a queued or abandoned job; None when it is cancelled, ended or gone.
+
+        The caller vouches that a running job is abandoned: the queue gives a job to one worker.
+        """
         ...
 
     def beat(self, job_id: str, epoch: int, stage: Stage) -> bool:
@@ -228,6 +263,116 @@ class Ledger(Protocol):
         """Put a job back into the queue, to be run after a delay; False when the claim is lost."""
         ...
 
+    def stale(self, lease_seconds: float, limit: int = 100) -> list[Job]:
+        """Return running jobs without a heartbeat for so long, the longest first."""
+        ...
+
+    # -- what remains ---------------------------------------------------------------------------
+    def expired(self, limit: int = 100) -> list[Job]:
+        """Return ended jobs whose time is over, and erased ones: delete files, then forget."""
+        ...
+
+    def forget(self, job_id: str) -> None:
+        """Delete the row of an expired or erased job; nothing happens to any other."""
+        ...
+
+    def release(self) -> int:
+        """Enqueue waiting jobs that may run now, after limits have grown; return how many."""
+        ...
+
     def counts(self) -> Mapping[str, Any]:
-        """Return what ``/metrics`` shows: jobs by state, failures by code, seconds by stage."""
+        """Return what ``/metrics`` shows.
+
+        ``jobs``: rows now, by state. ``ended``: jobs ever ended, by state. ``failures``: jobs ever
+        failed, by code. ``seconds``: worker time ever spent, by stage, from ``output["timings"]``.
+        ``frames``: frames ever rendered, from ``output["frames"]``. ``deliveries``: webhook calls
+        now, by state. ``oldest_seconds``: how long the first queued job has waited, 0 for none.
+        """
+        ...
+
+
+class Keys(Protocol):
+    """API keys; the secret is shown once and never stored, only its SHA-256."""
+
+    def create(
+        self,
+        name: str,
+        *,
+        priority: int = 10,
+        concurrency: int | None = None,
+        submits_per_minute: int | None = None,
+        max_queued: int | None = None,
+    ) -> tuple[Key, str]:
+        """Make a key and return it with its secret, ``lw_`` and 256 random bits.
+
+        Raises:
+            InvalidOptions: an active key has that name, or a number is out of range.
+        """
+        ...
+
+    def list(self) -> Sequence[Key]:
+        """Return all keys, revoked ones too, oldest first."""
+        ...
+
+    def revoke(self, id_or_name: str) -> Key:
+        """Close a key for good; its queued jobs still run.
+
+        Raises:
+            KeyNotFound: no active key has that id or name.
+        """
+        ...
+
+    def verify(self, secret: str) -> Key | None:
+        """Return the active key of a secret, None for any other secret."""
+        ...
+
+
+class Uploads(Protocol):
+    """Files that clients have put here; the bytes are in storage.
+
+    A job that names an upload as ``file:ID`` holds it until the job has ended, however old it is.
+    """
+
+    def add(self, upload: Upload) -> Upload:
+        """Note a file and return it with its times by the database's clock, as long apart."""
+        ...
+
+    def get(self, file_id: str, key_id: str) -> Upload:
+        """Return an upload of a key.
+
+        Raises:
+            SourceUnreachable: there is none, it is another key's, or it has expired.
+        """
+        ...
+
+    def expired(self, limit: int = 100) -> Sequence[Upload]:
+        """Return uploads that nobody can get or hold any more: delete the file, then drop."""
+        ...
+
+    def drop(self, file_id: str) -> None:
+        """Delete the row of an upload that no job holds; nothing happens to a held one."""
+        ...
+
+
+class Deliveries(Protocol):
+    """Webhook calls: made by the ledger in the transaction that ends a job."""
+
+    def due(self, limit: int, lease_seconds: float) -> Sequence[Delivery]:
+        """Take calls that are due, for so long: nobody else gets them. Counts an attempt."""
+        ...
+
+    def delivered(self, delivery_id: str) -> None:
+        """Note that the receiver took it."""
+        ...
+
+    def again(self, delivery_id: str, error: str, delay_seconds: float) -> None:
+        """Note why it failed, and try again after a delay."""
+        ...
+
+    def dead(self, delivery_id: str, error: str) -> None:
+        """Give it up; it stays visible as long as its job."""
+        ...
+
+    def of_job(self, job_id: str) -> Sequence[Delivery]:
+        """Return the calls of a job, whatever their state."""
         ...
