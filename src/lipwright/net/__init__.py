@@ -1,0 +1,1 @@
+"""Connections to the outside: what may be reached, and nothing else."""
