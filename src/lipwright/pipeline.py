@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script, View
 from lipwright.engines.registry import find_engine
@@ -67,6 +68,7 @@ class SyncResult:
     engine: str
     style: str  #: how the mouth was fitted to this speaker
     face_frames: int  #: output frames in which a mouth was painted
+    first_face: int | None = None  #: index of the first of them
     warnings: tuple[str, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)  #: seconds by stage
     weights: dict[str, str] = field(default_factory=dict)  #: name → SHA-256 of the models used
@@ -178,8 +180,9 @@ class Pipeline:
             mode=timeline.mode,
             engine=self._spec.name,
             style=performance.style.text if performance else "none: no face",
-            face_frames=painted,
-            warnings=_warnings(take, timeline, painted),
+            face_frames=len(painted),
+            first_face=int(painted[0]) if len(painted) else None,
+            warnings=_warnings(take, timeline, len(painted)),
             timings=watch.timings,
             weights=self._store.used(),
         )
@@ -247,8 +250,8 @@ class Pipeline:
         timeline: Timeline,
         writer: VideoWriter,
         watch: Watch,
-    ) -> int:
-        """Pass B: decode in timeline order, paint, encode; return how many frames were painted."""
+    ) -> NDArray[np.intp]:
+        """Pass B: decode in timeline order, paint, encode; return which frames were painted."""
         picks = list(timeline.picks(take.times))
         pictures = Reader(source).at(picks)
         if portrait is None or performance is None:
@@ -256,17 +259,15 @@ class Pipeline:
                 for k, picture in enumerate(pictures, 1):
                     writer.write(picture)
                     watch.frame(k)
-            return 0
+            return np.empty(0, np.intp)
         with watch.stage("study", None):
             speaker = self._engine.study(portrait, _Fetch(source, portrait, watch))
         script = script_for(portrait, performance, picks, take.info)
-        count = 0
         with watch.stage("paint", timeline.frames):
             for k, picture in enumerate(self._painted(speaker, script, pictures), 1):
                 writer.write(picture)
                 watch.frame(k)
-                count += script.strength[k - 1] > 0
-        return int(count)
+        return np.flatnonzero(script.strength > 0)
 
     def _painted(
         self, speaker: Any, script: Script, pictures: Iterable[Picture]

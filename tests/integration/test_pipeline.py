@@ -215,6 +215,7 @@ def test_frames_without_a_face_pass_through_in_time(folder, exemplar, spied, tmp
     assert all(untouched[k] for k in gap)
     assert sum(untouched) <= len(gap) + 2
     assert result.face_frames == result.frames - sum(untouched)
+    assert result.first_face == untouched.index(False)
     assert f"{sum(untouched)} of 30 frames show no usable face" in result.warnings[0]
     # The effect fades at the edges of the gap instead of popping.
     change = [difference(a, b).mean() for a, b in zip(source, spied.pictures, strict=True)]
@@ -355,7 +356,7 @@ def test_no_face_is_passed_through_when_allowed(folder, long, exemplar, spied, t
     source = decoded(clip)
     order = [min(k % 22, 22 - k % 22) for k in range(33)]
     assert all(same(p, source[i]) for p, i in zip(spied.pictures, order, strict=True))
-    assert result.face_frames == 0
+    assert (result.face_frames, result.first_face) == (0, None)
     assert result.style == "none: no face"
     assert "no face was found" in result.warnings[0]
     assert told[-1].fraction == 1
