@@ -230,8 +230,8 @@ def _limited(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
 
 def _too_large(limit: int) -> LimitExceeded:
     return LimitExceeded(
-        f"the data URI holds more than the {limit} bytes that are taken: upload the file, give its URL, "
-        "or have the operator raise max_data_uri_bytes"
+        f"the data URI holds more than the {limit} bytes that are taken: upload the file, give its "
+        "URL, or have the operator raise max_data_uri_bytes"
     )
 
 
