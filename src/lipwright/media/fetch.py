@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -178,8 +176,8 @@ def _check_status(answer: Answer) -> None:
     """
     status = answer.status
     if status in PASSING or status >= 500:
-        wait = _retry_after(answer.headers.get("retry-after", ""))
-        raise TryAgain(f"{answer.url.authority} answers {status}", retry_after=wait)
+        text = f"{answer.url.authority} answers {status}"
+        raise TryAgain(text, retry_after=answer.retry_after)
     if status != OK:
         reason = REASONS.get(status, "no file comes with that")
         raise SourceUnreachable(
@@ -263,19 +261,6 @@ def _pause(error: TryAgain, attempt: int, rules: FetchRules) -> float | None:
     asked = error.retry_after or 0.0
     own = rules.retry_seconds * 2 ** (attempt - 1)
     return None if asked > rules.max_retry_after else max(asked, own)
-
-
-def _retry_after(value: str) -> float | None:
-    """Return the seconds that a Retry-After header asks for."""
-    if value.isascii() and value.isdigit():
-        return float(value[:10])
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -103,6 +105,19 @@ class Answer:
         """How many bytes the body is said to have."""
         length = self.headers.get("content-length", "")
         return int(length[:20]) if length.isascii() and length.isdigit() else None
+
+    @property
+    def retry_after(self) -> float | None:
+        """How many seconds the other side asks us to wait."""
+        value = self.headers.get("retry-after", "")
+        if value.isascii() and value.isdigit():
+            return float(value[:10])
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
     def pieces(self, max_bytes: int) -> Iterator[bytes]:
         """Yield the body, never more than *max_bytes* of it.
