@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     only. Default: `lipwright` in `$XDG_DATA_HOME` or `~/.local/share`."""
     database_url: str | None = Field(default=None, repr=False)
     """SQLAlchemy URL of the database. Default: a SQLite file in `data_dir`."""
-    host: str = Field(default="127.0.0.1", min_length=1)
+    host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:%_-]+$")
     """Address to listen on. Anything but loopback needs an API key to exist first."""
     port: int = Field(default=8800, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
