@@ -1,0 +1,124 @@
+"""The HTTP service as one ASGI application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ExceptionHandler
+
+from lipwright.engines.registry import list_engines
+from lipwright.errors import LipwrightError
+from lipwright.jobs.services import Services
+from lipwright.media.fetch import FetchRules
+from lipwright.server import docs, files, health, routes, routes_v2
+from lipwright.server.deployment import Deployment, WorkersAlive
+from lipwright.server.errors import InvalidBody, Problem
+from lipwright.server.inputs import faults_of
+from lipwright.server.metrics import Metrics
+from lipwright.server.middleware import Envelope, answer
+from lipwright.server.models import Catalogue
+from lipwright.server.openapi import document
+from lipwright.server.receive import clear_leftovers
+from lipwright.settings import Settings
+
+log = logging.getLogger("lipwright.server")
+
+INCOMING = "incoming"  # in the data folder: uploads that are not whole yet
+
+
+def create_app(
+    settings: Settings,
+    *,
+    services: Services | None = None,
+    workers: WorkersAlive | None = None,
+) -> FastAPI:
+    """Return the service as an ASGI application.
+
+    Set ``app.state.deployment.closing`` before the server stops accepting: open event streams end
+    then, instead of holding it up.
+
+    Args:
+        settings: how this deployment runs.
+        services: ledger, storage and so on; None opens those that the settings name.
+        workers: tells which workers live, for ``/readyz``.
+
+    Raises:
+        EngineError: an engine that is installed cannot be loaded.
+        InvalidOptions: a setting does not fit.
+    """
+    parts = _deployment(settings, services or _open(settings), workers)
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,  # a redirect would lead a POST astray
+    )
+    app.state.deployment = parts
+    for router in (
+        routes.models,
+        routes.requests,
+        files.router,
+        routes_v2.router,
+        health.router,
+        docs.router,
+    ):
+        app.include_router(router)
+    app.add_exception_handler(LipwrightError, cast(ExceptionHandler, _on_error))
+    app.add_exception_handler(HTTPException, cast(ExceptionHandler, _on_http_error))
+    app.add_exception_handler(RequestValidationError, cast(ExceptionHandler, _on_bad_parameter))
+    app.add_middleware(Envelope, metrics=parts.metrics)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
+    return app
+
+
+def _open(settings: Settings) -> Services:
+    from lipwright.jobs.services import open_services
+
+    return open_services(settings)
+
+
+def _deployment(settings: Settings, services: Services, workers: WorkersAlive | None) -> Deployment:
+    incoming = settings.data_dir / INCOMING
+    incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Deployment(
+        settings=settings,
+        services=services,
+        catalogue=Catalogue.of(list_engines()),
+        metrics=Metrics(services.ledger),
+        rules=FetchRules.of(settings),
+        incoming=incoming,
+        workers=workers,
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Deployment = app.state.deployment
+    if removed := clear_leftovers(parts.incoming):
+        log.info("removed uploads that a process which died had begun", extra={"files": removed})
+    yield
+    parts.closing.set()
+
+
+async def _on_error(request: Request, error: LipwrightError) -> Response:
+    problem = Problem.of(error)
+    if problem.status >= 500:
+        log.error("%s: %s", problem.code, error)
+    return answer(problem, request.url.path)
+
+
+async def _on_http_error(request: Request, error: HTTPException) -> Response:
+    problem = Problem.http(error.status_code, str(error.detail), error.headers)
+    return answer(problem, request.url.path)
+
+
+async def _on_bad_parameter(request: Request, error: RequestValidationError) -> Response:
+    faults = faults_of(error.errors(), root=())
+    return answer(Problem.of(InvalidBody(*faults)), request.url.path)

@@ -1,0 +1,163 @@
+"""Reading a request's body: bounded while it streams, and JSON without surprises.
+
+A length that the client states is only a promise; what counts is what arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NoReturn
+
+from fastapi import HTTPException, Request
+from starlette.concurrency import run_in_threadpool
+
+from lipwright.errors import LimitExceeded
+from lipwright.server.errors import Fault, InvalidBody, shown
+
+MAX_DEPTH = 32  # objects and arrays inside each other; our deepest body has 6
+IDLE_SECONDS = 60.0  # longest wait for the next piece of a body
+PARSE_ASIDE_BYTES = 65_536  # a longer text is parsed in a thread, so that others are served
+JSON_TYPES = ("application/json", "text/json")
+
+
+async def pieces(request: Request, limit: int, what: str) -> AsyncIterator[bytes]:
+    """Yield the body as it comes.
+
+    Raises:
+        LimitExceeded: it is, or says it will be, longer than *limit* bytes.
+        HTTPException: 408, nothing came for a minute.
+    """
+    _check_length(stated_length(request), limit, what)
+    stream = aiter(request.stream())
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                piece = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as cause:
+            message = f"no more of the {what} came within {IDLE_SECONDS:.0f} s: send it again"
+            raise HTTPException(408, message) from cause
+        size += len(piece)
+        _check_length(size, limit, what)
+        if piece:
+            yield piece
+
+
+def stated_length(request: Request) -> int:
+    """Return what ``Content-Length`` says, 0 where it says nothing readable."""
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
+
+
+async def read_object(request: Request, limit: int) -> dict[str, Any]:
+    """Return the JSON object in the body.
+
+    Raises:
+        HTTPException: 415, the body says that it is something else.
+        LimitExceeded: it is longer than *limit* bytes.
+        InvalidBody: it is no JSON object, or JSON that parsers read in different ways.
+    """
+    _check_type(request.headers.get("content-type", ""))
+    whole = b"".join([piece async for piece in pieces(request, limit, "body")])
+    if len(whole) < PARSE_ASIDE_BYTES:
+        return parse_object(whole)
+    return await run_in_threadpool(parse_object, whole)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Return the JSON object in *raw*, read strictly.
+
+    Refused: other encodings than UTF-8, keys that come twice, NaN and infinity, numbers out of
+    range, half of a surrogate pair, NUL, nesting deeper than 32.
+
+    Raises:
+        InvalidBody: it is not such an object.
+    """
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    except InvalidBody:
+        raise
+    except UnicodeDecodeError as cause:
+        raise _bad(f"byte {cause.start} is not UTF-8: send JSON as UTF-8") from cause
+    except RecursionError as cause:
+        raise _bad(f"nested deeper than {MAX_DEPTH}: send the documented body") from cause
+    except ValueError as cause:
+        raise _bad(f"no JSON: {shown(str(cause))}") from cause
+    if not isinstance(value, dict):
+        raise _bad("not a JSON object: send {…}")
+    _check_text(value)
+    return value
+
+
+def _check_length(size: int, limit: int, what: str) -> None:
+    if size > limit:
+        raise LimitExceeded(
+            f"the {what} is over the limit of {limit} bytes: send a smaller one, "
+            "or upload the files and send their URLs"
+        )
+
+
+def _check_type(content_type: str) -> None:
+    kind = content_type.split(";")[0].strip().lower()
+    if kind and kind not in JSON_TYPES and not kind.endswith("+json"):
+        message = f"Content-Type {shown(kind)!r} is not understood here: send application/json"
+        raise HTTPException(415, message)
+
+
+def _bad(message: str) -> InvalidBody:
+    return InvalidBody(Fault(loc=("body",), message=message))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _bad(f"the key {shown(repr(name))} comes twice: send it once")
+        found[name] = value
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _bad(f"{name} is no number of JSON: send a finite one")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _bad(f"the number {shown(text)} is out of range")
+    return value
+
+
+def _check_text(value: object) -> None:
+    for depth, text in _strings(value):
+        if depth > MAX_DEPTH:
+            raise _bad(f"nested deeper than {MAX_DEPTH}: send the documented body")
+        if "\x00" in text:
+            raise _bad("a text holds NUL: leave it out")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as cause:
+            raise _bad("a text holds half of a surrogate pair: send whole characters") from cause
+
+
+def _strings(root: object) -> Iterator[tuple[int, str]]:
+    """Yield every text with how deep it lies; an empty one for each container."""
+    waiting = [(1, root)]
+    while waiting:
+        depth, value = waiting.pop()
+        if isinstance(value, str):
+            yield depth, value
+        elif isinstance(value, dict | list):
+            yield depth, ""
+            inside = [*value, *value.values()] if isinstance(value, dict) else value
+            waiting += [(depth + 1, item) for item in inside]

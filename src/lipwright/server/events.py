@@ -1,0 +1,95 @@
+"""A job as a stream of server-sent events.
+
+Each event's data is one moment of the job: ``{"request_id", "status", "queue_position", "stage",
+"done", "total", "fraction", "fps", "seconds_left", "error"}``. The event ``state`` comes first,
+at every change of state, and last; ``progress`` in between. Every event tells all, so a client
+that comes back needs none of those it missed, and ``Last-Event-ID`` only keeps the numbers rising.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from lipwright.errors import JobNotFound, QueueUnavailable
+from lipwright.jobs.base import Job, Key, State
+from lipwright.server.deployment import Deployment
+from lipwright.server.runcomfy import progress
+
+CONTENT_TYPE = "text/event-stream"
+LOOK_SECONDS = 0.25  # how often the ledger is looked at
+HEARTBEAT_SECONDS = 15.0  # proxies close connections that are silent for longer
+HEARTBEAT = b": still here\n\n"
+RETRY = b"retry: 2000\n\n"  # milliseconds until a client that lost the stream comes back
+MAX_ID = 2**53
+
+Look = Callable[[], tuple[Job, int | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How often things are done, seconds."""
+
+    look: float = LOOK_SECONDS
+    heartbeat: float = HEARTBEAT_SECONDS
+
+
+def look_at(parts: Deployment, job_id: str, key: Key) -> tuple[Job, int | None]:
+    """Return a job and its place in the queue.
+
+    Raises:
+        JobNotFound: there is none.
+    """
+    ledger = parts.services.ledger
+    job = ledger.get(job_id, key.id)
+    return job, ledger.position(job) if job.state is State.IN_QUEUE else None
+
+
+async def stream(
+    look: Look, closing: Callable[[], bool], *, last_id: int = 0, pace: Pace | None = None
+) -> AsyncIterator[bytes]:
+    """Yield the events of a job until it has ended, is erased, or the service closes."""
+    pace = pace or Pace()
+    yield RETRY
+    told: dict[str, Any] = {}
+    spoke = time.monotonic()
+    while not closing():
+        try:
+            job, position = await run_in_threadpool(look)
+        except JobNotFound:  # erased; who comes back is told so
+            return
+        except QueueUnavailable:
+            job = None
+        if job is not None and (now := progress(job, position)) != told:
+            last_id += 1
+            yield event(last_id, "state" if changed(told, now) else "progress", now)
+            told, spoke = now, time.monotonic()
+            if job.state.final:
+                return
+        if time.monotonic() - spoke >= pace.heartbeat:
+            yield HEARTBEAT
+            spoke = time.monotonic()
+        await asyncio.sleep(pace.look)
+
+
+def event(number: int, name: str, data: dict[str, Any]) -> bytes:
+    """Write one event."""
+    return f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def changed(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether the state is another one."""
+    return bool(before.get("status") != now["status"])
+
+
+def last_id_of(header: str | None) -> int:
+    """Return the number in ``Last-Event-ID``, 0 for anything that is no number of ours."""
+    text = header or ""
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else 0
+    return number if number < MAX_ID else 0

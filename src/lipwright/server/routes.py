@@ -1,0 +1,211 @@
+"""The calls of RunComfy's Model API, and ours beside them: translate, ask the ledger, translate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, StreamingResponse
+
+from lipwright.jobs.base import Job
+from lipwright.server import events, runcomfy, schemas
+from lipwright.server.auth import Caller
+from lipwright.server.body import read_object
+from lipwright.server.deployment import LinksOf, Parts
+from lipwright.server.inputs import idempotency_key, traceparent
+from lipwright.server.intake import Call, erase, submit
+from lipwright.server.models import CATEGORIES
+from lipwright.server.openapi import answers, json_body
+
+MAX_PAGE = 100  # requests in one answer
+
+requests = APIRouter(tags=["requests"])
+models = APIRouter(tags=["models"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", description="A retry with the same key and body does nothing new."
+    ),
+]
+Traceparent = Annotated[str | None, Header(description="W3C trace context, kept with the request.")]
+ModelId = "sync/sync/lipsync/v2/pro"
+ListedStatus = Literal["in_queue", "in_progress", "completed", "succeeded", "failed", "cancelled"]
+
+
+@models.get(
+    "/v1/models",
+    summary="List the models",
+    operation_id="list_models",
+    responses=answers(schemas.ModelList, 401, 422, 503),
+)
+def list_models(
+    parts: Parts,
+    _key: Caller,
+    search: str = Query("", max_length=255, description="Text in id, name or description."),
+    category: str = Query("", max_length=255),
+    kind: str = Query("", max_length=255),
+    include_schema: bool = False,
+    limit: int = Query(100, ge=1, le=1000),
+    offset: int = Query(0, ge=0, le=1_000_000),
+) -> Response:
+    """List what a request may name."""
+    fitting = [m for m in parts.catalogue.models if runcomfy.matches(m, search, category, kind)]
+    page = fitting[offset : offset + limit]
+    cards = [runcomfy.model_card(model, include_schema) for model in page]
+    return JSONResponse({"models": cards, "total": len(fitting)})
+
+
+@models.get(
+    "/v1/models/categories",
+    summary="List the categories",
+    operation_id="list_categories",
+    responses=answers(schemas.Categories, 401, 503),
+)
+def list_categories(_key: Caller) -> Response:
+    """List the categories that models have."""
+    return JSONResponse({"categories": list(CATEGORIES)})
+
+
+@models.get(
+    "/v1/models/{model_id:path}",
+    summary="Describe a model",
+    operation_id="get_model",
+    responses=answers(schemas.ModelDetail, 401, 404, 503),
+)
+def get_model(model_id: str, parts: Parts, _key: Caller) -> Response:
+    """Return a model with the schemas of its input and output."""
+    return JSONResponse(runcomfy.model_card(parts.catalogue.find(model_id), True))
+
+
+@requests.post(
+    "/v1/models/{model_id:path}",
+    summary="Submit a request",
+    operation_id="submit_request",
+    responses=answers(schemas.Submitted, 401, 404, 408, 413, 415, 422, 429, 503),
+    openapi_extra=json_body(schemas.SubmitInput),
+)
+async def submit_request(
+    model_id: str,
+    request: Request,
+    parts: Parts,
+    key: Caller,
+    links: LinksOf,
+    retry: IdempotencyKey = None,
+    trace: Annotated[str | None, Header(alias="traceparent")] = None,
+) -> Response:
+    """Queue a request and answer at once; it is safely stored by then."""
+    model = parts.catalogue.find(model_id)
+    body = await read_object(request, parts.settings.max_json_bytes)
+    wish = runcomfy.wish_of(model, body)
+    call = Call(
+        key=key,
+        links=links,
+        idempotency_key=idempotency_key(retry),
+        trace=traceparent(trace),
+    )
+    job = await run_in_threadpool(submit, parts, wish, call)
+    return JSONResponse(runcomfy.submitted(job.id, links))
+
+
+@requests.get(
+    "/v1/requests",
+    summary="List your requests",
+    operation_id="list_requests",
+    responses=answers(schemas.RequestList, 401, 422, 503),
+)
+def list_requests(
+    parts: Parts,
+    key: Caller,
+    links: LinksOf,
+    limit: int = Query(20, ge=1, le=MAX_PAGE),
+    cursor: str | None = Query(None, max_length=64, description="`next_cursor` of an answer."),
+    status: ListedStatus | None = None,
+) -> Response:
+    """List the requests of this key, newest first."""
+    jobs = parts.services.ledger.page(
+        key.id,
+        limit=limit + 1,
+        before=None if cursor is None else runcomfy.sequence_of(cursor),
+        states=runcomfy.STATES[status] if status else (),
+    )
+    return JSONResponse(runcomfy.listed(jobs, limit, links))
+
+
+@requests.get(
+    "/v1/requests/{request_id}/status",
+    summary="Ask where a request is",
+    operation_id="get_status",
+    responses=answers(schemas.Status, 401, 404, 503),
+)
+def get_status(request_id: str, parts: Parts, key: Caller, links: LinksOf) -> Response:
+    """Return where a request is; a failed one is `completed`, its result tells why."""
+    job, position = events.look_at(parts, request_id, key)
+    return JSONResponse(runcomfy.status(job, position, links))
+
+
+@requests.get(
+    "/v1/requests/{request_id}/result",
+    summary="Ask what came of a request",
+    operation_id="get_result",
+    responses=answers(schemas.Result, 401, 404, 503),
+)
+def get_result(request_id: str, parts: Parts, key: Caller, links: LinksOf) -> Response:
+    """Return the result; while there is none, only the status."""
+    job = parts.services.ledger.get(request_id, key.id)
+    return JSONResponse(runcomfy.result(job, links))
+
+
+@requests.post(
+    "/v1/requests/{request_id}/cancel",
+    summary="Cancel a queued request",
+    operation_id="cancel_request",
+    responses=answers(schemas.Cancelled, 401, 404, 503),
+)
+def cancel_request(request_id: str, parts: Parts, key: Caller) -> Response:
+    """Cancel a request if it still waits, never otherwise; `outcome` tells which."""
+    job, done = parts.services.ledger.cancel(request_id, key.id)
+    return JSONResponse(runcomfy.cancelled(job, done))
+
+
+@requests.delete(
+    "/v1/requests/{request_id}",
+    summary="Erase a request",
+    operation_id="erase_request",
+    responses=answers(schemas.Erased, 401, 404, 409, 503),
+)
+def erase_request(request_id: str, parts: Parts, key: Caller) -> Response:
+    """Erase a request with its results, and the uploads that only it reads; not while it runs."""
+    erase(parts, request_id, key)
+    return JSONResponse({"request_id": request_id, "erased": True})
+
+
+@requests.get(
+    "/v1/requests/{request_id}/events",
+    summary="Follow a request",
+    operation_id="follow_request",
+    response_class=StreamingResponse,
+    responses={
+        **answers(schemas.Health, 401, 404, 503),
+        200: {
+            "description": "Server-sent events, until the request has ended.",
+            "content": {events.CONTENT_TYPE: {"schema": {"type": "string"}}},
+        },
+    },
+)
+async def follow_request(
+    request_id: str,
+    parts: Parts,
+    key: Caller,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> Response:
+    """Stream the state, place, stage and progress of a request as they change."""
+
+    def look() -> tuple[Job, int | None]:
+        return events.look_at(parts, request_id, key)
+
+    await run_in_threadpool(look)  # so that a wrong id gets its 404
+    body = events.stream(look, parts.closing.is_set, last_id=events.last_id_of(last_event_id))
+    headers = {"X-Accel-Buffering": "no"}  # a proxy must pass events on as they come
+    return StreamingResponse(body, media_type=events.CONTENT_TYPE, headers=headers)

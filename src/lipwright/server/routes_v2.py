@@ -1,0 +1,121 @@
+"""The calls of sync.so's v2."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from lipwright.server import schemas_v2 as schemas
+from lipwright.server import sync_v2
+from lipwright.server.auth import Caller
+from lipwright.server.body import read_object
+from lipwright.server.deployment import LinksOf, Parts
+from lipwright.server.estimate import frames_of
+from lipwright.server.inputs import idempotency_key, traceparent
+from lipwright.server.intake import Call, submit
+from lipwright.server.openapi import answers, json_body
+from lipwright.server.routes import IdempotencyKey
+
+MAX_LISTED = 1000  # generations in one answer: that API has no pages
+MAX_IDS = 200
+
+router = APIRouter(tags=["sync.so v2"])
+ERROR = schemas.ErrorInfoV2
+
+
+@router.post(
+    "/v2/generate",
+    status_code=201,
+    summary="Submit a generation",
+    operation_id="create_generation",
+    responses=answers(
+        schemas.Generation, 400, 401, 408, 413, 415, 429, 503, status=201, dialect=ERROR
+    ),
+    openapi_extra=json_body(schemas.Generate),
+)
+async def create_generation(
+    request: Request,
+    parts: Parts,
+    key: Caller,
+    links: LinksOf,
+    retry: IdempotencyKey = None,
+    trace: Annotated[str | None, Header(alias="traceparent")] = None,
+) -> Response:
+    """Queue a generation and answer at once; it is safely stored by then."""
+    body = await read_object(request, parts.settings.max_json_bytes)
+    wish = sync_v2.wish_of(parts.catalogue, body)
+    call = Call(
+        key=key,
+        links=links,
+        idempotency_key=idempotency_key(retry),
+        trace=traceparent(trace),
+    )
+    job = await run_in_threadpool(submit, parts, wish, call)
+    return JSONResponse(sync_v2.generation(job, links), status_code=201)
+
+
+@router.get(
+    "/v2/generate/{id}",
+    summary="Ask where a generation is",
+    operation_id="get_generation",
+    responses=answers(schemas.Generation, 401, 404, 503, dialect=ERROR),
+)
+def get_generation(id: str, parts: Parts, key: Caller, links: LinksOf) -> Response:
+    """Return a generation; when it is `COMPLETED`, with the URL of its result."""
+    return JSONResponse(sync_v2.generation(parts.services.ledger.get(id, key.id), links))
+
+
+@router.get(
+    "/v2/generations",
+    summary="List your generations",
+    operation_id="list_generations",
+    responses=answers(list[schemas.Generation], 400, 401, 503, dialect=ERROR),
+)
+def list_generations(
+    parts: Parts,
+    key: Caller,
+    links: LinksOf,
+    status: Annotated[
+        list[str], Query(description="Only these; repeated or separated by commas.")
+    ] = [],  # noqa: B006  (FastAPI copies it)
+    ids: Annotated[
+        list[str], Query(description="Only these; repeated or separated by commas.")
+    ] = [],  # noqa: B006
+) -> Response:
+    """List the newest 1000 generations of this key, newest first."""
+    jobs = parts.services.ledger.page(
+        key.id,
+        limit=MAX_LISTED,
+        states=sync_v2.states_of(sync_v2.words(status)),
+        ids=sync_v2.words(ids, most=MAX_IDS),
+    )
+    return JSONResponse([sync_v2.generation(job, links) for job in jobs])
+
+
+@router.get(
+    "/v2/models",
+    summary="List the models",
+    operation_id="list_sync_models",
+    responses=answers(list[schemas.ModelInfo], 401, 503, dialect=ERROR),
+)
+def list_models(parts: Parts, _key: Caller) -> Response:
+    """List the models of this deployment."""
+    return JSONResponse([sync_v2.model_info(model) for model in parts.catalogue.sync_v2])
+
+
+@router.post(
+    "/v2/analyze/cost",
+    summary="Estimate the cost",
+    operation_id="estimate_cost",
+    responses=answers(list[schemas.CostEstimate], 400, 401, 408, 413, 415, 429, 503, dialect=ERROR),
+    openapi_extra=json_body(schemas.Generate),
+)
+async def estimate_cost(request: Request, parts: Parts, key: Caller, links: LinksOf) -> Response:
+    """Fetch and read both files, and tell how many frames the result would have; it costs 0."""
+    body = await read_object(request, parts.settings.max_json_bytes)
+    wish = sync_v2.wish_of(parts.catalogue, body)
+    frames = await frames_of(parts, wish, key, links)
+    return JSONResponse([{"estimatedFrameCount": frames, "estimatedGenerationCost": 0.0}])

@@ -1,0 +1,174 @@
+"""The JSON of the sync.so v2 dialect, as models: input is checked by them, answers documented."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from lipwright.server.schemas import (
+    AUDIO,
+    MAX_URL,
+    REQUEST,
+    URL_TEXT,
+    VIDEO,
+    Answer,
+    Coordinate,
+    ErrorDetail,
+    Mode,
+    Strict,
+)
+
+GenerationStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED"]
+DEFAULT_TEMPERATURE = 0.5  # of sync.so; ours has no such knob
+
+
+class MediaInput(Strict):
+    """One input file: one is the video, one the voice."""
+
+    type: Literal["video", "audio"]
+    """Text to speech, pictures and stored assets are not taken here."""
+    url: str = Field(min_length=1, description=URL_TEXT, examples=[VIDEO])
+    refId: str | None = Field(default=None, max_length=255)
+    """Kept and given back; only segments would need it."""
+
+
+class ActiveSpeaker(Strict):
+    """Who speaks. Default: found by agreement with the voice, size and place."""
+
+    auto_detect: bool | None = None
+    """True: find the speaker; it cannot be combined with a place."""
+    frame_number: int | None = Field(default=None, ge=0, lt=2**31)
+    """The frame in which `coordinates` lie; default 0."""
+    coordinates: list[Coordinate] | None = Field(default=None, min_length=2, max_length=2)
+    """`[x, y]` pixels on the speaker's face."""
+    bounding_boxes: list[list[Coordinate] | None] | None = Field(default=None, max_length=1_000_000)
+    """`[x1, y1, x2, y2]` by frame, null for none; the first box says who speaks."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ActiveSpeaker:
+        boxes = [box for box in self.bounding_boxes or () if box is not None]
+        if any(len(box) != 4 for box in boxes):
+            raise ValueError("a bounding box is [x1, y1, x2, y2]")
+        if self.coordinates and self.bounding_boxes:
+            raise ValueError("send coordinates or bounding_boxes, not both")
+        if self.auto_detect and (self.coordinates or boxes):
+            raise ValueError("send auto_detect or a place, not both")
+        if self.frame_number is not None and not self.coordinates:
+            raise ValueError("frame_number needs coordinates")
+        return self
+
+    @property
+    def place(self) -> list[float] | None:
+        """``[x, y, frame]`` of the speaker, None to find the speaker."""
+        if self.coordinates:
+            return [*self.coordinates, float(self.frame_number or 0)]
+        for frame, box in enumerate(self.bounding_boxes or ()):
+            if box is not None:
+                return [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, float(frame)]
+        return None
+
+
+class GenerationOptions(Strict):
+    """How it is done."""
+
+    sync_mode: Mode = "bounce"
+    """How a video and a voice of different length are made to fit."""
+    temperature: float | None = Field(default=None, allow_inf_nan=False)
+    """Only 0.5, the default of sync.so: this service has no such knob."""
+    active_speaker_detection: ActiveSpeaker | None = None
+    occlusion_detection_enabled: bool | None = None
+    """Either value is fine: what covers the mouth is always looked for."""
+
+    @model_validator(mode="after")
+    def _known(self) -> GenerationOptions:
+        if self.temperature not in (None, DEFAULT_TEMPERATURE):
+            raise ValueError("temperature is not supported here: leave it out or send 0.5")
+        return self
+
+
+class Generate(Strict):
+    """What is to be dubbed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "lipsync-2",
+                    "input": [{"type": "video", "url": VIDEO}, {"type": "audio", "url": AUDIO}],
+                    "options": {"sync_mode": "loop"},
+                }
+            ]
+        }
+    )
+
+    model: str = Field(min_length=1, max_length=255, examples=["lipsync-2"])
+    """Which model; GET /v2/models lists them."""
+    input: list[MediaInput] = Field(min_length=2, max_length=2)
+    """One video and one audio."""
+    options: GenerationOptions = Field(default_factory=GenerationOptions)
+    webhookUrl: str | None = Field(default=None, min_length=1, max_length=MAX_URL)
+    """Is called once, with the generation, when it has ended."""
+    outputFileName: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,255}$")
+    """Name of the result when it is downloaded, without `.mp4`."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Generate:
+        if sorted(item.type for item in self.input) != ["audio", "video"]:
+            raise ValueError("input needs one item of type video and one of type audio")
+        return self
+
+    def item(self, kind: str) -> int:
+        """Return the index of the input of that type."""
+        return next(i for i, item in enumerate(self.input) if item.type == kind)
+
+
+class Generation(Answer):
+    """A request and where it is."""
+
+    id: str = Field(examples=[REQUEST])
+    createdAt: str
+    """RFC 3339."""
+    status: GenerationStatus
+    """`REJECTED`: it was cancelled while it waited."""
+    model: str
+    input: list[dict[str, Any]]
+    options: dict[str, Any]
+    outputUrl: str | None
+    outputDuration: float | None
+    """Seconds."""
+    webhookUrl: str | None
+    outputFileName: str | None
+    error: str | None
+    error_code: str | None
+    errorCode: str | None
+
+
+class ModelInfo(Answer):
+    """A model."""
+
+    id: str
+    name: str = Field(examples=["lipsync-2"])
+    type: Literal["lipsync"] = "lipsync"
+    version: str
+    description: str
+
+
+class CostEstimate(Answer):
+    """What a generation would cost, and how long its result would be."""
+
+    estimatedFrameCount: int
+    """Frames of the result, counted in the files themselves."""
+    estimatedGenerationCost: float
+    """Always 0: it runs on your machines."""
+
+
+class ErrorInfoV2(Answer):
+    """An error."""
+
+    error_code: str = Field(examples=["invalid_options"])
+    errorCode: str
+    error_message: str
+    message: str
+    statusCode: int
+    detail: list[ErrorDetail]

@@ -1,0 +1,112 @@
+"""The uploads of one key: files in storage with a row each."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lipwright.errors import SourceUnreachable
+from lipwright.jobs.base import Key, Upload
+from lipwright.jobs.services import Services
+from lipwright.media.fetch import FetchRules
+from lipwright.server.deployment import Deployment
+
+CONTENT_TYPE = "application/octet-stream"  # never served as anything that a browser would run
+MAX_NAME = 255  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """Where files of one key are put, found and removed."""
+
+    services: Services
+    key: Key
+    rules: FetchRules
+    incoming: Path  #: folder for files that are not whole yet, on the disk of the storage
+    keep_seconds: float
+
+    @classmethod
+    def of(cls, parts: Deployment, key: Key) -> Shelf:
+        """Return the shelf of a key."""
+        return cls(
+            services=parts.services,
+            key=key,
+            rules=parts.rules,
+            incoming=parts.incoming,
+            keep_seconds=parts.settings.upload_retention_seconds,
+        )
+
+    def put(self, path: Path, *, name: str, sha256: str | None = None) -> Upload:
+        """Store the file at *path*; it may be moved away from there.
+
+        Raises:
+            PublishFailed: it cannot be stored.
+            QueueUnavailable: its row cannot be written.
+        """
+        now = datetime.now(UTC)  # the row gets the database's own times, as long apart
+        upload = Upload(
+            id=f"file_{secrets.token_hex(16)}",
+            key_id=self.key.id,
+            name=plain_name(name),
+            size=path.stat().st_size,
+            sha256=sha256 or _sha256(path),
+            created_at=now,
+            expires_at=now + timedelta(seconds=self.keep_seconds),
+        )
+        blob = blob_name(upload.id)
+        self.services.storage.put(blob, path, content_type=CONTENT_TYPE)
+        try:
+            return self.services.uploads.add(upload)
+        except BaseException:
+            self.services.storage.delete(blob)
+            raise
+
+    def find(self, file_id: str) -> Upload:
+        """Return an upload of this key.
+
+        Raises:
+            SourceUnreachable: it is not there, has expired or is another key's.
+        """
+        return self.services.uploads.get(file_id, self.key.id)
+
+    def remove(self, file_id: str) -> bool:
+        """Remove an upload of this key; return whether it is gone now.
+
+        One that has expired, or is held by a job, is let be: the sweeper removes it in time.
+
+        Raises:
+            QueueUnavailable: the database is away.
+        """
+        if not self._has(file_id):
+            return True
+        self.services.uploads.drop(file_id)
+        if self._has(file_id):
+            return False
+        self.services.storage.delete(blob_name(file_id))
+        return True
+
+    def _has(self, file_id: str) -> bool:
+        try:
+            self.find(file_id)
+        except SourceUnreachable:
+            return False
+        return True
+
+
+def blob_name(file_id: str) -> str:
+    """Return the name in storage of an upload."""
+    return f"uploads/{file_id}"
+
+
+def plain_name(name: str) -> str:
+    """Return a client's file name as it may be shown: the last part, printable, not too long."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(letter for letter in last if letter.isprintable())[:MAX_NAME].strip()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
