@@ -17,6 +17,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lipwright.client import (
+        AsyncClient,
+        AsyncJobHandle,
+        Client,
+        JobFailure,
+        JobHandle,
+        JobPage,
+        JobResult,
+        JobState,
+        JobStatus,
+        UploadedFile,
+    )
     from lipwright.engines.registry import list_engines
     from lipwright.errors import LipwrightError
     from lipwright.media.probe import MediaInfo, probe
@@ -27,7 +39,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
+    "AsyncJobHandle",
     "CancelToken",
+    "Client",
+    "JobFailure",
+    "JobHandle",
+    "JobPage",
+    "JobResult",
+    "JobState",
+    "JobStatus",
     "LipwrightError",
     "MediaInfo",
     "Pipeline",
@@ -36,6 +57,7 @@ __all__ = [
     "SyncMode",
     "SyncOptions",
     "SyncResult",
+    "UploadedFile",
     "__version__",
     "list_engines",
     "probe",
@@ -43,7 +65,16 @@ __all__ = [
 ]
 
 _HOME = {
+    "AsyncClient": "lipwright.client.asynchronous",
+    "AsyncJobHandle": "lipwright.client.asynchronous",
     "CancelToken": "lipwright.progress",
+    "Client": "lipwright.client.blocking",
+    "JobFailure": "lipwright.client.values",
+    "JobHandle": "lipwright.client.blocking",
+    "JobPage": "lipwright.client.values",
+    "JobResult": "lipwright.client.values",
+    "JobState": "lipwright.client.values",
+    "JobStatus": "lipwright.client.values",
     "LipwrightError": "lipwright.errors",
     "MediaInfo": "lipwright.media.probe",
     "Pipeline": "lipwright.pipeline",
@@ -52,6 +83,7 @@ _HOME = {
     "SyncMode": "lipwright.options",
     "SyncOptions": "lipwright.options",
     "SyncResult": "lipwright.pipeline",
+    "UploadedFile": "lipwright.client.values",
     "list_engines": "lipwright.engines.registry",
     "probe": "lipwright.media.probe",
     "sync": "lipwright.pipeline",

@@ -9,9 +9,12 @@ HEAVY = (
     "cv2",
     "dbos",
     "fastapi",
+    "httpx",
     "numpy",
     "onnxruntime",
+    "pydantic",
     "rich",
+    "sqlalchemy",
     "starlette",
     "torch",
 )
@@ -34,6 +37,11 @@ def test_the_command_line_waits_with_heavy_imports():
 
 def test_options_and_errors_are_light():
     assert loaded_by("from lipwright import LipwrightError, SyncOptions, CancelToken") == []
+
+
+def test_the_client_needs_no_server():
+    heavy = loaded_by("from lipwright import Client, AsyncClient")
+    assert set(heavy) <= {"httpx", "rich"}  # httpx itself loads rich where it is installed
 
 
 def test_listing_engines_loads_no_runtime():
