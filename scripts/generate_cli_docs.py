@@ -17,6 +17,7 @@ KINDS = {
     "float": "NUMBER",
     "float range": "NUMBER",
     "integer": "N",
+    "integer range": "N",
 }  #: click's name of a type -> what stands for its value
 HEAD = """# Command line
 

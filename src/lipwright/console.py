@@ -127,11 +127,16 @@ def show_progress(*, quiet: bool) -> AbstractContextManager[OnProgress | None]:
 
 
 class Stopped(Exception):
-    """A signal ended the command; nothing was left behind."""
+    """A signal ended the command.
 
-    def __init__(self, number: int) -> None:
+    Args:
+        number: of the signal.
+        left: what that means for the job.
+    """
+
+    def __init__(self, number: int, left: str = "nothing was left behind") -> None:
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        super().__init__(f"stopped by {name}; nothing was left behind")
+        super().__init__(f"stopped by {name}; {left}")
         self.exit_code = 128 + number  # what shells report for a process ended by this signal
 
 
@@ -160,6 +165,28 @@ def stoppable() -> Iterator[CancelToken]:
         if not received:
             raise
         raise Stopped(received[0]) from cause
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+@contextmanager
+def interruptible(left: str) -> Iterator[None]:
+    """Let the first SIGINT, SIGTERM or SIGHUP end the block at once, wherever it waits.
+
+    Args:
+        left: what that means for the job, for the message.
+
+    Raises:
+        Stopped: a signal came.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(number, left)
+
+    before = {number: signal.signal(number, stop) for number in _stop_signals()}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

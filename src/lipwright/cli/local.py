@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lipwright.cli.shared import json_option, parsed_by, plain, print_json, quiet_option
+from lipwright.cli.shared import (
+    job_options,
+    json_option,
+    parsed_by,
+    plain,
+    print_json,
+    quiet_option,
+)
 from lipwright.console import show_progress, stoppable
-from lipwright.options import SpeakerPick, SyncMode, SyncOptions
+from lipwright.options import SyncMode, SyncOptions
 
 if TYPE_CHECKING:
     from lipwright.media.probe import MediaInfo
@@ -47,28 +54,8 @@ def _rate(text: str) -> Fraction:
     help="The video to write: .mp4, .mov or .mkv. An older file there is replaced when the new one "
     "is complete.",
 )
-@click.option(
-    "--mode",
-    type=click.Choice([mode.value for mode in SyncMode]),
-    default=_DEFAULTS.mode.value,
-    show_default=True,
-    help="How a video and an audio of different length are made to fit.",
-)
-@click.option(
-    "--speaker",
-    metavar="X,Y[@T]",
-    callback=parsed_by(SpeakerPick.parse),
-    help="Who speaks: the face nearest to pixel X,Y at T seconds. Default: found by itself.",
-)
+@job_options
 @click.option("--engine", default="exemplar", show_default=True, help="Which engine paints.")
-@click.option(
-    "--allow-no-face", is_flag=True, help="Pass a video without a face through, with the new sound."
-)
-@click.option(
-    "--crf",
-    type=click.FloatRange(1, 51),
-    help="Quality of the encoder, 1 is finest, 51 coarsest. Default: near-transparent.",
-)
 @click.option(
     "--max-seconds",
     type=float,

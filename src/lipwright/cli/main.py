@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from lipwright import __version__
-from lipwright.cli import local
+from lipwright.cli import local, remote
 from lipwright.cli.shared import print_json
 from lipwright.console import Stopped
 from lipwright.errors import Cancelled, InvalidOptions, LipwrightError
@@ -29,6 +29,14 @@ HEADINGS: dict[str, tuple[click.Command, ...]] = {
         local.sample,
         local.engines,
         local.doctor,
+    ),
+    "Jobs of a service": (
+        remote.submit,
+        remote.watch,
+        remote.status,
+        remote.result,
+        remote.cancel,
+        remote.list_jobs,
     ),
 }
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from lipwright.options import SpeakerPick, SyncMode, SyncOptions
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object, result or error, on stdout."
 )
@@ -29,6 +31,40 @@ def parsed_by(parse: Callable[[str], Any]) -> Callable[..., Any]:
             raise click.BadParameter(str(cause)) from cause
 
     return callback
+
+
+_JOB_OPTIONS = (
+    click.option(
+        "--mode",
+        type=click.Choice([mode.value for mode in SyncMode]),
+        default=SyncOptions().mode.value,
+        show_default=True,
+        help="How a video and an audio of different length are made to fit.",
+    ),
+    click.option(
+        "--speaker",
+        metavar="X,Y[@T]",
+        callback=parsed_by(SpeakerPick.parse),
+        help="Who speaks: the face nearest to pixel X,Y at T seconds. Default: found by itself.",
+    ),
+    click.option(
+        "--allow-no-face",
+        is_flag=True,
+        help="Pass a video without a face through, with the new sound.",
+    ),
+    click.option(
+        "--crf",
+        type=click.FloatRange(1, 51),
+        help="Quality of the encoder, 1 is finest, 51 coarsest. Default: near-transparent.",
+    ),
+)
+
+
+def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of one job, wherever it is carried out."""
+    for option in reversed(_JOB_OPTIONS):
+        command = option(command)
+    return command
 
 
 def plain(value: Any, name: str = "") -> Any:
