@@ -284,7 +284,8 @@ class Ledger(Protocol):
         """Return what ``/metrics`` shows.
 
         ``jobs``: rows now, by state. ``ended``: jobs ever ended, by state. ``failures``: jobs ever
-        failed, by code. ``seconds``: worker time ever spent, by stage, from ``output["timings"]``.
+        failed, by code. ``retries``: jobs ever put back, by code. ``seconds``: worker time ever
+        spent on good jobs, by stage, from ``output["timings"]``.
         ``frames``: frames ever rendered, from ``output["frames"]``. ``deliveries``: webhook calls
         now, by state. ``oldest_seconds``: how long the first queued job has waited, 0 for none.
         """
