@@ -71,7 +71,8 @@ _CARRIERS = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))  # mappe
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*)([^#]*))?(?:#.*)?", re.DOTALL)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_REST = re.compile(r"//([^/?#]*)([^#]*)(?:#.*)?", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +151,10 @@ def parse_url(text: str) -> Url:
             "the URL has a space, a control character or a backslash in it: encode it as %20 or "
             "the like, or leave it out"
         )
-    match = _URL.fullmatch(text)
-    scheme = match[1].lower() if match else ""
-    if match is None or scheme not in PORTS or match[2] is None:
-        kind = f"a {scheme}: URL is" if scheme and scheme not in PORTS else "it is"
-        raise InvalidOptions(f"{kind} not a web address: give one that begins with https://")
-    host, port = _split(match[2])
+    scheme, rest = _web(text)
+    host, port = _split(rest[1])
     name = read_host(host)
-    path = match[3]
+    path = rest[2]
     return Url(
         scheme=scheme,
         host=name,
@@ -222,6 +219,17 @@ def carried(address: Address) -> IPv4Address | None:
     if isinstance(address, IPv6Address) and any(address in network for network in _CARRIERS):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return None
+
+
+def _web(text: str) -> tuple[str, re.Match[str]]:
+    """Return the scheme, and host and path apart."""
+    match = _SCHEME.fullmatch(text)
+    scheme = match[1].lower() if match else ""
+    rest = _REST.fullmatch(match[2]) if match else None
+    if scheme not in PORTS or rest is None:
+        kind = f"a {scheme[:20]}: URL is" if scheme and scheme not in PORTS else "it is"
+        raise InvalidOptions(f"{kind} not a web address: give one that begins with https://")
+    return scheme, rest
 
 
 def _split(authority: str) -> tuple[str, int | None]:
