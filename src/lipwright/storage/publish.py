@@ -13,7 +13,7 @@ from lipwright.storage.secret import keep_secret
 SECRET_FILE = "secret"  # in the data folder
 PURPOSE = b"lipwright output v1"  # a signature made for something else is none here
 
-_QUERY = re.compile(r"expires=([0-9]{1,12})&signature=([A-Za-z0-9_-]{43})")
+_QUERY = re.compile(r"expires=([1-9][0-9]{0,11})&signature=([A-Za-z0-9_-]{43})")
 
 
 class Signer:
