@@ -32,6 +32,7 @@ VERSION = "1"  # of the work's arguments; raise it only when old work cannot be 
 QUEUE = "render"
 WORK = "carry_out"
 UNLIMITED = 1_000_000  # jobs of one key at once: how many may run is the ledger's to say
+NOTE_SECONDS = 2
 CRASHED = 70  # exit status
 
 _log = logging.getLogger(__name__)
@@ -48,12 +49,17 @@ def prepare(database: str) -> None:
 
 
 class WorkQueue:
-    """The door through which the ledger puts work into the queue."""
+    """The door through which the ledger puts work into the queue.
 
-    def __init__(self, database: sa.Engine) -> None:
+    Args:
+        database: its SQLAlchemy URL, the ledger's own.
+    """
+
+    def __init__(self, database: str) -> None:
         _quiet()
+        self._engine = _open(database)
         self._client = DBOSClient(
-            system_database_engine=database,
+            system_database_engine=self._engine,
             serializer=DBOSPortableJSONSerializer(),
             application_name=APPLICATION,
             lazy=True,
@@ -84,8 +90,9 @@ class WorkQueue:
         self._client.delete_workflows(list(work_ids))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database; twice is fine."""
         self._client.destroy()
+        self._engine.dispose()
 
 
 class Turns:
@@ -142,11 +149,14 @@ class Executor:
         }
 
     def _register(self, carry_out: Callable[[str], None]) -> None:
+        def do(job_id: str, work_id: str) -> None:
+            if not self._replaced(job_id, work_id):
+                carry_out(job_id)
+
         @DBOS.step(name="render")
         async def render(job_id: str, work_id: str) -> None:
-            if not self._replaced(job_id, work_id):
-                # A thread of its own: DBOS's own cancel and shutdown cannot tear the work apart.
-                await asyncio.wrap_future(self._hands.submit(_surely, carry_out, job_id))
+            # A thread of its own: DBOS's own cancel and shutdown cannot tear the work apart.
+            await asyncio.wrap_future(self._hands.submit(_surely, do, job_id, work_id))
 
         # One step that claims, renders and finishes: a step that is remembered must own no claim.
         @DBOS.workflow(name=WORK, max_recovery_attempts=None)
@@ -188,7 +198,8 @@ class Executor:
 
     def _waiting(self) -> Iterator[tuple[str, str, int, int]]:
         """Yield key, ENQUEUED or PENDING, how many, and the lowest rank of them."""
-        work = self._dbos._sys_db.tables.workflow_status.c
+        system = self._dbos._sys_db
+        work = system.tables.workflow_status.c
         known: list[sa.ColumnElement[str]] = [
             sa.literal_column(f"'{status}'") for status in ("ENQUEUED", "PENDING")
         ]
@@ -199,9 +210,9 @@ class Executor:
             .where(work.queue_name == QUEUE, work.status.in_(known))
             .group_by(work.queue_partition_key, work.status)
         )
-        with self._engine.connect() as connection:
-            for key, status, count, first in connection.execute(query).all():
-                yield key, status, count, first
+        with system.engine.connect() as connection:
+            for row in connection.execute(query).all():
+                yield row[0], row[1], row[2], row[3]
 
     def _replaced(self, job_id: str, work_id: str) -> bool:
         """Whether the job was given new work since: this piece died after it had said so."""
@@ -229,18 +240,19 @@ class Executor:
     def close(self) -> None:
         """End; work that is still running stays this slot's, to be recovered."""
         self.pause()
-        DBOS.destroy(destroy_registry=True)
+        # What has just ended gets time to be noted as such.
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=NOTE_SECONDS)
         self._hands.shutdown(wait=False)
         self._engine.dispose()
 
 
-def _surely(carry_out: Callable[[str], None], job_id: str) -> None:
-    """Carry out a job or die: work that ended early would leave its job running for ever.
+def _surely(do: Callable[[str, str], None], job_id: str, work_id: str) -> None:
+    """Do a piece of work or die: work that ended early would leave its job running for ever.
 
     The work of a dead process is recovered, and the ledger counts how often that happened.
     """
     try:
-        carry_out(job_id)
+        do(job_id, work_id)
     except BaseException:
         _log.critical("job %s broke its worker", job_id, exc_info=True, extra={"job": job_id})
         logging.shutdown()
@@ -257,6 +269,7 @@ def _open(database: str) -> sa.Engine:
             connection.isolation_level = "IMMEDIATE"
             connection.execute("PRAGMA busy_timeout=30000")
             connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA synchronous=NORMAL")  # the ledger says what must last
 
     return engine
 
