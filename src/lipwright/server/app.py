@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import cast
 
 from fastapi import FastAPI, Request, Response
@@ -18,7 +19,7 @@ from lipwright.jobs.services import Services
 from lipwright.media.fetch import FetchRules
 from lipwright.server import docs, files, health, routes, routes_v2
 from lipwright.server.deployment import Deployment, WorkersAlive
-from lipwright.server.errors import InvalidBody, Problem
+from lipwright.server.errors import InvalidBody, Problem, shown
 from lipwright.server.inputs import faults_of
 from lipwright.server.metrics import Metrics
 from lipwright.server.middleware import Envelope, answer
@@ -115,8 +116,16 @@ async def _on_error(request: Request, error: LipwrightError) -> Response:
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
-    problem = Problem.http(error.status_code, str(error.detail), error.headers)
-    return answer(problem, request.url.path)
+    message, headers = str(error.detail), error.headers or {}
+    if error.detail == HTTPStatus(error.status_code).phrase:  # nobody wrote one
+        message = _plain_message(error.status_code, request.method, headers.get("Allow", ""))
+    return answer(Problem.http(error.status_code, message, headers), request.url.path)
+
+
+def _plain_message(status: int, method: str, allowed: str) -> str:
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{shown(method)} cannot be done here: use {allowed}"
+    return "there is no such path: /docs lists the calls"
 
 
 async def _on_bad_parameter(request: Request, error: RequestValidationError) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Response
 from starlette.responses import JSONResponse
 
-from lipwright.errors import LipwrightError, PublishFailed
+from lipwright.errors import LipwrightError, PublishFailed, WorkerDied
 from lipwright.server import metrics, schemas
 from lipwright.server.deployment import Deployment, Parts
 from lipwright.server.openapi import answers
@@ -95,4 +95,4 @@ def _workers(parts: Deployment) -> None:
         return
     dead = [name for name, alive in parts.workers().items() if not alive]
     if dead:
-        raise PublishFailed(f"not running: {', '.join(dead)}; they are started again")
+        raise WorkerDied(f"not running: {', '.join(dead)}; they are started again")

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from lipwright.server.logs import LOGGERS, configure, current_request, request_id
+from lipwright.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _unchanged_loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in (*LOGGERS, "uvicorn.access")]
+    before = [(g.handlers, g.propagate, g.level, g.disabled) for g in loggers]
+    yield
+    for logger, (handlers, propagate, level, disabled) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
+        logger.setLevel(level)
+
+
+def logged(form: str, write) -> str:
+    stream = io.StringIO()
+    configure(Settings(log_format=form, log_level="info"), stream)
+    write(logging.getLogger("lipwright.test"))
+    return stream.getvalue()
+
+
+def test_json_has_one_object_a_line_with_all_that_is_known():
+    token = current_request.set("req-1")
+    try:
+        line = logged("json", lambda log: log.info("took %s", "it\n", extra={"seconds": 1.5}))
+    finally:
+        current_request.reset(token)
+    told = json.loads(line)
+    assert line.count("\n") == 1
+    assert (told["level"], told["message"], told["seconds"]) == ("info", "took it\n", 1.5)
+    assert told["request_id"] == "req-1"
+    assert told["time"].endswith("+00:00")
+
+
+def test_text_has_one_line_whatever_the_message_holds():
+    line = logged("text", lambda log: log.warning("a\r\nb\x1b[31m", extra={"path": "x y\n"}))
+    assert line.count("\n") == 1
+    assert "a\\r\\nb\\x1b[31m" in line
+    assert 'path="x y\\\\n"' in line
+
+
+def test_a_traceback_follows_its_line():
+    def fail(log):
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            log.exception("it failed")
+
+    assert "ValueError: broken" in logged("text", fail)
+    assert "ValueError: broken" in json.loads(logged("json", fail))["traceback"]
+
+
+def test_levels_below_the_setting_are_left_out():
+    assert logged("text", lambda log: log.debug("detail")) == ""
+
+
+def test_calling_it_again_does_not_double_the_lines():
+    configure(Settings(), io.StringIO())
+    assert logged("text", lambda log: log.info("once")).count("once") == 1
+
+
+def test_the_access_log_of_the_server_is_off_for_it_would_hold_signatures():
+    configure(Settings(), io.StringIO())
+    assert logging.getLogger("uvicorn.access").disabled
+
+
+@pytest.mark.parametrize("good", ["a", "6f1c0d5e-8a53", "A.b_c:d-1", "x" * 128])
+def test_a_harmless_request_id_is_kept(good):
+    assert request_id(good) == good
+
+
+@pytest.mark.parametrize("bad", [None, "", "x" * 129, "a b", "a\nb", "a\x00", "ä", "{}"])
+def test_any_other_request_id_is_replaced(bad):
+    made = request_id(bad)
+    assert made != bad
+    assert made != request_id(bad)
+    assert len(made) == 32
