@@ -286,7 +286,9 @@ class SqlLedger:
             first = tx.execute(sa.select(sa.func.min(_c.created_at)).where(QUEUED)).scalar_one()
             waited = 0 if first is None else self._database.now(tx) - first
             return {
-                **rules.counts_of(dict(tx.execute(sa.select(tallies)).tuples().all())),
+                **rules.counts_of(
+                    {name: amount for name, amount in tx.execute(sa.select(tallies))}
+                ),
                 "jobs": _states(tx, _c.state, _LIVE),
                 "deliveries": _states(tx, deliveries.c.state, sa.true()),
                 "oldest_seconds": waited / 1000,
@@ -458,4 +460,4 @@ def _states(
     tx: sa.Connection, column: sa.Column[str], where: sa.ColumnElement[bool]
 ) -> dict[str, int]:
     counted = sa.select(column, sa.func.count()).where(where).group_by(column)
-    return dict(tx.execute(counted).tuples().all())
+    return {name: number for name, number in tx.execute(counted)}
