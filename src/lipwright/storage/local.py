@@ -28,7 +28,7 @@ from lipwright.storage.base import Blob, check_content_type, check_name
 
 WRITING = ".writing"  # no segment of a name can be called so
 PIECE = 1 << 18  # bytes read at a time
-TRIES = 5  # against others who write or delete the same name
+TRIES = 100  # against others who write or delete the same name
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us up
 CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -139,22 +139,25 @@ class LocalStorage:
     def _publish(self, name: str, segments: list[str], source: Path, kind: str) -> Blob:
         """Rename *source*, which is on the disk, to be the last version of a blob."""
         with _failing(name):
+            facts = os.stat(source, follow_symlinks=False)
             for _ in range(TRIES):
-                with self._folder(segments, create=True) as folder:
-                    last = max(_versions(folder), default=None)
-                    number = last.number + 1 if last else 1
-                    version = _Version(number=number, etag=token_hex(16), content_type=kind)
-                    try:
-                        os.rename(source, version.text, dst_dir_fd=folder)
-                    except FileNotFoundError:
-                        if not source.exists():
-                            raise
-                        continue  # the folder was deleted under our hands
-                    os.fsync(folder)
-                    facts = os.stat(version.text, dir_fd=folder, follow_symlinks=False)
-                    _drop(folder, sorted(_versions(folder))[:-1])
+                # Any folder of the name may be deleted under our hands.
+                with contextlib.suppress(FileNotFoundError):
+                    version = self._rename(source, segments, kind)
                     return _blob(name, version, facts)
             raise OSError(errno.EBUSY, "it is being deleted again and again")
+
+    def _rename(self, source: Path, segments: list[str], kind: str) -> _Version:
+        """Make *source* the last version of a blob, or raise FileNotFoundError and do nothing."""
+        with self._folder(segments, create=True) as folder:
+            last = max(_versions(folder), default=None)
+            number = last.number + 1 if last else 1
+            version = _Version(number=number, etag=token_hex(16), content_type=kind)
+            os.rename(source, version.text, dst_dir_fd=folder)
+            os.fsync(folder)
+            with contextlib.suppress(FileNotFoundError):  # deleted already
+                _drop(folder, sorted(_versions(folder))[:-1])
+            return version
 
     @contextmanager
     def _written(self, name: str, pieces: Iterable[bytes]) -> Iterator[Path]:
