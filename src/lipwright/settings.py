@@ -29,6 +29,10 @@ from lipwright.errors import InvalidOptions
 PREFIX = "LIPWRIGHT_"
 FILE = "lipwright.toml"  # in the current folder, when no other file is named
 CONFIG_VARIABLE = "LIPWRIGHT_CONFIG"  # names another file
+#: Variables of other parts.
+OTHER_VARIABLES = frozenset(
+    {CONFIG_VARIABLE, "LIPWRIGHT_URL", "LIPWRIGHT_API_KEY", "LIPWRIGHT_DEBUG"}
+)
 SECRETS = frozenset({"database_url"})  # never shown
 MIB = 1024 * 1024
 DAY = 86_400.0  # seconds
@@ -269,3 +273,9 @@ def _problems(error: ValidationError, origins: Mapping[str, str]) -> Iterator[st
         origin = origins.get(name, "default")
         shown = "" if name in SECRETS else f" {problem.get('input')!r}"
         yield f"setting {name}{shown} ({origin}) does not fit: {message}"
+
+
+def unknown_variables() -> list[str]:
+    """Return the variables that look like settings and are none: misspelt, most likely."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from lipwright import __version__
-from lipwright.cli import local, remote
+from lipwright.cli import local, remote, service
 from lipwright.cli.shared import print_json
 from lipwright.console import Stopped
 from lipwright.errors import Cancelled, InvalidOptions, LipwrightError
@@ -30,6 +30,7 @@ HEADINGS: dict[str, tuple[click.Command, ...]] = {
         local.engines,
         local.doctor,
     ),
+    "A service on this machine": (service.serve, service.keys, service.config),
     "Jobs of a service": (
         remote.submit,
         remote.watch,

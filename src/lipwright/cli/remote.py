@@ -17,7 +17,7 @@ from lipwright.options import SyncMode, SyncOptions
 if TYPE_CHECKING:
     from lipwright.client import Client, JobResult, JobStatus
 
-_STATES = ("in_queue", "in_progress", "completed", "cancelled")
+_STATES = ("in_queue", "in_progress", "succeeded", "failed", "cancelled")
 
 _url_option = click.option(
     "--url",
@@ -91,7 +91,7 @@ def submit(
         click.echo(f"'lipwright watch {job.id}' follows it and saves the video", err=True)
 
 
-@click.command()
+@click.command(short_help="Show where a job is.")
 @click.argument("id")
 @_url_option
 @json_option
@@ -111,7 +111,7 @@ def _line(moment: JobStatus) -> str:
     return ", ".join(word for word in words if word)
 
 
-@click.command()
+@click.command(short_help="Print where the video of a job is, or save it.")
 @click.argument("id")
 @_output_option
 @_url_option
@@ -141,7 +141,7 @@ def _print_result(ended: JobResult, saved: Path | None, as_json: bool) -> None:
         click.echo(saved or ended.video)
 
 
-@click.command()
+@click.command(short_help="Cancel a job that still waits.")
 @click.argument("id")
 @_url_option
 @json_option
@@ -184,7 +184,7 @@ def list_jobs(
         click.echo(f"more: --cursor {page.cursor}", err=True)
 
 
-@click.command()
+@click.command(short_help="Follow a job to its end and save the video.")
 @click.argument("id")
 @_output_option
 @_url_option
