@@ -25,8 +25,8 @@ from lipwright.errors import InvalidOptions, LipwrightError
 from lipwright.jobs.supervisor import Supervisor
 from lipwright.jobs.sweeper import Sweeper
 from lipwright.jobs.webhooks import Sender
-from lipwright.server.app import create_app
 from lipwright.logs import configure
+from lipwright.server.app import create_app
 from lipwright.server.webhooks import payload_of
 
 if TYPE_CHECKING:
