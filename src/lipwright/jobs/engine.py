@@ -254,7 +254,7 @@ def _surely(do: Callable[[str, str], None], job_id: str, work_id: str) -> None:
     try:
         do(job_id, work_id)
     except BaseException:
-        _log.critical("job %s broke its worker", job_id, exc_info=True, extra={"job": job_id})
+        _log.critical("job broke its worker", exc_info=True, extra={"request_id": job_id})
         logging.shutdown()
         os._exit(CRASHED)
 

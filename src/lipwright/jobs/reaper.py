@@ -94,7 +94,7 @@ class Reaper:
                 continue  # it lives
 
     def _hand_on(self, job: Job) -> None:
-        _log.warning("job %s has no heartbeat", job.id, extra={"job": job.id, "worker": job.worker})
+        _log.warning("job has no heartbeat", extra={"request_id": job.id, "worker": job.worker})
         died = WorkerDied(f"no heartbeat of its worker for {self._lease:g} seconds")
         failure = Failure(code=died.code, message=str(died))
         if job.epoch > self._attempts:

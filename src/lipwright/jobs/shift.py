@@ -44,8 +44,10 @@ def run(number: int, *, held: bool) -> int:
     """
     words: queue.SimpleQueue[Word] = queue.SimpleQueue()
     listen_to_signals(words)
+    from lipwright.logs import configure
+
     settings = _held_settings(words) if held else _own_settings()
-    logging.basicConfig(level=settings.log_level.upper())
+    configure(settings)
     slot = Slot(data_dir=settings.data_dir, number=number)
     # Whoever hands the work of this slot on holds it for a moment.
     with slot.held(wait_seconds=settings.lease_seconds):

@@ -154,7 +154,7 @@ class Worker:
         try:
             job = self._patiently(lambda: self._ledger.claim(job_id, self._name))
             if job is None:
-                _log.info("job %s is not there to be done", job_id, extra={"job": job_id})
+                _log.info("job not there to be done", extra={"request_id": job_id})
             elif job.epoch > self._policy.max_attempts + 1:
                 died = WorkerDied(f"its worker died {job.epoch - 1} times; the log says more")
                 self._finish(job, None, _failure(died))
@@ -177,7 +177,7 @@ class Worker:
         except LipwrightError as error:
             self._end_badly(job, pulse.reason, error)
         except Exception as error:
-            _log.exception("job %s broke", job.id, extra={"job": job.id})
+            _log.exception("job broke", extra={"request_id": job.id})
             self._finish(job, None, _failure(_unforeseen(error)))
         else:
             self._finish(job, output, None)
@@ -353,8 +353,11 @@ def _unforeseen(error: Exception) -> LipwrightError:
 
 
 def _note(job: Job, what: str, **facts: Any) -> None:
-    extra = {"job": job.id, **{name: fact for name, fact in facts.items() if fact is not None}}
-    _log.info("job %s %s", job.id, what, extra=extra)
+    extra = {
+        "request_id": job.id,
+        **{name: fact for name, fact in facts.items() if fact is not None},
+    }
+    _log.info("job %s", what, extra=extra)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lipwright.logs import current_request, request_id
 from lipwright.server.errors import Problem
-from lipwright.server.logs import current_request, request_id
 from lipwright.server.metrics import Metrics
 
 log = logging.getLogger("lipwright.server")

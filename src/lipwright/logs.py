@@ -1,6 +1,6 @@
 """Logs of the service: one line an event, for people or as JSON, never with keys or signatures.
 
-Every record made while a request is served carries its request id.
+Every record made while a request is served, or its job carried out, carries its request id.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 current_request: ContextVar[str] = ContextVar("current_request", default="")
 
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-LOGGERS = ("lipwright", "uvicorn")  # ours, and of the server that carries us
+LOGGERS = ("lipwright", "uvicorn", "dbos")  # ours, and of what carries us
 
 
 def request_id(given: str | None) -> str:
@@ -37,6 +37,7 @@ def configure(settings: Settings, stream: IO[str] | None = None) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(settings.log_level.upper())
+    logging.getLogger("dbos").setLevel(max(logging.WARNING, logging.getLogger("dbos").level))
     logging.getLogger("uvicorn.access").disabled = True  # it would log signed URLs; ours does not
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lipwright.server.logs import LOGGERS, configure, current_request, request_id
+from lipwright.logs import LOGGERS, configure, current_request, request_id
 from lipwright.settings import Settings
 
 
