@@ -157,6 +157,18 @@ def test_a_retry_goes_back_to_its_place_with_fresh_work(bench: Bench):
     assert claimed.epoch == 2
 
 
+def test_an_attempt_that_was_spared_does_not_count(bench: Bench):
+    job = bench.running()
+    bench.ledger.retry(job.id, job.epoch, BROKEN, 0.0)
+    second = bench.ledger.claim(job.id, "w1")
+    assert second is not None
+    assert second.attempts == 2
+    bench.ledger.retry(job.id, second.epoch, BROKEN, 0.0, spared=True)
+    third = bench.ledger.claim(job.id, "w1")
+    assert third is not None
+    assert (third.epoch, third.attempts) == (3, 2)
+
+
 def test_a_retry_whose_work_cannot_be_enqueued_leaves_the_job_running(bench: Bench):
     job = bench.running()
     bench.refusing.append(RuntimeError("no"))

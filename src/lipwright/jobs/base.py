@@ -112,6 +112,7 @@ class Job:
     sequence: int  #: order of arrival
     state: State
     epoch: int  #: how often it was claimed
+    spared: int = 0  #: claims that do not count: its worker gave it back unharmed
     created_at: datetime  #: UTC, by the database's clock, as all times here
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -126,6 +127,11 @@ class Job:
     def id(self) -> str:
         """The request id."""
         return self.ticket.id
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried, the present attempt included."""
+        return self.epoch - self.spared
 
     @property
     def work_id(self) -> str:
@@ -259,8 +265,19 @@ class Ledger(Protocol):
         """End a job well (*output*) or badly (*failure*); False when the claim is lost."""
         ...
 
-    def retry(self, job_id: str, epoch: int, failure: Failure, delay_seconds: float) -> bool:
-        """Put a job back into the queue, to be run after a delay; False when the claim is lost."""
+    def retry(
+        self,
+        job_id: str,
+        epoch: int,
+        failure: Failure,
+        delay_seconds: float,
+        *,
+        spared: bool = False,
+    ) -> bool:
+        """Put a job back into the queue, to be run after a delay; False when the claim is lost.
+
+        *spared*: the attempt does not count, for nothing went wrong with the job.
+        """
         ...
 
     def stale(self, lease_seconds: float, limit: int = 100) -> list[Job]:

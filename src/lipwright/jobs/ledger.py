@@ -233,7 +233,15 @@ class SqlLedger:
             )
         return True
 
-    def retry(self, job_id: str, epoch: int, failure: Failure, delay_seconds: float) -> bool:
+    def retry(
+        self,
+        job_id: str,
+        epoch: int,
+        failure: Failure,
+        delay_seconds: float,
+        *,
+        spared: bool = False,
+    ) -> bool:
         """See Ledger.retry."""
         with self._database.write() as tx:
             held = _take_if_held(tx, job_id, epoch)
@@ -244,6 +252,7 @@ class SqlLedger:
                 tx,
                 job_id,
                 state=State.IN_QUEUE,
+                spared=row.spared + spared,
                 worker=None,
                 started_at=None,
                 beat_at=None,

@@ -159,14 +159,27 @@ class MemoryLedger:
             self._end(tables, entry, state, tallies, output=dict(output or {}), failure=failure)
         return True
 
-    def retry(self, job_id: str, epoch: int, failure: Failure, delay_seconds: float) -> bool:
+    def retry(
+        self,
+        job_id: str,
+        epoch: int,
+        failure: Failure,
+        delay_seconds: float,
+        *,
+        spared: bool = False,
+    ) -> bool:
         """See Ledger.retry."""
         with self._store.transaction() as tables:
             entry = _held(tables, job_id, epoch)
             if entry is None:
                 return False
             job = replace(
-                entry.job, state=State.IN_QUEUE, worker=None, started_at=None, stage=Stage()
+                entry.job,
+                state=State.IN_QUEUE,
+                spared=entry.job.spared + spared,
+                worker=None,
+                started_at=None,
+                stage=Stage(),
             )
             tables.jobs[job_id] = Entry(job)
             account = _account(tables, job.ticket.key_id)

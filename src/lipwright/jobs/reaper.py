@@ -97,7 +97,7 @@ class Reaper:
         _log.warning("job has no heartbeat", extra={"request_id": job.id, "worker": job.worker})
         died = WorkerDied(f"no heartbeat of its worker for {self._lease:g} seconds")
         failure = Failure(code=died.code, message=str(died))
-        if job.epoch > self._attempts:
+        if job.attempts > self._attempts:
             self._ledger.finish(job.id, job.epoch, output=None, failure=failure)
         else:
             self._ledger.retry(job.id, job.epoch, failure, 0.0)

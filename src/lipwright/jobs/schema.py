@@ -38,6 +38,7 @@ jobs = sa.Table(
     sa.Column("parked", sa.Boolean, nullable=False),  # queued, but not yet enqueued as work
     sa.Column("erased", sa.Boolean, nullable=False),  # only its files may be left
     sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("spared", sa.Integer, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("beat_at", sa.BigInteger),

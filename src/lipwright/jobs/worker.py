@@ -155,8 +155,8 @@ class Worker:
             job = self._patiently(lambda: self._ledger.claim(job_id, self._name))
             if job is None:
                 _log.info("job not there to be done", extra={"request_id": job_id})
-            elif job.epoch > self._policy.max_attempts + 1:
-                died = WorkerDied(f"its worker died {job.epoch - 1} times; the log says more")
+            elif job.attempts > self._policy.max_attempts + 1:
+                died = WorkerDied(f"its worker died {job.attempts - 1} times; the log says more")
                 self._finish(job, None, _failure(died))
             else:
                 self._attempt(job)
@@ -164,7 +164,7 @@ class Worker:
             self._idle.set()
 
     def _attempt(self, job: Job) -> None:
-        _note(job, "started", attempt=job.epoch)
+        _note(job, "started", attempt=job.attempts)
         pulse = Pulse(
             lambda stage: self._ledger.beat(job.id, job.epoch, stage),
             every=self._policy.heartbeat_seconds,
@@ -285,7 +285,7 @@ class Worker:
             case Reason.LOST:
                 _note(job, "lost to another worker")
             case Reason.STOPPED:
-                self._retry(job, Failure(code=Cancelled.code, message="the worker was stopped"), 0)
+                self._spare(job)
             case Reason.TIMED_OUT:
                 limit = self._policy.timeout_seconds
                 late = JobTimedOut(f"it took longer than {limit:g} seconds; shorten the input")
@@ -294,7 +294,7 @@ class Worker:
                 self._give_up_or_retry(job, error)
 
     def _give_up_or_retry(self, job: Job, error: LipwrightError) -> None:
-        pause = self._policy.pause_after(error, job.epoch)
+        pause = self._policy.pause_after(error, job.attempts)
         if pause is None:
             self._finish(job, None, _failure(error))
         else:
@@ -311,6 +311,12 @@ class Worker:
     def _retry(self, job: Job, failure: Failure, pause: float) -> None:
         self._patiently(lambda: self._ledger.retry(job.id, job.epoch, failure, pause))
         _note(job, "goes back to the queue", code=failure.code, pause=pause)
+
+    def _spare(self, job: Job) -> None:
+        """Give a job back: that this worker ends is no fault of the job."""
+        stopped = Failure(code=Cancelled.code, message="the worker was stopped")
+        self._patiently(lambda: self._ledger.retry(job.id, job.epoch, stopped, 0, spared=True))
+        _note(job, "given back")
 
     def _gone(self, job_id: str) -> bool:
         try:
