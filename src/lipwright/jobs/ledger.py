@@ -247,7 +247,7 @@ class SqlLedger:
             held = _take_if_held(tx, job_id, epoch)
             if held is None:
                 return False
-            _, account = held
+            row, account = held
             job = _change(
                 tx,
                 job_id,
