@@ -74,19 +74,18 @@ def sync_headers(secret: str, at: int, body: bytes) -> dict[str, str]:
     return {"Sync-Signature": f"t={at},v1={signature}"}
 
 
-def next_delay(attempts: int, give_up_seconds: float, luck: float = 0.0) -> float | None:
+def next_delay(attempts: int, left_seconds: float, luck: float = 0.0) -> float | None:
     """Return how long to wait after so many failed attempts, None to give up.
 
-    The delays double; the last attempt comes *give_up_seconds* after the first.
+    The delays double; the last attempt comes when no time is left.
 
     Args:
         attempts: how many were made, 1 or more.
-        give_up_seconds: from the first attempt to the last.
+        left_seconds: until the call is given up.
         luck: 0 to 1; how much of the jitter is taken, so that receivers are not all called at once.
     """
-    delays = [min(FIRST_DELAY * 2.0**n, MAX_DELAY) for n in range(attempts)]
-    left = give_up_seconds - sum(delays[:-1])
-    return min(delays[-1], left) * (1 - JITTER * luck) if left > 0 else None
+    delay = min(FIRST_DELAY * 2.0 ** min(attempts - 1, 32), MAX_DELAY) * (1 - JITTER * luck)
+    return min(delay, left_seconds) if left_seconds > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +123,7 @@ class Sender:
             secret: of `webhook_secret`.
             guard: makes the connections, with the address checks of fetches.
             timeout_seconds: longest wait for an answer.
-            give_up_seconds: from the first attempt to the last.
+            give_up_seconds: from the end of the job to the last attempt.
             clock: seconds since 1970, for the signatures.
             luck: 0 to 1, for the jitter.
         """
@@ -181,6 +180,8 @@ class Sender:
             self._note(delivery, self._attempt(delivery, cancel))
         except QueueUnavailable as error:  # its lease runs out, and it is made again
             log.warning("webhook %s: its outcome is not noted: %s", delivery.id, error)
+        except Exception:
+            log.exception("webhook %s: its outcome is not noted", delivery.id)
 
     def _due(self, limit: int) -> Sequence[Delivery]:
         if limit <= 0:
@@ -236,13 +237,14 @@ class Sender:
         error = outcome.error[:MAX_ERROR]
         delay = outcome.delay
         if delay is None and not outcome.final:
-            delay = next_delay(delivery.attempts, self._give_up, self._luck())
+            left = self._give_up - delivery.age_seconds
+            delay = next_delay(delivery.attempts, left, self._luck())
         if delay is None:
             log.warning("webhook %s of job %s is given up: %s", delivery.id, delivery.job_id, error)
             self._deliveries.dead(delivery.id, error)
         else:
-            wait_seconds = max(delay, min(outcome.at_least, MAX_DELAY))
-            self._deliveries.again(delivery.id, error, wait_seconds)
+            pause = max(delay, min(outcome.at_least, MAX_DELAY))
+            self._deliveries.again(delivery.id, error, pause)
 
 
 def _new_secret() -> bytes:
