@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lipwright.settings import Settings
 
 GRACE_SECONDS = 5.0  # to give the running job back, then the process ends all the same
+STUCK = 71  # exit status
 LOOK_SECONDS = 0.1  # between looks at whether a drained slot is idle
 
 _log = logging.getLogger(__name__)
@@ -157,4 +158,7 @@ def _until_told(
         except queue.Empty:
             continue
     worker.stop()
-    worker.wait_idle(GRACE_SECONDS)
+    if not worker.wait_idle(GRACE_SECONDS):
+        _log.error("the running job does not end; it stays this slot's, to be recovered")
+        logging.shutdown()
+        os._exit(STUCK)

@@ -181,7 +181,8 @@ class Worker:
             self._finish(job, None, _failure(_unforeseen(error)))
         else:
             self._finish(job, output, None)
-        self._renderer.warm()
+        if not self._stopping.is_set():
+            self._renderer.warm()
 
     @contextmanager
     def _running(self, pulse: Pulse) -> Iterator[None]:
