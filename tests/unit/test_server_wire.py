@@ -391,7 +391,7 @@ def test_a_job_of_the_other_dialect_is_a_generation_too():
 
 
 def test_statuses_come_repeated_or_separated_by_commas():
-    assert sync_v2.words(["a,b", " c ", ""]) == ["a", "b", "c"]
+    assert sync_v2.words(["a,b", " c ", "", "a"]) == ["a", "b", "c"]
     assert sync_v2.states_of(["PENDING", "FAILED"]) == [State.IN_QUEUE, State.FAILED]
     with pytest.raises(InvalidBody, match="PROCESSING"):
         sync_v2.states_of(["pending"])

@@ -105,7 +105,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if removed := clear_leftovers(parts.incoming):
         log.info("removed uploads that a process which died had begun", extra={"files": removed})
     yield
-    parts.closing.set()
 
 
 async def _on_error(request: Request, error: LipwrightError) -> Response:

@@ -55,6 +55,7 @@ FILE_HEADERS = {
     for name in ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
 }
 BINARY = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+BYTES = {"type": "string", "format": "binary", "minLength": 1}
 FILE_BODY: dict[str, Any] = {
     "required": True,
     "content": {
@@ -62,11 +63,11 @@ FILE_BODY: dict[str, Any] = {
             "schema": {
                 "type": "object",
                 "required": ["file"],
-                "properties": {"file": {"type": "string", "format": "binary"}},
+                "properties": {"file": BYTES},
                 "additionalProperties": False,
             }
         },
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "application/octet-stream": {"schema": BYTES},
     },
 }
 SCHEMES = {

@@ -120,7 +120,9 @@ def list_requests(
     key: Caller,
     links: LinksOf,
     limit: int = Query(20, ge=1, le=MAX_PAGE),
-    cursor: str | None = Query(None, max_length=64, description="`next_cursor` of an answer."),
+    cursor: str | None = Query(
+        None, pattern=runcomfy.CURSOR, description="`next_cursor` of an answer."
+    ),
     status: ListedStatus | None = None,
 ) -> Response:
     """List the requests of this key, newest first."""

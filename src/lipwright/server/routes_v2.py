@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
@@ -20,7 +21,6 @@ from lipwright.server.openapi import answers, json_body
 from lipwright.server.routes import IdempotencyKey
 
 MAX_LISTED = 1000  # generations in one answer: that API has no pages
-MAX_IDS = 200
 
 router = APIRouter(tags=["sync.so v2"])
 ERROR = schemas.ErrorInfoV2
@@ -79,7 +79,8 @@ def list_generations(
     key: Caller,
     links: LinksOf,
     status: Annotated[
-        list[str], Query(description="Only these; repeated or separated by commas.")
+        list[Annotated[str, Field(pattern=schemas.STATUS_WORDS)]],
+        Query(description="Only these; repeated or separated by commas."),
     ] = [],  # noqa: B006  (FastAPI copies it)
     ids: Annotated[
         list[str], Query(description="Only these; repeated or separated by commas.")
@@ -90,7 +91,7 @@ def list_generations(
         key.id,
         limit=MAX_LISTED,
         states=sync_v2.states_of(sync_v2.words(status)),
-        ids=sync_v2.words(ids, most=MAX_IDS),
+        ids=sync_v2.words(ids),
     )
     return JSONResponse([sync_v2.generation(job, links) for job in jobs])
 

@@ -19,6 +19,7 @@ from lipwright.server.schemas import Output, OwnOptions, SubmitInput
 
 DIALECT = "runcomfy"
 CURSOR_BYTES = 8
+CURSOR = "^[A-Za-f][A-Za-z0-9_-]{10}$"  # 63 bits, a positive number
 
 STATUS = {
     State.IN_QUEUE: "in_queue",

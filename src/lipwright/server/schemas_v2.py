@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from lipwright.server.schemas import (
     AUDIO,
@@ -21,6 +22,15 @@ from lipwright.server.schemas import (
 
 GenerationStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED"]
 DEFAULT_TEMPERATURE = 0.5  # of sync.so; ours has no such knob
+
+
+_WORD = f"({'|'.join(get_args(GenerationStatus))})?"
+STATUS_WORDS = f"^{_WORD}(,{_WORD})*$"  # one or more, separated by commas
+
+
+def _one(kind: str) -> JsonDict:
+    """Return the JSON schema of a list with an item of that type."""
+    return {"contains": {"properties": {"type": {"const": kind}}}}
 
 
 class MediaInput(Strict):
@@ -104,7 +114,9 @@ class Generate(Strict):
 
     model: str = Field(min_length=1, max_length=255, examples=["lipsync-2"])
     """Which model; GET /v2/models lists them."""
-    input: list[MediaInput] = Field(min_length=2, max_length=2)
+    input: list[MediaInput] = Field(
+        min_length=2, max_length=2, json_schema_extra={"allOf": [_one("video"), _one("audio")]}
+    )
     """One video and one audio."""
     options: GenerationOptions = Field(default_factory=GenerationOptions)
     webhookUrl: str | None = Field(default=None, min_length=1, max_length=MAX_URL)

@@ -24,6 +24,7 @@ STATUS = {
     State.CANCELLED: "REJECTED",
 }
 STATES = {name: state for state, name in STATUS.items()}
+MAX_WORDS = 200  # in one query parameter
 UNSUPPORTED = {
     "segments": "segments are not supported here: send one request for each",
     "dubbing": "dubbing by text is not supported here: send the voice as an audio input",
@@ -88,13 +89,14 @@ def model_info(model: Model) -> dict[str, Any]:
     }
 
 
-def words(given: Sequence[str], most: int = 10) -> list[str]:
-    """Return the words of a query parameter that is repeated, separated by commas, or both.
+def words(given: Sequence[str], most: int = MAX_WORDS) -> list[str]:
+    """Return each word once of a parameter that is repeated, separated by commas, or both.
 
     Raises:
         InvalidBody: there are more than *most*.
     """
-    found = [word.strip() for text in given for word in text.split(",") if word.strip()]
+    told = (word.strip() for text in given for word in text.split(","))
+    found = [word for word in dict.fromkeys(told) if word]
     if len(found) > most:
         message = f"{len(found)} values in one parameter: send at most {most}"
         raise InvalidBody(Fault(loc=("query",), message=message))

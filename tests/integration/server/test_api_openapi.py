@@ -1,0 +1,131 @@
+"""The OpenAPI document is complete, and what it says is true."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import schemathesis
+from api_parts import BODY, CONTRACT, V2_BODY, Api, open_api
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import positive_data_acceptance
+
+from lipwright.errors import SourceUnreachable
+from lipwright.server import estimate
+from lipwright.server.schemas import SubmitInput
+from lipwright.server.schemas_v2 import Generate
+
+EXAMPLES = 25  # of each operation
+#: No schema can tell which models and URLs there are, so these may refuse what fits theirs.
+FETCHING = ("create_generation", "estimate_cost", "submit_request")
+
+
+def no_network(url: str, *_: object) -> Path:
+    raise SourceUnreachable(f"{url}: there is no network in tests")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder: Path = tmp_path_factory.mktemp("service")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimate, "fetch", no_network)
+        yield from _service(folder)
+
+
+def _service(folder: Path) -> Iterator[Api]:
+    with open_api("memory", folder, submits_per_minute=1_000_000, max_queued_per_key=10_000) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def document(service: Api) -> dict:
+    return service.plain("GET", "/openapi.json").json()
+
+
+def calls(document: dict) -> Iterator[tuple[str, str, dict]]:
+    for path, verbs in document["paths"].items():
+        for verb, call in verbs.items():
+            yield verb, path, call
+
+
+def test_every_call_is_described(document: dict):
+    ids = set()
+    for verb, path, call in calls(document):
+        assert call["summary"], path
+        assert call["description"], path
+        assert call["operationId"] not in ids
+        ids.add(call["operationId"])
+        assert call["tags"][0] in {tag["name"] for tag in document["tags"]}
+        assert any(status.startswith("2") for status in call["responses"]), (verb, path)
+
+
+def test_every_answer_is_described_with_its_body(document: dict):
+    for verb, path, call in calls(document):
+        for status, answer in call["responses"].items():
+            assert answer["description"], (verb, path, status)
+            if status not in ("304",):
+                assert answer["content"], (verb, path, status)
+            if status in ("429",):
+                assert "Retry-After" in answer["headers"], (verb, path)
+
+
+def test_every_schema_is_used_and_every_one_used_is_there(document: dict):
+    text = json.dumps(document)
+    schemas = set(document["components"]["schemas"])
+    used = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    assert used == schemas
+
+
+def test_the_examples_of_the_bodies_are_taken(service: Api, document: dict):
+    for path, model in ((CONTRACT, SubmitInput), ("/v2/generate", Generate)):
+        for example in document["components"]["schemas"][model.__name__]["examples"]:
+            model.model_validate(example)
+            assert service("POST", path, json=example).status_code in (200, 201)
+
+
+def test_errors_are_documented_as_they_come(service: Api, document: dict):
+    """The body of an error has the fields that the document promises, and no others."""
+    for path, name, body in (
+        (CONTRACT, "ErrorInfo", {**BODY, "x": 1}),
+        ("/v2/generate", "ErrorInfoV2", {**V2_BODY, "x": 1}),
+    ):
+        promised = document["components"]["schemas"][name]["properties"]
+        assert set(service("POST", path, json=body).json()) == set(promised)
+
+
+@pytest.fixture(scope="module")
+def schema(service: Api) -> schemathesis.BaseSchema:
+    return schemathesis.openapi.from_asgi("/openapi.json", service.app)
+
+
+OPERATIONS = (
+    "cancel_request", "create_generation", "erase_file", "erase_request", "estimate_cost",
+    "follow_request", "get_generation", "get_health", "get_metrics", "get_model", "get_readiness",
+    "get_result", "get_status", "head_output", "list_categories", "list_generations",
+    "list_models", "list_requests", "list_sync_models", "read_file", "read_output",
+    "submit_request", "upload_file",
+)  # fmt: skip
+
+
+def test_every_operation_is_tried_below(document: dict):
+    assert sorted(call["operationId"] for _, _, call in calls(document)) == list(OPERATIONS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_whatever_is_sent_the_answer_is_one_that_is_documented(
+    schema: schemathesis.BaseSchema, service: Api, name: str
+):
+    """No 5xx, no undocumented status, type or body; bad data is refused, good data is taken."""
+    headers = {"Authorization": f"Bearer {service.secret}"}
+    operation = schema.find_operation_by_id(name)
+
+    excluded = [positive_data_acceptance] if name in FETCHING else []
+
+    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy())
+    def call(case: schemathesis.Case) -> None:
+        case.call_and_validate(headers=headers, excluded_checks=excluded)
+
+    call()
