@@ -24,7 +24,19 @@ class Call:
     body: bytes
 
 
-Script = Callable[["Wire"], None]
+Script = Callable[["Wire"], object]
+
+MEDIA = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 20  # looks like the head of an MP4
+
+
+def body(data: bytes, *heads: str, status: str = "200 OK", length: int | None = None) -> Script:
+    """Answer with these bytes."""
+    return lambda wire: wire.answer(data, *heads, status=status, length=length)
+
+
+def redirect(location: str, status: str = "302 Found") -> Script:
+    """Send elsewhere."""
+    return body(b"", f"Location: {location}", status=status)
 
 
 class Wire:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,25 @@ def test_a_bad_data_uri_is_one_clear_error_and_leaves_nothing(tmp_path: Path, ur
 def test_a_folder_that_is_not_there_is_our_failure(tmp_path: Path):
     with pytest.raises(PublishFailed):
         save_data_uri(FORMS[0], tmp_path / "gone", RULES)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from lipwright.errors import PublishFailed
+from lipwright.media.fetch import FetchRules, save_data_uri
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as a disk that has 4 KiB left
+try:
+    save_data_uri("data:;base64," + "A" * 40_000, Path(sys.argv[1]), FetchRules())
+except PublishFailed as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limit")
+def test_a_full_disk_leaves_nothing(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "free space" in done.stdout
+    assert list(tmp_path.iterdir()) == []
