@@ -346,7 +346,8 @@ class Worker:
 
 def told_without(message: str, names: Mapping[str, str]) -> str:
     """Return a message with the paths in it replaced by what the caller knows them as."""
-    for path, name in names.items():
+    for path in sorted(names, key=len, reverse=True):  # one may begin like another
+        name = names[path]
         message = message.replace(path, name).replace(Path(path).name, name)
     return message
 
