@@ -93,16 +93,20 @@ from lipwright.errors import PublishFailed
 from lipwright.media.fetch import FetchRules, save_data_uri
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as a disk that has 4 KiB left
 try:
-    save_data_uri("data:;base64," + "A" * 40_000, Path(sys.argv[1]), FetchRules())
+    save_data_uri("data:;base64," + "A" * int(sys.argv[2]), Path(sys.argv[1]), FetchRules())
 except PublishFailed as error:
     print(error)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limit")
-def test_a_full_disk_leaves_nothing(tmp_path: Path):
+@pytest.mark.parametrize("length", ["6000", "8000", "40000"])
+def test_a_full_disk_leaves_nothing(tmp_path: Path, length: str):
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", FULL_DISK, str(tmp_path), length],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "free space" in done.stdout
     assert list(tmp_path.iterdir()) == []

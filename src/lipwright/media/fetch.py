@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from lipwright.errors import (
@@ -163,7 +164,8 @@ def save_data_uri(uri: str, folder: Path, rules: FetchRules) -> Path:
         raise _too_large(limit)
     pieces = _base64(text) if head[3] else iter([_percent(text)])
     with _landing(folder) as (path, file):
-        _write(_sniffed(_limited(pieces, limit), "the data URI"), file)
+        for piece in _sniffed(_limited(pieces, limit), "the data URI"):
+            _write(piece, file)
     return path
 
 
@@ -190,7 +192,7 @@ def _land(answer: Answer, folder: Path, max_bytes: int, on_bytes: OnBytes | None
     with _landing(folder) as (path, file):
         done = 0
         for piece in _sniffed(answer.pieces(max_bytes), answer.url.shown):
-            _write([piece], file)
+            _write(piece, file)
             done += len(piece)
             if on_bytes is not None:
                 on_bytes(done, answer.size)
@@ -264,25 +266,24 @@ def _pause(error: TryAgain, attempt: int, rules: FetchRules) -> float | None:
 
 
 @contextmanager
-def _landing(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+def _landing(folder: Path) -> Iterator[tuple[Path, FileIO]]:
     """Open a new file, for the owner only; it goes when the block fails."""
     path = folder / f"source-{token_hex(8)}"
     with _storing():
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
-        with open(handle, "wb") as file:
+        with open(handle, "wb", buffering=0) as file:  # or closing it would fail once more
             yield path, file
-            with _storing():
-                file.flush()
     except BaseException:
         path.unlink(missing_ok=True)
         raise
 
 
-def _write(pieces: Iterator[bytes] | list[bytes], file: BinaryIO) -> None:
-    for piece in pieces:
+def _write(piece: bytes, file: FileIO) -> None:
+    view = memoryview(piece)
+    while view:
         with _storing():
-            file.write(piece)
+            view = view[file.write(view) :]
 
 
 @contextmanager
