@@ -1,0 +1,223 @@
+"""Bodies that lie, stall, break off or never end, over real connections; and live events."""
+
+from __future__ import annotations
+
+import json
+import socket
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from live_api import WAIT_SECONDS, Live, open_live, until
+
+from lipwright.jobs.base import Stage
+from lipwright.server import body
+
+LIMIT = 100_000
+CALLS = [
+    ("/v1/files", "application/octet-stream"),
+    ("/v1/files", "multipart/form-data; boundary=x"),
+    ("/v1/models/sync/sync/lipsync/v2/pro", "application/json"),
+    ("/v2/generate", "application/json"),
+]
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    with open_live("memory", tmp_path, max_upload_bytes=LIMIT, max_json_bytes=LIMIT) as live:
+        yield live
+
+
+def head(live: Live, path: str, kind: str, *headers: str) -> bytes:
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Authorization: Bearer {live.api.secret}",
+        f"Content-Type: {kind}",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def answer(connection: socket.socket) -> tuple[int, dict]:
+    """Read one answer; of a connection that was closed without one: 0."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = connection.recv(65_536)
+        if not piece:
+            return 0, {}
+        received += piece
+    top, _, rest = received.partition(b"\r\n\r\n")
+    lengths = [line for line in top.lower().split(b"\r\n") if line.startswith(b"content-length")]
+    if not lengths:  # the HTTP server itself refused it
+        return int(top.split()[1]), {}
+    while len(rest) < int(lengths[0].split(b":")[1]):
+        rest += connection.recv(65_536)
+    return int(top.split()[1]), json.loads(rest)
+
+
+def left(live: Live) -> list[Path]:
+    folder = live.api.services.settings.data_dir
+    return [p for name in ("incoming", "files") for p in (folder / name).rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize(("path", "kind"), CALLS)
+def test_a_length_over_the_limit_is_refused_before_a_byte_is_sent(live: Live, path, kind):
+    with live.connect() as connection:
+        connection.sendall(head(live, path, kind, f"Content-Length: {10**15}"))
+        status, told = answer(connection)
+    assert status == 413
+    assert told["detail"][0]["type"] == "limit_exceeded"
+    assert left(live) == []
+
+
+@pytest.mark.parametrize(("path", "kind"), CALLS)
+def test_a_body_without_an_end_is_refused_at_the_limit(live: Live, path, kind):
+    with live.connect() as connection:
+        connection.sendall(head(live, path, kind, "Transfer-Encoding: chunked"))
+        piece = (FORM if "multipart" in kind else b'{"video_url": "') + b"x" * 8192
+        sent = 0
+        connection.settimeout(0.01)
+        while sent < 100 * LIMIT:
+            try:
+                connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+                sent += len(piece)
+                piece = b"x" * 8192
+                if connection.recv(1, socket.MSG_PEEK):
+                    break
+            except TimeoutError:
+                continue
+        connection.settimeout(WAIT_SECONDS)
+        status, _ = answer(connection)
+    assert status == 413
+    assert sent < 100 * LIMIT
+    until(lambda: left(live) == [])
+
+
+@pytest.mark.parametrize(("path", "kind"), CALLS)
+def test_a_body_that_breaks_off_leaves_nothing(live: Live, path, kind):
+    with live.connect() as connection:
+        connection.sendall(head(live, path, kind, "Content-Length: 50000") + FORM + b"x" * 20_000)
+    until(lambda: live.api.plain("GET", "/metrics").text.count('status="499"') > 0)
+    assert left(live) == []
+    assert live.api("GET", "/v1/requests").json()["requests"] == []
+
+
+@pytest.mark.parametrize(("path", "kind"), CALLS)
+def test_a_body_that_stalls_is_given_up(live: Live, path, kind, monkeypatch):
+    monkeypatch.setattr(body, "IDLE_SECONDS", 0.2)
+    with live.connect() as connection:
+        connection.sendall(head(live, path, kind, "Content-Length: 50000") + FORM)
+        status, told = answer(connection)
+    assert status == 408
+    assert "send it again" in told["error_message"]
+    assert left(live) == []
+
+
+def test_a_body_shorter_than_it_says_is_not_taken_for_whole(live: Live):
+    with live.connect() as connection:
+        connection.sendall(head(live, "/v1/files", "video/mp4", "Content-Length: 10") + b"12345")
+        connection.shutdown(socket.SHUT_WR)
+        assert answer(connection)[0] in (0, 400)
+    assert left(live) == []
+
+
+def test_bytes_after_the_stated_length_are_not_part_of_the_file(live: Live):
+    with live.connect() as connection:
+        connection.sendall(head(live, "/v1/files", "video/mp4", "Content-Length: 5") + b"12345678")
+        status, told = answer(connection)
+    assert (status, told["size"]) == (201, 5)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Content-Length: 5", "Content-Length: 6"),
+        ("Content-Length: -1",),
+        ("Content-Length: 5x",),
+        ("Content-Length: 5", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: gzip, chunked",),
+    ],
+)
+def test_lengths_that_contradict_themselves_store_nothing_wrong(live: Live, headers):
+    with live.connect() as connection:
+        connection.sendall(
+            head(live, "/v1/files", "video/mp4", *headers) + b"5\r\nabcde\r\n0\r\n\r\n"
+        )
+        status, told = answer(connection)
+    assert status in (0, 201, 400, 501)
+    if status == 201:  # by RFC 9112 chunks go before a length
+        assert told["size"] == 5
+    assert live.api.plain("GET", "/healthz").status_code == 200
+
+
+def test_a_large_upload_is_streamed_to_disk_and_not_held_in_memory(tmp_path: Path):
+    size = 200 * 2**20
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(size // 2**20):
+            yield bytes(2**20)
+
+    with open_live("memory", tmp_path) as live:
+        headers = {"Authorization": f"Bearer {live.api.secret}"}
+        tracemalloc.start()
+        try:
+            told = httpx.post(f"{live.url}/v1/files", content=pieces(), headers=headers, timeout=60)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert told.json()["size"] == size
+    assert peak < 30 * 2**20
+
+
+# -- events ---------------------------------------------------------------------------------------
+
+
+def test_events_follow_a_request_to_its_end(live: Live):
+    job = live.api.submit()
+    headers = {"Authorization": f"Bearer {live.api.secret}"}
+    url = f"{live.url}/v1/requests/{job}/events"
+    seen: list[dict] = []
+    with httpx.stream("GET", url, headers=headers, timeout=WAIT_SECONDS) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        assert stream.headers["cache-control"] == "no-store"
+        for line in stream.iter_lines():
+            if not line.startswith("data: "):
+                continue
+            seen.append(json.loads(line.removeprefix("data: ")))
+            if len(seen) == 1:
+                running = live.api.run(
+                    job, stage=Stage(stage="paint", done=5, total=10, fraction=0.7)
+                )
+            elif seen[-1]["stage"] == "paint":
+                output = {"video": f"jobs/{job}/video.mp4"}
+                live.api.services.ledger.finish(job, running.epoch, output=output, failure=None)
+    assert (seen[0]["status"], seen[0]["queue_position"]) == ("in_queue", 0)
+    assert (seen[-2]["status"], seen[-2]["done"], seen[-2]["fraction"]) == ("in_progress", 5, 0.7)
+    assert (seen[-1]["status"], seen[-1]["fraction"]) == ("succeeded", 1.0)
+
+
+def test_a_closing_service_ends_open_streams(live: Live):
+    job = live.api.submit()
+    headers = {"Authorization": f"Bearer {live.api.secret}"}
+    url = f"{live.url}/v1/requests/{job}/events"
+    with httpx.stream("GET", url, headers=headers, timeout=WAIT_SECONDS) as stream:
+        lines = stream.iter_lines()
+        assert next(line for line in lines if line.startswith("data: "))
+        live.api.app.state.deployment.closing.set()
+        assert [line for line in lines if line.startswith("data: ")] == []
+
+
+def test_who_leaves_a_stream_does_not_stay_in_the_numbers(live: Live):
+    job = live.api.submit()
+    headers = {"Authorization": f"Bearer {live.api.secret}"}
+
+    def others() -> bool:
+        return "lipwright_http_open 2.0" in live.api.plain("GET", "/metrics").text
+
+    with httpx.stream("GET", f"{live.url}/v1/requests/{job}/events", headers=headers):
+        until(others)
+    until(lambda: not others())

@@ -1,0 +1,173 @@
+"""The official Python SDK of sync.so, unchanged, against this service."""
+
+from __future__ import annotations
+
+import asyncio
+import wave
+from collections.abc import Iterator
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import httpx
+import numpy as np
+import pytest
+from live_api import Live, open_live
+from sync import AsyncSync, Sync
+from sync.common import Audio, GenerationOptions, Video
+from sync.common.errors import BadRequestError, NotFoundError, UnauthorizedError
+from sync.core.api_error import ApiError
+from sync.core.unchecked_base_model import construct_type
+from sync.webhooks import GenerationNotification
+
+from lipwright.server.webhooks import payload_of
+
+INPUT = [
+    Video(url="https://assets.sync.so/docs/example-video.mp4"),
+    Audio(url="https://assets.sync.so/docs/example-audio.wav"),
+]
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    with open_live("sqlite", tmp_path) as live:
+        yield live
+
+
+@pytest.fixture
+def sdk(live: Live) -> Iterator[Sync]:
+    with httpx.Client() as client:
+        yield Sync(base_url=live.url, api_key=live.api.secret, httpx_client=client)
+
+
+def test_a_generation_from_create_to_completed(live: Live, sdk: Sync):
+    made = sdk.generations.create(
+        input=INPUT, model="lipsync-2", options=GenerationOptions(sync_mode="loop")
+    )
+    assert (made.status, made.model) == ("PENDING", "lipsync-2")
+    assert isinstance(made.created_at, datetime)
+    assert [item.url for item in made.input] == [item.url for item in INPUT]
+    assert made.options is not None
+    assert made.options.sync_mode == "loop"
+    live.api.run(made.id)
+    assert sdk.generations.get(made.id).status == "PROCESSING"
+    job = live.api.services.ledger.get(made.id)
+    assert job.ticket.work["mode"] == "loop"
+
+
+def test_a_completed_generation_has_its_url_and_length(live: Live, sdk: Sync):
+    made = sdk.generations.create(input=INPUT, model="lipsync-2-pro", output_file_name="my-dub")
+    live.api.succeed(made.id, video=b"dub", seconds=4.5)
+    done = sdk.generations.get(made.id)
+    assert (done.status, done.output_duration, done.error) == ("COMPLETED", 4.5, None)
+    assert done.output_url is not None
+    answer = httpx.get(done.output_url)
+    assert answer.content == b"dub"
+    assert 'filename="my-dub.mp4"' in answer.headers["content-disposition"]
+
+
+def test_a_failed_generation_says_why(live: Live, sdk: Sync):
+    made = sdk.generations.create(input=INPUT, model="lipsync-2")
+    live.api.fail(made.id, "no_face_found", "no face was found")
+    failed = sdk.generations.get(made.id)
+    assert (failed.status, failed.error, failed.error_code) == (
+        "FAILED", "no face was found", "no_face_found"
+    )  # fmt: skip
+
+
+def test_generations_are_listed_by_status_and_ids(live: Live, sdk: Sync):
+    first, second = (sdk.generations.create(input=INPUT, model="lipsync-2").id for _ in range(2))
+    live.api.succeed(first)
+    assert [g.id for g in sdk.generations.list()] == [second, first]
+    assert [g.id for g in sdk.generations.list(status=["COMPLETED", "FAILED"])] == [first]
+    assert [g.id for g in sdk.generations.list(ids=[second])] == [second]
+
+
+def test_the_cost_is_nothing_and_the_frames_are_true(live: Live, sdk: Sync, tmp_path: Path):
+    clip, voice = _clip(tmp_path / "clip.mp4", frames=10), _voice(tmp_path / "v.wav", seconds=1)
+    urls = [
+        live.api("POST", "/v1/files", content=p.read_bytes()).json()["url"] for p in (clip, voice)
+    ]
+    (cost,) = sdk.generations.estimate_cost(
+        input=[Video(url=urls[0]), Audio(url=urls[1])],
+        model="lipsync-2",
+        options=GenerationOptions(sync_mode="cut_off"),
+    )
+    assert (cost.estimated_frame_count, cost.estimated_generation_cost) == (10, 0.0)
+
+
+def test_the_models_are_listed(sdk: Sync):
+    models = {model.id: model for model in sdk.models.list()}
+    assert {"lipsync-2", "lipsync-2-pro", "lipwright/passthrough"} <= set(models)
+    assert models["lipsync-2"].type == "lipsync"
+
+
+def test_a_bad_request_is_the_error_that_the_sdk_knows(sdk: Sync):
+    with pytest.raises(BadRequestError) as caught:
+        sdk.generations.create(
+            input=INPUT, model="lipsync-2", options=GenerationOptions(temperature=0.9)
+        )
+    assert "temperature is not supported" in str(caught.value.body.message)
+    assert caught.value.body.status_code == 400
+
+
+def test_what_is_not_there_is_the_error_that_the_sdk_knows(sdk: Sync):
+    with pytest.raises(NotFoundError) as caught:
+        sdk.generations.get("6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42")
+    assert caught.value.body.status_code == 404
+    assert "6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42" in str(caught.value.body.message)
+
+
+def test_a_wrong_key_is_the_error_that_the_sdk_knows(live: Live):
+    with httpx.Client() as client, pytest.raises(UnauthorizedError):
+        Sync(base_url=live.url, api_key="wrong", httpx_client=client).generations.list()
+
+
+def test_what_has_no_place_here_is_an_api_error_with_a_body(sdk: Sync):
+    with pytest.raises(ApiError) as caught:
+        sdk.assets.list()
+    assert caught.value.status_code == 404
+    assert caught.value.body["errorCode"] == "not_found"
+
+
+def test_the_asynchronous_client_works_too(live: Live):
+    async def create() -> str:
+        async with httpx.AsyncClient() as client:
+            sdk = AsyncSync(base_url=live.url, api_key=live.api.secret, httpx_client=client)
+            made = await sdk.generations.create(input=INPUT, model="lipsync-2")
+            return (await sdk.generations.get(made.id)).status
+
+    assert asyncio.run(create()) == "PENDING"
+
+
+def test_a_webhook_says_what_the_sdk_reads(live: Live, sdk: Sync):
+    hook = "https://hooks.example.org/x"
+    made = sdk.generations.create(input=INPUT, model="lipsync-2", webhook_url=hook)
+    job = live.api.succeed(made.id, seconds=2.0)
+    payload = payload_of(live.api.services.settings, live.api.services.signer)(job)
+    told = construct_type(type_=GenerationNotification, object_=dict(payload))
+    assert (told.id, told.status, told.output_duration) == (made.id, "COMPLETED", 2.0)
+    assert told.webhook_url == hook
+    assert told.output_url.startswith("http://127.0.0.1:8800/v1/outputs/")
+
+
+def _clip(path: Path, *, frames: int) -> Path:
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(25))
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for n in range(frames):
+            picture = np.full((64, 64, 3), 10 * n, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())
+    return path
+
+
+def _voice(path: Path, *, seconds: int) -> Path:
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(b"\1\0" * 16_000 * seconds)
+    return path
