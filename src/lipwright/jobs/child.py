@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             answer({"error": {"code": error.code, "message": str(error)}})
         except Exception as error:
             traceback.print_exc()  # for the log; the client gets one clear line
-            answer({"error": {"code": LipwrightError.code, "message": _unforeseen(error)}})
+            failure = {"code": LipwrightError.code, "message": _unforeseen(error)}
+            answer({"error": failure, "ending": True})
             return UNFORESEEN
 
 
@@ -103,7 +104,9 @@ def options_of(wish: Mapping[str, Any]) -> SyncOptions:
     given = dict(wish)
     try:
         return SyncOptions(speaker=_pick(given.pop("speaker", None)), **given)
-    except TypeError as cause:
+    except InvalidOptions:
+        raise
+    except (TypeError, ValueError) as cause:
         raise InvalidOptions(f"the options of the job do not fit: {cause}") from cause
 
 

@@ -124,7 +124,9 @@ class Renderer:
                         on_progress(Progress(**facts))
                     case {"done": dict(facts)}:
                         return facts
-                    case {"error": {"code": str(code), "message": str(message)}}:
+                    case {"error": {"code": str(code), "message": str(message)}, **more}:
+                        if more.get("ending"):
+                            self.close()  # it takes no other order
                         raise error_of(code, message)
         except BrokenPipeError:
             _log.debug("the render process %d takes no orders any more", child.pid)
