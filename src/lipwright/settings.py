@@ -80,8 +80,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8800, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     public_url: str | None = None
-    """Base of the URLs in answers, as clients see the service: `https://dub.example.org`. Default:
-    taken from each request, which is right without a proxy."""
+    """Base of the URLs in answers and webhooks, as clients see the service:
+    `https://dub.example.org`. Default: taken from each request; in webhooks, host and port."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged: this and worse."""
     log_format: Literal["text", "json"] = "text"

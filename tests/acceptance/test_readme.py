@@ -80,8 +80,9 @@ def test_links_lead_somewhere(page: str):
     assert not missing
 
 
-def test_the_reference_of_the_command_line_is_current():
-    script = ROOT / "scripts/generate_cli_docs.py"
+@pytest.mark.parametrize("name", ["cli", "settings"])
+def test_a_page_that_is_written_by_a_script_is_current(name: str):
+    script = ROOT / f"scripts/generate_{name}_docs.py"
     done = subprocess.run(
         [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
     )
