@@ -37,6 +37,7 @@ def open_live(kind: str, folder: Path, **settings: Any) -> Iterator[Live]:
         open_api(kind, folder, **settings) as api,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(api.app, log_config=None, access_log=False, ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
