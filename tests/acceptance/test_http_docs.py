@@ -16,10 +16,17 @@ from lipwright.media.probe import probe
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[str]:
-    return re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    """All of the page, and the one of the README."""
+    (first,) = [block for block in blocks(README) if "curl" in block]
+    return [*blocks(PAGE), first]
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.skipif(
@@ -41,6 +48,7 @@ def test_every_command_runs_letter_by_letter(talk: Path, speech: Path, tmp_path:
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["status"] == "succeeded"
     assert "event: state" in done.stdout
+    assert '"request_id"' in done.stdout.splitlines()[-1]  # the README's answer
     assert "lipwright_jobs_waiting" in (tmp_path / "metrics.txt").read_text()
     assert [path for path in document["paths"] if not named(path)] == []
 

@@ -126,7 +126,7 @@ def _warn_of_unknown_variables() -> None:
 # --------------------------------------------------------------------------------------- keys
 @click.group()
 def keys() -> None:
-    """Create, list and revoke API keys."""
+    """Create, list and revoke API keys; show the secret of webhooks."""
 
 
 @contextmanager
@@ -223,6 +223,25 @@ def revoke(key: str, file: Path | None, data_dir: Path | None, as_json: bool) ->
         print_json(plain(gone))
     else:
         click.echo(f"{gone.id} ({gone.name}): revoked")
+
+
+@keys.command("webhook-secret")
+@settings_options
+@json_option
+def show_webhook_secret(file: Path | None, data_dir: Path | None, as_json: bool) -> None:
+    """Print the secret that signs webhooks, for those who verify them."""
+    with server_extra():
+        from lipwright.jobs.services import make_data_dir
+        from lipwright.jobs.webhooks import webhook_secret
+        from lipwright.settings import Settings
+
+    folder = Settings.load(file, data_dir=data_dir).data_dir
+    make_data_dir(folder)
+    secret = webhook_secret(folder)
+    if as_json:
+        print_json({"webhook_secret": secret})
+    else:
+        click.echo(secret)
 
 
 # ------------------------------------------------------------------------------------- config
