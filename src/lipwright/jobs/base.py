@@ -75,7 +75,8 @@ class Ticket:
     engine: str  #: name of an installed engine
     input: Mapping[str, Any]  #: the wire's own input object, for answers
     #: what the worker does, JSON: ``video`` and ``audio`` (https URL, or ``file:ID`` of an upload),
-    #: ``mode``, and optional ``speaker`` [x, y, seconds], ``seed``, … as in SyncOptions
+    #: ``mode``, and optional ``speaker`` [x, y, seconds], ``seed``, … as in SyncOptions; or
+    #: ``speaker_frame`` [x, y, frame]
     work: Mapping[str, Any]
     priority: int = 10
     webhook_url: str | None = None

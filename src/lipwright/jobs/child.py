@@ -72,7 +72,7 @@ class Bench:
         Raises:
             LipwrightError: it cannot be rendered.
         """
-        options = options_of(order.options)
+        options = options_of(at_time(order.options, Path(order.video)))
         result = self._pipeline(order.engine).sync(
             order.video,
             order.audio,
@@ -93,6 +93,22 @@ class Bench:
                 cv2.setNumThreads(self._threads)
             self._pipelines[engine] = Pipeline(engine=engine)
         return self._pipelines[engine]
+
+
+def at_time(wish: Mapping[str, Any], video: Path) -> Mapping[str, Any]:
+    """Return a wish whose speaker is pointed at by time, where it was by frame.
+
+    Raises:
+        MediaUnreadable: the video cannot be read, so nobody knows when a frame is shown.
+    """
+    from lipwright.media.probe import probe, require_video
+
+    if "speaker_frame" not in wish:
+        return wish
+    rest = {name: value for name, value in wish.items() if name != "speaker_frame"}
+    x, y, frame = wish["speaker_frame"]
+    rate = float(require_video(probe(video)).rate)
+    return {**rest, "speaker": [x, y, max(0.0, frame - 0.5) / rate]}  # the first frame after that
 
 
 def options_of(wish: Mapping[str, Any]) -> SyncOptions:

@@ -38,7 +38,8 @@ from lipwright.storage.base import Storage
 if TYPE_CHECKING:
     from lipwright.settings import Settings
 
-OPTIONS = frozenset({"mode", "speaker", "allow_no_face", "crf"})  # of the work, for SyncOptions
+#: Of the work, what the render child makes SyncOptions of.
+OPTIONS = frozenset({"mode", "speaker", "speaker_frame", "allow_no_face", "crf"})
 SOURCES = {"video": "the video", "audio": "the audio"}  # how messages call them
 IGNORED = frozenset({"seed"})  # nothing here is random
 LONGEST_PAUSE = 3600.0  # seconds before a retry

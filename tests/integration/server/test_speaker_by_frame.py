@@ -1,0 +1,56 @@
+"""sync.so's clients point at a speaker by frame; the engine is pointed at by time."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from lipwright.errors import SourceUnreachable
+from lipwright.jobs.child import at_time, options_of
+from lipwright.media.probe import probe, require_video
+from lipwright.media.read import read_video
+
+
+def clip(path: Path, rate: Fraction, frames: int) -> Path:
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for n in range(frames):
+            picture = np.full((64, 64, 3), 5 * n, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001)])
+def test_every_frame_is_the_first_one_from_its_time_on(tmp_path: Path, rate):
+    video = clip(tmp_path / "clip.mp4", rate, frames=40)
+    times = [float(frame.time) for frame in read_video(probe(video))]
+    assert len(times) == 40
+    for frame in range(40):
+        pick = options_of(at_time({"speaker_frame": [3, 4, frame]}, video)).speaker
+        assert pick is not None
+        assert (pick.x, pick.y) == (3, 4)
+        assert next(i for i, time in enumerate(times) if time >= pick.seconds) == frame
+
+
+def test_who_points_by_time_is_left_alone_and_nothing_is_read():
+    wish = {"mode": "loop", "speaker": [1, 2, 0.5]}
+    assert at_time(wish, Path("/nowhere.mp4")) == wish
+
+
+def test_other_options_stay(tmp_path: Path):
+    video = clip(tmp_path / "clip.mp4", Fraction(25), frames=2)
+    made = at_time({"mode": "loop", "crf": 18, "speaker_frame": [1, 2, 0]}, video)
+    assert made == {"mode": "loop", "crf": 18, "speaker": [1, 2, 0.0]}
+    assert require_video(probe(video)).rate == 25
+
+
+def test_a_video_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(SourceUnreachable):
+        at_time({"speaker_frame": [1, 2, 0]}, tmp_path / "none.mp4")
