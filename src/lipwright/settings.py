@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     """Jobs that one API key may submit in a minute, unless the key has a number of its own."""
     concurrency_per_key: Natural = 0
     """Jobs of one API key that may run at once; 0 means as many as there are slots."""
+    streams_per_key: Count = 100
+    """Event streams that one API key may hold open."""
     idempotency_seconds: Seconds = DAY
     """How long an `Idempotency-Key` is remembered."""
 
@@ -121,6 +123,10 @@ class Settings(BaseSettings):
     """Largest file in a `data:` URI, decoded."""
     max_upload_bytes: Count = 2048 * MIB
     """Largest file that may be uploaded."""
+    body_idle_seconds: Seconds = 60.0
+    """Longest wait for the next bytes of what is sent."""
+    estimates: Count = 2
+    """Cost estimates made at once; each may fetch two files."""
     max_fetch_bytes: Count = 100_000_000
     """Largest file that is fetched from a URL."""
     max_seconds: Seconds = 3600.0

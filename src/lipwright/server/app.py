@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -95,6 +96,7 @@ def _deployment(settings: Settings, services: Services, workers: WorkersAlive | 
         metrics=Metrics(services.ledger),
         rules=FetchRules.of(settings),
         incoming=incoming,
+        estimates=threading.BoundedSemaphore(settings.estimates),
         workers=workers,
     )
 

@@ -16,31 +16,33 @@ from starlette.concurrency import run_in_threadpool
 
 from lipwright.errors import LimitExceeded
 from lipwright.server.errors import Fault, InvalidBody, shown
+from lipwright.settings import Settings
 
 MAX_DEPTH = 32  # objects and arrays inside each other; our deepest body has 6
-IDLE_SECONDS = 60.0  # longest wait for the next piece of a body
 PARSE_ASIDE_BYTES = 65_536  # a longer text is parsed in a thread, so that others are served
 JSON_TYPES = ("application/json", "text/json")
 
 
-async def pieces(request: Request, limit: int, what: str) -> AsyncIterator[bytes]:
+async def pieces(
+    request: Request, limit: int, what: str, *, idle_seconds: float
+) -> AsyncIterator[bytes]:
     """Yield the body as it comes.
 
     Raises:
         LimitExceeded: it is, or says it will be, longer than *limit* bytes.
-        HTTPException: 408, nothing came for a minute.
+        HTTPException: 408, nothing came for so long.
     """
     _check_length(stated_length(request), limit, what)
     stream = aiter(request.stream())
     size = 0
     while True:
         try:
-            async with asyncio.timeout(IDLE_SECONDS):
+            async with asyncio.timeout(idle_seconds):
                 piece = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError as cause:
-            message = f"no more of the {what} came within {IDLE_SECONDS:.0f} s: send it again"
+            message = f"no more of the {what} came within {idle_seconds:g} s: send it again"
             raise HTTPException(408, message) from cause
         size += len(piece)
         _check_length(size, limit, what)
@@ -54,16 +56,17 @@ def stated_length(request: Request) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
 
 
-async def read_object(request: Request, limit: int) -> dict[str, Any]:
+async def read_object(request: Request, settings: Settings) -> dict[str, Any]:
     """Return the JSON object in the body.
 
     Raises:
         HTTPException: 415, the body says that it is something else.
-        LimitExceeded: it is longer than *limit* bytes.
+        LimitExceeded: it is longer than ``max_json_bytes``.
         InvalidBody: it is no JSON object, or JSON that parsers read in different ways.
     """
     _check_type(request.headers.get("content-type", ""))
-    whole = b"".join([piece async for piece in pieces(request, limit, "body")])
+    limit, idle = settings.max_json_bytes, settings.body_idle_seconds
+    whole = b"".join([p async for p in pieces(request, limit, "body", idle_seconds=idle)])
     if len(whole) < PARSE_ASIDE_BYTES:
         return parse_object(whole)
     return await run_in_threadpool(parse_object, whole)

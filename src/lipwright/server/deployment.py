@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,6 @@ from lipwright.server.models import Catalogue
 from lipwright.settings import Settings
 from lipwright.storage.publish import Signer
 
-ESTIMATES = 2  # made at once: each may fetch two large files
 HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 #: Says which workers live, by name; an empty answer means that none is known.
@@ -38,10 +39,9 @@ class Deployment:
     rules: FetchRules  #: what may be fetched
     incoming: Path  #: folder for uploads that are not whole yet
     workers: WorkersAlive | None = None  #: None: this process does not watch workers
-    estimates: threading.BoundedSemaphore = field(
-        default_factory=lambda: threading.BoundedSemaphore(ESTIMATES)
-    )
-    storage_worked: list[float] = field(default_factory=list)  #: when it did, monotonic seconds
+    estimates: threading.Semaphore  #: one for each that may be made at once
+    streams: Counter[str] = field(default_factory=Counter)  #: open ones by key; event loop only
+    storage_worked: LastTime = field(default_factory=lambda: LastTime())
     closing: threading.Event = field(default_factory=threading.Event)  #: set: end open streams
 
 
@@ -50,6 +50,21 @@ def deployment_of(request: Request) -> Deployment:
     found = request.app.state.deployment
     assert isinstance(found, Deployment)
     return found
+
+
+class LastTime:
+    """Remembers when something was last seen to be so."""
+
+    def __init__(self) -> None:
+        self._at = -math.inf
+
+    def note(self) -> None:
+        """Note that it is so now."""
+        self._at = time.monotonic()
+
+    def within(self, seconds: float) -> bool:
+        """Whether that was not longer ago."""
+        return time.monotonic() - self._at < seconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from lipwright.jobs.base import Key
 from lipwright.media.fetch import fetch, save_data_uri
 from lipwright.media.probe import MediaInfo, probe, require_audio, require_video
 from lipwright.media.timeline import plan
-from lipwright.server.deployment import ESTIMATES, Deployment, Links
+from lipwright.server.deployment import Deployment, Links
 from lipwright.server.inputs import Source, Wish
 from lipwright.server.intake import DATA, blamed, own_upload, scratch
 from lipwright.server.shelf import Shelf, blob_name
@@ -32,7 +32,8 @@ async def frames_of(parts: Deployment, wish: Wish, key: Key, links: Links) -> in
     """
     if not parts.estimates.acquire(blocking=False):
         raise TooManyRequests(
-            f"{ESTIMATES} estimates are being made: try again soon", retry_after=RETRY_SECONDS
+            f"{parts.settings.estimates} estimates are being made: try again soon",
+            retry_after=RETRY_SECONDS,
         )
     try:
         return await run_in_threadpool(_count, Shelf.of(parts, key), wish, links)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from lipwright.errors import JobNotFound, QueueUnavailable
+from lipwright.errors import JobNotFound, QueueUnavailable, TooManyRequests
 from lipwright.jobs.base import Job, Key, State
 from lipwright.server.deployment import Deployment
 from lipwright.server.runcomfy import progress
@@ -53,7 +55,7 @@ def look_at(parts: Deployment, job_id: str, key: Key) -> tuple[Job, int | None]:
 
 async def stream(
     look: Look, closing: Callable[[], bool], *, last_id: int = 0, pace: Pace | None = None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield the events of a job until it has ended, is erased, or the service closes."""
     pace = pace or Pace()
     yield RETRY
@@ -76,6 +78,33 @@ async def stream(
             yield HEARTBEAT
             spoke = time.monotonic()
         await asyncio.sleep(pace.look)
+
+
+def check_room(parts: Deployment, key: Key) -> None:
+    """Refuse one more stream than a key may hold open.
+
+    Raises:
+        TooManyRequests: it holds as many as it may.
+    """
+    most = parts.settings.streams_per_key
+    if parts.streams[key.id] >= most:
+        raise TooManyRequests(
+            f"this key holds {most} event streams open: close one, or ask for the status",
+            retry_after=HEARTBEAT_SECONDS,
+        )
+
+
+async def counted(
+    pieces: AsyncGenerator[bytes, None], streams: Counter[str], key: Key
+) -> AsyncIterator[bytes]:
+    """Yield a stream, and count it among those of its key while it is open."""
+    streams[key.id] += 1
+    try:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+    finally:
+        streams[key.id] -= 1
 
 
 def event(number: int, name: str, data: dict[str, Any]) -> bytes:

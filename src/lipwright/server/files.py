@@ -54,7 +54,12 @@ async def upload(
     """
     limit = parts.settings.max_upload_bytes
     part = _file_part(request)
-    body = pieces(request, limit + MULTIPART_SLACK if part else limit, "upload")
+    body = pieces(
+        request,
+        limit + MULTIPART_SLACK if part else limit,
+        "upload",
+        idle_seconds=parts.settings.body_idle_seconds,
+    )
     path = parts.incoming / f"upload-{secrets.token_hex(16)}"
     received = await receive(file_in(part, body) if part else body, path, limit)
     name = part.name if part else filename

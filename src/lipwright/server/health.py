@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from fastapi import APIRouter, Response
@@ -81,13 +80,13 @@ def _database(parts: Deployment) -> None:
 
 
 def _storage(parts: Deployment) -> None:
-    storage, now = parts.services.storage, time.monotonic()
-    if parts.storage_worked and now - parts.storage_worked[-1] < PROBE_EVERY:
+    storage = parts.services.storage
+    if parts.storage_worked.within(PROBE_EVERY):
         return
     storage.put(PROBE, [b"ok"], content_type="text/plain")
     if b"".join(storage.read(PROBE)) != b"ok":
         raise PublishFailed("the storage gives back other bytes than it was given: check the disk")
-    parts.storage_worked.append(now)
+    parts.storage_worked.note()
 
 
 def _workers(parts: Deployment) -> None:

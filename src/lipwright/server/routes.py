@@ -97,7 +97,7 @@ async def submit_request(
 ) -> Response:
     """Queue a request and answer at once; it is safely stored by then."""
     model = parts.catalogue.find(model_id)
-    body = await read_object(request, parts.settings.max_json_bytes)
+    body = await read_object(request, parts.settings)
     wish = runcomfy.wish_of(model, body)
     call = Call(
         key=key,
@@ -184,12 +184,25 @@ def erase_request(request_id: str, parts: Parts, key: Caller) -> Response:
 
 
 @requests.get(
+    "/v1/requests/{request_id}/webhooks",
+    summary="Ask whether the webhook was heard",
+    operation_id="list_webhooks",
+    responses=answers(schemas.WebhookList, 401, 404, 503),
+)
+def list_webhooks(request_id: str, parts: Parts, key: Caller) -> Response:
+    """Return the webhook calls of an ended request; a `dead` one was given up."""
+    services = parts.services
+    job = services.ledger.get(request_id, key.id)
+    return JSONResponse(runcomfy.webhooks(services.deliveries.of_job(job.id)))
+
+
+@requests.get(
     "/v1/requests/{request_id}/events",
     summary="Follow a request",
     operation_id="follow_request",
     response_class=StreamingResponse,
     responses={
-        **answers(schemas.Health, 401, 404, 503),
+        **answers(schemas.Health, 401, 404, 429, 503),
         200: {
             "description": "Server-sent events, until the request has ended.",
             "content": {events.CONTENT_TYPE: {"schema": {"type": "string"}}},
@@ -208,6 +221,8 @@ async def follow_request(
         return events.look_at(parts, request_id, key)
 
     await run_in_threadpool(look)  # so that a wrong id gets its 404
-    body = events.stream(look, parts.closing.is_set, last_id=events.last_id_of(last_event_id))
+    events.check_room(parts, key)
+    stream = events.stream(look, parts.closing.is_set, last_id=events.last_id_of(last_event_id))
+    body = events.counted(stream, parts.streams, key)
     headers = {"X-Accel-Buffering": "no"}  # a proxy must pass events on as they come
     return StreamingResponse(body, media_type=events.CONTENT_TYPE, headers=headers)

@@ -45,7 +45,7 @@ async def create_generation(
     trace: Annotated[str | None, Header(alias="traceparent")] = None,
 ) -> Response:
     """Queue a generation and answer at once; it is safely stored by then."""
-    body = await read_object(request, parts.settings.max_json_bytes)
+    body = await read_object(request, parts.settings)
     wish = sync_v2.wish_of(parts.catalogue, body)
     call = Call(
         key=key,
@@ -116,7 +116,7 @@ def list_models(parts: Parts, _key: Caller) -> Response:
 )
 async def estimate_cost(request: Request, parts: Parts, key: Caller, links: LinksOf) -> Response:
     """Fetch and read both files, and tell how many frames the result would have; it costs 0."""
-    body = await read_object(request, parts.settings.max_json_bytes)
+    body = await read_object(request, parts.settings)
     wish = sync_v2.wish_of(parts.catalogue, body)
     frames = await frames_of(parts, wish, key, links)
     return JSONResponse([{"estimatedFrameCount": frames, "estimatedGenerationCost": 0.0}])

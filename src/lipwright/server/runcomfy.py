@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from lipwright.jobs.base import Job, Stage, State, Upload
+from lipwright.jobs.base import Delivery, Job, Stage, State, Upload
 from lipwright.options import SpeakerPick
 from lipwright.server.deployment import Links
 from lipwright.server.errors import Fault, InvalidBody
@@ -138,6 +138,23 @@ def listed(jobs: Sequence[Job], limit: int, links: Links) -> dict[str, Any]:
     return {
         "requests": [_row(job, links) for job in page],
         "next_cursor": cursor(page[-1].sequence) if more else None,
+    }
+
+
+def webhooks(calls: Sequence[Delivery]) -> dict[str, Any]:
+    """Return the webhook calls of a job."""
+    return {
+        "webhooks": [
+            {
+                "webhook_id": call.id,
+                "url": call.url,
+                "state": call.state,
+                "attempts": call.attempts,
+                "next_at": rfc3339(call.next_at) if call.state == "pending" else None,
+                "last_error": call.last_error,
+            }
+            for call in calls
+        ]
     }
 
 

@@ -148,6 +148,25 @@ class RequestList(Answer):
     """Send it as `cursor` for the older ones; null at the end."""
 
 
+class WebhookInfo(Answer):
+    """One webhook call."""
+
+    webhook_id: str
+    """The same in every attempt."""
+    url: str
+    state: Literal["pending", "delivered", "dead"]
+    attempts: int
+    next_at: str | None
+    """When it is tried again."""
+    last_error: str | None
+
+
+class WebhookList(Answer):
+    """The webhook calls of a request."""
+
+    webhooks: list[WebhookInfo]
+
+
 class Erased(Answer):
     """A request that is gone, with its files."""
 

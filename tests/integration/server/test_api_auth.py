@@ -15,6 +15,7 @@ CALLS = [
     ("GET", f"/v1/requests/{JOB}/status"),
     ("GET", f"/v1/requests/{JOB}/result"),
     ("GET", f"/v1/requests/{JOB}/events"),
+    ("GET", f"/v1/requests/{JOB}/webhooks"),
     ("POST", f"/v1/requests/{JOB}/cancel"),
     ("DELETE", f"/v1/requests/{JOB}"),
     ("POST", "/v1/files"),
@@ -52,7 +53,8 @@ def test_every_call_of_the_document_is_in_the_list_above_or_open(api: Api):
     assert {path for _, path in secured} == {
         "/v1/models/{model_id}", "/v1/models", "/v1/models/categories", "/v1/requests",
         "/v1/requests/{request_id}/status", "/v1/requests/{request_id}/result",
-        "/v1/requests/{request_id}/events", "/v1/requests/{request_id}/cancel",
+        "/v1/requests/{request_id}/events", "/v1/requests/{request_id}/webhooks",
+        "/v1/requests/{request_id}/cancel",
         "/v1/requests/{request_id}", "/v1/files", "/v1/files/{file_id}", "/v2/generate",
         "/v2/generate/{id}", "/v2/generations", "/v2/models", "/v2/analyze/cost",
     }  # fmt: skip
@@ -130,13 +132,14 @@ def test_another_keys_request_is_not_there_in_any_call(api: Api):
             ("GET", f"/v1/requests/{job}/status"),
             ("GET", f"/v1/requests/{job}/result"),
             ("GET", f"/v1/requests/{job}/events"),
+            ("GET", f"/v1/requests/{job}/webhooks"),
             ("POST", f"/v1/requests/{job}/cancel"),
             ("DELETE", f"/v1/requests/{job}"),
             ("GET", f"/v2/generate/{job}"),
         )
     ]
     missing = api.plain("GET", f"/v1/requests/{JOB}/status", headers=other)
-    assert [answer.status_code for answer in answers] == [404] * 6
+    assert [answer.status_code for answer in answers] == [404] * 7
     assert answers[0].json().keys() == missing.json().keys()
     assert answers[0].json()["error_message"].replace(job, JOB) == missing.json()["error_message"]
     assert api("GET", f"/v1/requests/{job}/status").json()["status"] == "in_queue"

@@ -116,7 +116,23 @@ def test_a_webhook_url_is_kept_with_the_request(api: Api):
     job = api.services.ledger.get(api.submit(lipwright={"webhook_url": hook}))
     assert job.ticket.webhook_url == hook
     api.succeed(job.id)
-    assert [call.url for call in api.services.deliveries.of_job(job.id)] == [hook]
+    told = api("GET", f"/v1/requests/{job.id}/webhooks").json()["webhooks"]
+    assert [(call["url"], call["state"], call["attempts"]) for call in told] == [
+        (hook, "pending", 0)
+    ]
+
+
+def test_a_webhook_that_was_given_up_is_shown_with_its_reason(api: Api):
+    job = api.submit(lipwright={"webhook_url": "https://hooks.example.org/x"})
+    assert api("GET", f"/v1/requests/{job}/webhooks").json() == {"webhooks": []}
+    api.succeed(job)
+    (call,) = api.services.deliveries.due(1, 30.0)
+    api.services.deliveries.dead(call.id, "answers 410")
+    (told,) = api("GET", f"/v1/requests/{job}/webhooks").json()["webhooks"]
+    assert told == {
+        "webhook_id": call.id, "url": "https://hooks.example.org/x", "state": "dead",
+        "attempts": 1, "next_at": None, "last_error": "answers 410",
+    }  # fmt: skip
 
 
 def test_options_that_are_not_built_yet_are_refused_by_name(api: Api):

@@ -104,7 +104,7 @@ OPERATIONS = (
     "cancel_request", "create_generation", "erase_file", "erase_request", "estimate_cost",
     "follow_request", "get_generation", "get_health", "get_metrics", "get_model", "get_readiness",
     "get_result", "get_status", "head_output", "list_categories", "list_generations",
-    "list_models", "list_requests", "list_sync_models", "read_file", "read_output",
+    "list_models", "list_requests", "list_sync_models", "list_webhooks", "read_file", "read_output",
     "submit_request", "upload_file",
 )  # fmt: skip
 

@@ -13,7 +13,6 @@ import pytest
 from live_api import WAIT_SECONDS, Live, open_live, until
 
 from lipwright.jobs.base import Stage
-from lipwright.server import body
 
 LIMIT = 100_000
 CALLS = [
@@ -107,9 +106,8 @@ def test_a_body_that_breaks_off_leaves_nothing(live: Live, path, kind):
 
 
 @pytest.mark.parametrize(("path", "kind"), CALLS)
-def test_a_body_that_stalls_is_given_up(live: Live, path, kind, monkeypatch):
-    monkeypatch.setattr(body, "IDLE_SECONDS", 0.2)
-    with live.connect() as connection:
+def test_a_body_that_stalls_is_given_up(tmp_path: Path, path, kind):
+    with open_live("memory", tmp_path, body_idle_seconds=0.2) as live, live.connect() as connection:
         connection.sendall(head(live, path, kind, "Content-Length: 50000") + FORM)
         status, told = answer(connection)
     assert status == 408
@@ -209,6 +207,21 @@ def test_a_closing_service_ends_open_streams(live: Live):
         assert next(line for line in lines if line.startswith("data: "))
         live.api.app.state.deployment.closing.set()
         assert [line for line in lines if line.startswith("data: ")] == []
+
+
+def test_a_key_holds_so_many_streams_and_no_more(tmp_path: Path):
+    with open_live("memory", tmp_path, streams_per_key=1) as live:
+        url = f"{live.url}/v1/requests/{live.api.submit()}/events"
+        headers = {"Authorization": f"Bearer {live.api.secret}"}
+        with httpx.stream("GET", url, headers=headers, timeout=WAIT_SECONDS) as stream:
+            lines = stream.iter_lines()  # the stream closes when nobody holds this
+            assert next(line for line in lines if line.startswith("data: "))
+            refused = httpx.get(url, headers=headers)
+            assert refused.status_code == 429
+            assert int(refused.headers["retry-after"]) >= 1
+        until(lambda: not live.api.app.state.deployment.streams.total())
+        with httpx.stream("GET", url, headers=headers, timeout=WAIT_SECONDS) as stream:
+            assert stream.status_code == 200
 
 
 def test_who_leaves_a_stream_does_not_stay_in_the_numbers(live: Live):
