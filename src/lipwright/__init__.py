@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from lipwright.options import SpeakerPick, SyncMode, SyncOptions
     from lipwright.pipeline import Pipeline, SyncResult, sync
     from lipwright.progress import CancelToken, Progress
+    from lipwright.server.app import create_app
+    from lipwright.settings import Settings
 
 __version__ = "0.1.0"
 
@@ -53,12 +55,14 @@ __all__ = [
     "MediaInfo",
     "Pipeline",
     "Progress",
+    "Settings",
     "SpeakerPick",
     "SyncMode",
     "SyncOptions",
     "SyncResult",
     "UploadedFile",
     "__version__",
+    "create_app",
     "list_engines",
     "probe",
     "sync",
@@ -79,11 +83,13 @@ _HOME = {
     "MediaInfo": "lipwright.media.probe",
     "Pipeline": "lipwright.pipeline",
     "Progress": "lipwright.progress",
+    "Settings": "lipwright.settings",
     "SpeakerPick": "lipwright.options",
     "SyncMode": "lipwright.options",
     "SyncOptions": "lipwright.options",
     "SyncResult": "lipwright.pipeline",
     "UploadedFile": "lipwright.client.values",
+    "create_app": "lipwright.server.app",
     "list_engines": "lipwright.engines.registry",
     "probe": "lipwright.media.probe",
     "sync": "lipwright.pipeline",

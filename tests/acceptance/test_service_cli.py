@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import httpx
 import pytest
 import tiny_media
 from live_service import LiveService, environment, live_service, read_line
@@ -186,6 +187,19 @@ def test_keys_come_and_go_while_it_runs(run: Run, known: LiveService, talk: Path
     assert told.json["error"]["code"] == "key_not_found"
     stored = b"".join(p.read_bytes() for p in known.data_dir.glob("lipwright.sqlite3*"))
     assert secret.encode() not in stored
+
+
+def test_behind_a_proxy_urls_are_those_that_clients_see(known: LiveService, talk: Path):
+    with Client() as client:
+        url = client.upload(talk).url
+    seen = {"Host": "dub.example.org", "X-Forwarded-Proto": "https"}
+    answer = httpx.post(
+        f"{known.url}/v1/models/lipwright/passthrough",
+        json={"video_url": url, "audio_url": url.replace(known.url, "https://dub.example.org")},
+        headers={"Authorization": f"Bearer {known.api_key}", **seen},
+    )
+    told = answer.json()
+    assert told["status_url"].startswith("https://dub.example.org/v1/requests/"), told
 
 
 def test_no_key_is_in_the_log(run: Run, known: LiveService):
