@@ -90,3 +90,16 @@ def end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.kill()
         raise AssertionError("the service did not end when it was told to")
+
+
+def read_all(descriptor: int) -> str:
+    """Read a terminal until its other end is closed."""
+    parts = []
+    while True:
+        try:
+            part = os.read(descriptor, 4096)
+        except OSError:  # Linux says so when the last writer is gone
+            part = b""
+        if not part:
+            return b"".join(parts).decode()
+        parts.append(part)

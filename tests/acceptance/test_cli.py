@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_media
+from live_service import read_all
 from outcome import Run
 
 import lipwright
@@ -23,7 +24,9 @@ from lipwright.media.probe import probe
 from lipwright.media.read import read_video
 from lipwright.weights.store import FILES, WeightStore
 
-COMMANDS = ("sync", "probe", "demo", "sample", "engines", "doctor")
+LOCAL = ("sync", "probe", "demo", "sample", "engines", "doctor")
+SERVICE = ("serve", "config", "submit", "watch", "status", "result", "cancel", "list")
+COMMANDS = (*LOCAL, *SERVICE)
 
 
 # ------------------------------------------------------------------------------------- the shell
@@ -31,6 +34,12 @@ def test_the_bare_command_explains_itself(run: Run):
     told = run()
     assert told.status == 0
     assert all(command in told.out for command in COMMANDS)
+
+
+def test_a_group_of_commands_explains_itself(run: Run):
+    told = run("keys")
+    assert told.status == 0
+    assert all(command in told.out for command in ("create", "list", "revoke"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -159,19 +168,6 @@ def test_a_bar_shows_stage_pace_and_time_on_a_terminal(talk: Path, speech: Path,
     assert "paint" in shown
     assert " fps " in shown
     assert " left" in shown
-
-
-def read_all(descriptor: int) -> str:
-    """Read a terminal until its other end is closed."""
-    parts = []
-    while True:
-        try:
-            part = os.read(descriptor, 4096)
-        except OSError:  # Linux says so when the last writer is gone
-            part = b""
-        if not part:
-            return b"".join(parts).decode()
-        parts.append(part)
 
 
 # --------------------------------------------------------------------------------------- signals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 import tiny_media
-from live_service import LiveService, environment, live_service, read_line
+from live_service import LiveService, environment, live_service, read_all, read_line
 from outcome import Run
 
 from lipwright import AsyncClient, Client, JobState
@@ -134,6 +135,27 @@ def test_ctrl_c_ends_the_watching_only(
     assert (told.status, told.err) == (0, "")
 
 
+def test_a_bar_shows_how_far_a_job_is_on_a_terminal(
+    run: Run, known: LiveService, long_words: tuple[str, ...], tmp_path: Path
+):
+    pty = pytest.importorskip("pty")
+    job_id = run("submit", *long_words, "-q").out.strip()
+    reader, writer = pty.openpty()
+    terminal = environment(**known.environment, TERM="xterm", COLUMNS="100")
+    with subprocess.Popen(
+        [sys.executable, "-m", "lipwright", "watch", job_id, "-o", tmp_path / "out.mp4"],
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        env=terminal,
+    ) as watching:
+        os.close(writer)
+        shown = read_all(reader)
+        assert watching.wait(60) == 0
+    assert " frames, " in shown
+    assert "% of all" in shown
+    assert "download" in shown
+
+
 # -------------------------------------------------------------------------------------- Python
 def test_both_clients_do_a_job(known: LiveService, talk: Path, speech: Path, tmp_path: Path):
     async def meanwhile() -> tuple[list[JobState], Path]:
@@ -248,6 +270,8 @@ def test_an_address_in_use_is_named(run: Run, tmp_path: Path):
         told = run("serve", "--port", port, "--data-dir", tmp_path / "data", "--json")
     assert told.status == 2
     assert str(port) in told.json["error"]["message"]
+    keys = run("keys", "list", "--data-dir", tmp_path / "data", "--json").json["keys"]
+    assert keys == []  # a start that failed has made no key that nobody has seen
 
 
 def test_a_second_signal_leaves_the_job_to_the_next_start(

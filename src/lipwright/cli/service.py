@@ -78,21 +78,23 @@ def serve(file: Path | None, as_json: bool, **arguments: Any) -> None:
     settings = Settings.load(file, **arguments)
     _warn_of_unknown_variables()
     with closing(open_services(settings)) as services:
-        secret = first_key(services.keys, settings)
-        if secret and not as_json:
-            _hand_over(secret)
+        first = is_first_start(services.keys, settings)
 
         def on_ready(url: str) -> None:
+            # Only now: a start that fails must not have made a key that nobody has seen.
+            secret = services.keys.create(FIRST_KEY)[1] if first else None
             if as_json:
                 print_json({"url": url, "api_key": secret})
-                sys.stdout.flush()
+            elif secret:
+                _hand_over(secret)
+            sys.stdout.flush()
             click.echo(f"lipwright serves {url} (data in {settings.data_dir})", err=True)
 
         run(services, settings, on_ready)
 
 
-def first_key(keys: Keys, settings: Settings) -> str | None:
-    """Return the secret of a new key when there is none yet, None when there is one.
+def is_first_start(keys: Keys, settings: Settings) -> bool:
+    """Whether there is no API key yet, so that the service makes one.
 
     Raises:
         InvalidOptions: there is none, and others than this machine could connect.
@@ -100,20 +102,19 @@ def first_key(keys: Keys, settings: Settings) -> str | None:
     from lipwright.client.address import is_loopback
 
     if any(key.active for key in keys.list()):
-        return None
+        return False
     if not is_loopback(settings.host):
         raise InvalidOptions(
             f"there is no API key, and {settings.host} can be reached from other machines: make "
             "one first with 'lipwright keys create NAME'"
         )
-    return keys.create(FIRST_KEY)[1]
+    return True
 
 
 def _hand_over(secret: str) -> None:
     """Print the secret of a new key alone on a line of stdout, and beside it what it is."""
     click.echo("a new API key, shown this once; clients take it from LIPWRIGHT_API_KEY:", err=True)
     click.echo(secret)
-    sys.stdout.flush()
 
 
 def _warn_of_unknown_variables() -> None:
@@ -124,9 +125,12 @@ def _warn_of_unknown_variables() -> None:
 
 
 # --------------------------------------------------------------------------------------- keys
-@click.group()
-def keys() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def keys(context: click.Context) -> None:
     """Create, list and revoke API keys; show the secret of webhooks."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @contextmanager
@@ -225,7 +229,7 @@ def revoke(key: str, file: Path | None, data_dir: Path | None, as_json: bool) ->
         click.echo(f"{gone.id} ({gone.name}): revoked")
 
 
-@keys.command("webhook-secret")
+@keys.command("webhook-secret", short_help="Print the secret that signs webhooks.")
 @settings_options
 @json_option
 def show_webhook_secret(file: Path | None, data_dir: Path | None, as_json: bool) -> None:

@@ -96,7 +96,8 @@ class Client:
             model_id: ``lipwright/<engine>``, or the default.
             seed: for engines that draw random numbers.
             webhook_url: is called when the job has ended.
-            idempotency_key: handing in again with the same one gives the same job; made when None.
+            idempotency_key: handing in the same again with the same one gives the same job; made
+                when None. A file that is uploaded again is not the same: upload it once before.
             on_bytes: called with bytes sent and bytes in all of each file that is uploaded.
 
         Raises:
