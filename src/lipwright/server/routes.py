@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 
@@ -23,15 +23,34 @@ MAX_PAGE = 100  # requests in one answer
 requests = APIRouter(tags=["requests"])
 models = APIRouter(tags=["models"])
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key", description="A retry with the same key and body does nothing new."
-    ),
-]
-Traceparent = Annotated[str | None, Header(description="W3C trace context, kept with the request.")]
-ModelId = "sync/sync/lipsync/v2/pro"
 ListedStatus = Literal["in_queue", "in_progress", "completed", "succeeded", "failed", "cancelled"]
+
+
+def call_of(
+    key: Caller,
+    links: LinksOf,
+    retry: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="The same key with the same body gets the first answer again.",
+        ),
+    ] = None,
+    trace: Annotated[
+        str | None,
+        Header(alias="traceparent", description="W3C trace context, kept with the request."),
+    ] = None,
+) -> Call:
+    """Return who submits, and what came in headers."""
+    return Call(
+        key=key,
+        links=links,
+        idempotency_key=idempotency_key(retry),
+        trace=traceparent(trace),
+    )
+
+
+CallOf = Annotated[Call, Depends(call_of)]
 
 
 @models.get(
@@ -86,27 +105,12 @@ def get_model(model_id: str, parts: Parts, _key: Caller) -> Response:
     responses=answers(schemas.Submitted, 401, 404, 408, 413, 415, 422, 429, 503),
     openapi_extra=json_body(schemas.SubmitInput),
 )
-async def submit_request(
-    model_id: str,
-    request: Request,
-    parts: Parts,
-    key: Caller,
-    links: LinksOf,
-    retry: IdempotencyKey = None,
-    trace: Annotated[str | None, Header(alias="traceparent")] = None,
-) -> Response:
+async def submit_request(model_id: str, request: Request, parts: Parts, call: CallOf) -> Response:
     """Queue a request and answer at once; it is safely stored by then."""
     model = parts.catalogue.find(model_id)
-    body = await read_object(request, parts.settings)
-    wish = runcomfy.wish_of(model, body)
-    call = Call(
-        key=key,
-        links=links,
-        idempotency_key=idempotency_key(retry),
-        trace=traceparent(trace),
-    )
+    wish = runcomfy.wish_of(model, await read_object(request, parts.settings))
     job = await run_in_threadpool(submit, parts, wish, call)
-    return JSONResponse(runcomfy.submitted(job.id, links))
+    return JSONResponse(runcomfy.submitted(job.id, call.links))
 
 
 @requests.get(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
@@ -15,10 +15,9 @@ from lipwright.server.auth import Caller
 from lipwright.server.body import read_object
 from lipwright.server.deployment import LinksOf, Parts
 from lipwright.server.estimate import frames_of
-from lipwright.server.inputs import idempotency_key, traceparent
-from lipwright.server.intake import Call, submit
+from lipwright.server.intake import submit
 from lipwright.server.openapi import answers, json_body
-from lipwright.server.routes import IdempotencyKey
+from lipwright.server.routes import CallOf
 
 MAX_LISTED = 1000  # generations in one answer: that API has no pages
 
@@ -36,25 +35,11 @@ ERROR = schemas.ErrorInfoV2
     ),
     openapi_extra=json_body(schemas.Generate),
 )
-async def create_generation(
-    request: Request,
-    parts: Parts,
-    key: Caller,
-    links: LinksOf,
-    retry: IdempotencyKey = None,
-    trace: Annotated[str | None, Header(alias="traceparent")] = None,
-) -> Response:
+async def create_generation(request: Request, parts: Parts, call: CallOf) -> Response:
     """Queue a generation and answer at once; it is safely stored by then."""
-    body = await read_object(request, parts.settings)
-    wish = sync_v2.wish_of(parts.catalogue, body)
-    call = Call(
-        key=key,
-        links=links,
-        idempotency_key=idempotency_key(retry),
-        trace=traceparent(trace),
-    )
+    wish = sync_v2.wish_of(parts.catalogue, await read_object(request, parts.settings))
     job = await run_in_threadpool(submit, parts, wish, call)
-    return JSONResponse(sync_v2.generation(job, links), status_code=201)
+    return JSONResponse(sync_v2.generation(job, call.links), status_code=201)
 
 
 @router.get(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import wave
 from datetime import datetime
 from fractions import Fraction
 
-import av
-import numpy as np
 import pytest
 from api_parts import CONTRACT, V2_BODY, Api
+from small_media import write_clip, write_voice
 
 from lipwright.media.timeline import plan
 
@@ -20,28 +18,15 @@ FRAMES, RATE, SECONDS = 12, Fraction(25), 0.8
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A video of 12 frames at 25 per second."""
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=RATE)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for n in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * n, np.uint8))
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path.read_bytes()
+    folder = tmp_path_factory.mktemp("clip")
+    return write_clip(folder / "clip.mp4", frames=FRAMES, rate=RATE).read_bytes()
 
 
 @pytest.fixture(scope="module")
 def voice(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A recording of 0.8 s."""
-    path = tmp_path_factory.mktemp("voice") / "voice.wav"
-    with wave.open(str(path), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(16_000)
-        out.writeframes(b"\1\0" * int(16_000 * SECONDS))
-    return path.read_bytes()
+    folder = tmp_path_factory.mktemp("voice")
+    return write_voice(folder / "voice.wav", seconds=SECONDS).read_bytes()
 
 
 def body_of(api: Api, video: bytes, audio: bytes, **changes: object) -> dict[str, object]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import wave
 from collections.abc import Iterator
 from datetime import datetime
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import httpx
-import numpy as np
 import pytest
 from live_api import Live, open_live
+from small_media import write_clip, write_voice
 from sync import AsyncSync, Sync
 from sync.common import Audio, GenerationOptions, Video
 from sync.common.errors import BadRequestError, NotFoundError, UnauthorizedError
@@ -85,7 +82,10 @@ def test_generations_are_listed_by_status_and_ids(live: Live, sdk: Sync):
 
 
 def test_the_cost_is_nothing_and_the_frames_are_true(live: Live, sdk: Sync, tmp_path: Path):
-    clip, voice = _clip(tmp_path / "clip.mp4", frames=10), _voice(tmp_path / "v.wav", seconds=1)
+    clip, voice = (
+        write_clip(tmp_path / "clip.mp4", frames=10),
+        write_voice(tmp_path / "v.wav", seconds=1),
+    )
     urls = [
         live.api("POST", "/v1/files", content=p.read_bytes()).json()["url"] for p in (clip, voice)
     ]
@@ -150,24 +150,3 @@ def test_a_webhook_says_what_the_sdk_reads(live: Live, sdk: Sync):
     assert (told.id, told.status, told.output_duration) == (made.id, "COMPLETED", 2.0)
     assert told.webhook_url == hook
     assert told.output_url.startswith("http://127.0.0.1:8800/v1/outputs/")
-
-
-def _clip(path: Path, *, frames: int) -> Path:
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(25))
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for n in range(frames):
-            picture = np.full((64, 64, 3), 10 * n, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
-        container.mux(stream.encode())
-    return path
-
-
-def _voice(path: Path, *, seconds: int) -> Path:
-    with wave.open(str(path), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(16_000)
-        out.writeframes(b"\1\0" * 16_000 * seconds)
-    return path

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
+from small_media import write_clip
 
 from lipwright.errors import SourceUnreachable
 from lipwright.jobs.child import at_time, options_of
@@ -15,21 +14,9 @@ from lipwright.media.probe import probe, require_video
 from lipwright.media.read import read_video
 
 
-def clip(path: Path, rate: Fraction, frames: int) -> Path:
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for n in range(frames):
-            picture = np.full((64, 64, 3), 5 * n, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
-        container.mux(stream.encode())
-    return path
-
-
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001)])
 def test_every_frame_is_the_first_one_from_its_time_on(tmp_path: Path, rate):
-    video = clip(tmp_path / "clip.mp4", rate, frames=40)
+    video = write_clip(tmp_path / "clip.mp4", frames=40, rate=rate)
     times = [float(frame.time) for frame in read_video(probe(video))]
     assert len(times) == 40
     for frame in range(40):
@@ -45,7 +32,7 @@ def test_who_points_by_time_is_left_alone_and_nothing_is_read():
 
 
 def test_other_options_stay(tmp_path: Path):
-    video = clip(tmp_path / "clip.mp4", Fraction(25), frames=2)
+    video = write_clip(tmp_path / "clip.mp4", frames=2)
     made = at_time({"mode": "loop", "crf": 18, "speaker_frame": [1, 2, 0]}, video)
     assert made == {"mode": "loop", "crf": 18, "speaker": [1, 2, 0.0]}
     assert require_video(probe(video)).rate == 25
