@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lipwright.errors import ServiceUnavailable
@@ -28,21 +27,24 @@ class Parser:
         self._event = ""
         self._data: list[str] = []
 
-    def feed(self, piece: bytes) -> Iterator[Message]:
-        """Yield the messages that *piece* completes.
+    def feed(self, piece: bytes) -> list[Message]:
+        """Return the messages that *piece* completes.
 
         Raises:
             ServiceUnavailable: an event has no end, or is not UTF-8.
         """
-        self._waiting += piece
-        while (end := LINE_END.search(self._waiting)) is not None:
-            if end[0] == b"\r" and end.end() == len(self._waiting):
-                return  # its \n may come with the next piece
-            line, self._waiting = self._waiting[: end.start()], self._waiting[end.end() :]
-            if (message := self._line(line)) is not None:
-                yield message
+        text, start, found = self._waiting + piece, 0, []
+        while (end := LINE_END.search(text, start)) is not None:
+            if end[0] == b"\r" and end.end() == len(text):
+                break  # its \n may come with the next piece
+            message = self._line(text[start : end.start()])
+            start = end.end()
+            if message is not None:
+                found.append(message)
+        self._waiting = text[start:]
         if len(self._waiting) + sum(map(len, self._data)) > MAX_EVENT:
             raise ServiceUnavailable("the service sends an event without an end: try again")
+        return found
 
     def _line(self, line: bytes) -> Message | None:
         if not line:

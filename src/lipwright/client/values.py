@@ -8,9 +8,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from lipwright import errors
 from lipwright.errors import Cancelled, JobError, JobNotFinished, LipwrightError, ServiceUnavailable
 
 MAX_SHOWN = 500  # characters of a message from the service
+
+#: The errors that a code may become: those of the tree, not what others derive from them.
+KNOWN: Mapping[str, type[LipwrightError]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, LipwrightError)
+}
 
 
 class JobState(StrEnum):
@@ -166,21 +174,15 @@ class Fields:
 
 def error_of(code: str, message: str) -> LipwrightError:
     """Return the error of that code; the message is cleaned, as it comes from outside."""
-    known = {kind.code: kind for kind in _tree(LipwrightError)}
-    kind = known.get(code)
-    if kind is None:
+    if code not in KNOWN:
         return JobError(f"{shown(code)}: {shown(message)}")
-    return kind(shown(message))
+    return KNOWN[code](shown(message))
 
 
 def shown(text: str) -> str:
     """Return a text from outside as one that may be printed: short, no control characters."""
     clean = "".join(c if c.isprintable() else " " for c in text)
     return clean if len(clean) <= MAX_SHOWN else f"{clean[:MAX_SHOWN]}…"
-
-
-def _tree(root: type[LipwrightError]) -> list[type[LipwrightError]]:
-    return [root, *(kind for child in root.__subclasses__() for kind in _tree(child))]
 
 
 def _strange(what: str) -> ServiceUnavailable:
