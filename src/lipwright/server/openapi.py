@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from lipwright import __version__
+from lipwright.server import schemas, schemas_v2
 from lipwright.server.schemas import ErrorInfo, SubmitInput
-from lipwright.server.schemas_v2 import ErrorInfoV2, Generate
+from lipwright.server.schemas_v2 import Generate
 
 REF = "#/components/schemas/{model}"
 OPEN = ("/healthz", "/readyz", "/metrics", "/v1/outputs/{request_id}/{name}")  # no key needed
@@ -112,9 +113,18 @@ def document(app: FastAPI) -> dict[str, Any]:
         parts = made.setdefault("components", {})
         parts["schemas"] = {**parts.get("schemas", {}), **bodies["$defs"]}
         parts["securitySchemes"] = SCHEMES
+        _restore_examples(parts["schemas"])
         _secure(made["paths"])
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _restore_examples(found: dict[str, Any]) -> None:
+    """Put examples back as they are written: FastAPI leaves their nulls out."""
+    for name, model in {**vars(schemas), **vars(schemas_v2)}.items():
+        extra = getattr(model, "model_config", {}).get("json_schema_extra")
+        if name in found and isinstance(extra, dict):
+            found[name] |= extra
 
 
 def _secure(paths: dict[str, Any]) -> None:
@@ -127,7 +137,3 @@ def _secure(paths: dict[str, Any]) -> None:
 def _error(status: int, dialect: type[BaseModel]) -> dict[str, Any]:
     headers = {"headers": RETRY_AFTER} if status in (429, 503) else {}
     return {"model": dialect, "description": MEANINGS[status], **headers}
-
-
-# The errors of this module's dialects, for routes: v2 knows a bad body as 400.
-V2_ERRORS = ErrorInfoV2

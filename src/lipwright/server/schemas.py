@@ -20,6 +20,17 @@ MAX_URL = 8192  # characters of anything but a data: URI
 Coordinate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+NOON = "2026-01-31T12:00:00.123000+00:00"
+CALL = f"https://dub.example.org/v1/requests/{REQUEST}"
+FILE = f"https://dub.example.org/v1/outputs/{REQUEST}/video.mp4?expires=1769947200&signature=b7s…"
+UPLOAD = "file_0af7651916cd43dd8448eb211c80319c"
+
+
+def example(**fields: Any) -> ConfigDict:
+    """Return the configuration of a model that is documented with an example."""
+    return ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [fields]})
+
+
 class Strict(BaseModel):
     """Input: nothing is converted, nothing unknown is accepted."""
 
@@ -52,9 +63,7 @@ class OwnOptions(Strict):
 class SubmitInput(Strict):
     """The input of a lip-sync model."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"video_url": VIDEO, "audio_url": AUDIO}]}
-    )
+    model_config = example(video_url=VIDEO, audio_url=AUDIO)
 
     video_url: str = Field(min_length=1, description=f"The video. {URL_TEXT}", examples=[VIDEO])
     audio_url: str = Field(min_length=1, description=f"The voice. {URL_TEXT}", examples=[AUDIO])
@@ -67,6 +76,13 @@ class SubmitInput(Strict):
 class Submitted(Answer):
     """A request that was taken."""
 
+    model_config = example(
+        request_id=REQUEST,
+        status_url=f"{CALL}/status",
+        result_url=f"{CALL}/result",
+        cancel_url=f"{CALL}/cancel",
+    )
+
     request_id: str = Field(examples=[REQUEST])
     status_url: str
     result_url: str
@@ -75,6 +91,14 @@ class Submitted(Answer):
 
 class Status(Answer):
     """Where a request is. A failed one is `completed`; its result tells why."""
+
+    model_config = example(
+        request_id=REQUEST,
+        status="in_queue",
+        queue_position=2,
+        status_url=f"{CALL}/status",
+        result_url=f"{CALL}/result",
+    )
 
     request_id: str = Field(examples=[REQUEST])
     status: Wire
@@ -108,6 +132,16 @@ class FailureInfo(Answer):
 class Result(Answer):
     """What came of a request; asked for too early, only its status."""
 
+    model_config = example(
+        request_id=REQUEST,
+        status="succeeded",
+        output={"video": FILE, "videos": [FILE]},
+        created_at=NOON,
+        finished_at=NOON,
+        error=None,
+        model_id="sync/sync/lipsync/v2/pro",
+    )
+
     request_id: str = Field(examples=[REQUEST])
     status: Ending
     output: Output | None
@@ -120,6 +154,8 @@ class Result(Answer):
 
 class Cancelled(Answer):
     """What came of the wish to cancel."""
+
+    model_config = example(request_id=REQUEST, status="cancelled", outcome="cancelled")
 
     request_id: str = Field(examples=[REQUEST])
     status: Wire
@@ -213,6 +249,13 @@ class Categories(Answer):
 class UploadInfo(Answer):
     """A file that was stored."""
 
+    model_config = example(
+        file_id=UPLOAD,
+        url=f"https://dub.example.org/v1/files/{UPLOAD}",
+        size=1_234_567,
+        expires_at=NOON,
+    )
+
     file_id: str
     url: str
     """Send it as `video_url` or `audio_url`."""
@@ -240,6 +283,18 @@ class ErrorDetail(Answer):
 
 class ErrorInfo(Answer):
     """An error."""
+
+    model_config = example(
+        error_code=422001,
+        error_message="video_url: missing: this field is required",
+        detail=[
+            {
+                "type": "invalid_options",
+                "msg": "missing: this field is required",
+                "loc": ["body", "video_url"],
+            }
+        ],
+    )
 
     error_code: int = Field(examples=[422001])
     error_message: str

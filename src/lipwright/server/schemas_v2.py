@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
 from lipwright.server.schemas import (
     AUDIO,
+    FILE,
     MAX_URL,
+    NOON,
     REQUEST,
     URL_TEXT,
     VIDEO,
@@ -18,6 +20,7 @@ from lipwright.server.schemas import (
     ErrorDetail,
     Mode,
     Strict,
+    example,
 )
 
 GenerationStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED"]
@@ -100,16 +103,10 @@ class GenerationOptions(Strict):
 class Generate(Strict):
     """What is to be dubbed."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "model": "lipsync-2",
-                    "input": [{"type": "video", "url": VIDEO}, {"type": "audio", "url": AUDIO}],
-                    "options": {"sync_mode": "loop"},
-                }
-            ]
-        }
+    model_config = example(
+        model="lipsync-2",
+        input=[{"type": "video", "url": VIDEO}, {"type": "audio", "url": AUDIO}],
+        options={"sync_mode": "loop"},
     )
 
     model: str = Field(min_length=1, max_length=255, examples=["lipsync-2"])
@@ -137,6 +134,22 @@ class Generate(Strict):
 
 class Generation(Answer):
     """A request and where it is."""
+
+    model_config = example(
+        id=REQUEST,
+        createdAt=NOON,
+        status="COMPLETED",
+        model="lipsync-2",
+        input=[{"type": "video", "url": VIDEO}, {"type": "audio", "url": AUDIO}],
+        options={"sync_mode": "loop"},
+        outputUrl=FILE,
+        outputDuration=12.5,
+        webhookUrl=None,
+        outputFileName=None,
+        error=None,
+        error_code=None,
+        errorCode=None,
+    )
 
     id: str = Field(examples=[REQUEST])
     createdAt: str
@@ -177,6 +190,15 @@ class CostEstimate(Answer):
 
 class ErrorInfoV2(Answer):
     """An error."""
+
+    model_config = example(
+        error_code="job_not_found",
+        errorCode="job_not_found",
+        error_message="there is no such job",
+        message="there is no such job",
+        statusCode=404,
+        detail=[{"type": "job_not_found", "msg": "there is no such job"}],
+    )
 
     error_code: str = Field(examples=["invalid_options"])
     errorCode: str

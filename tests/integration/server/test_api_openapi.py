@@ -10,10 +10,11 @@ import pytest
 import schemathesis
 from api_parts import BODY, CONTRACT, V2_BODY, Api, open_api
 from hypothesis import HealthCheck, given, settings
+from pydantic import BaseModel
 from schemathesis.checks import positive_data_acceptance
 
 from lipwright.errors import SourceUnreachable
-from lipwright.server import estimate
+from lipwright.server import estimate, schemas, schemas_v2
 from lipwright.server.schemas import SubmitInput
 from lipwright.server.schemas_v2 import Generate
 
@@ -83,6 +84,28 @@ def test_the_examples_of_the_bodies_are_taken(service: Api, document: dict):
         for example in document["components"]["schemas"][model.__name__]["examples"]:
             model.model_validate(example)
             assert service("POST", path, json=example).status_code in (200, 201)
+
+
+def test_the_answers_that_matter_have_examples_that_fit(document: dict):
+    models = {
+        name: model
+        for module in (schemas, schemas_v2)
+        for name, model in vars(module).items()
+        if isinstance(model, type) and issubclass(model, BaseModel)
+    }
+    shown = {
+        name: found["examples"]
+        for name, found in document["components"]["schemas"].items()
+        if "examples" in found
+    }
+    assert set(shown) >= {
+        "SubmitInput", "Submitted", "Status", "Result", "Cancelled", "UploadInfo", "ErrorInfo",
+        "Generate", "Generation", "ErrorInfoV2",
+    }  # fmt: skip
+    for name, examples in shown.items():
+        for example in examples:
+            models[name].model_validate(example)
+            assert set(example) <= set(models[name].model_fields)
 
 
 def test_errors_are_documented_as_they_come(service: Api, document: dict):
