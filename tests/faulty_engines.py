@@ -7,10 +7,18 @@ from pathlib import Path
 ENGINES = {
     "printer": "print('not an answer', flush=True)",  # a library that prints
     "broken": "raise ZeroDivisionError('secret of /srv')",
+    "slow": "time.sleep(1.5)",
     "sleeper": "time.sleep(600)",
     "suicide": "os.kill(os.getpid(), signal.SIGKILL)",
     "assassin": "os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)",  # of its worker
 }
+
+#: As a disk with 1 KiB left, for the processes that render, when DISK_FULL is set.
+_FULL_DISK = """
+import os, resource, sys
+if os.environ.get("DISK_FULL") and "lipwright.jobs.child" in sys.orig_argv:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+"""
 
 _MODULE = """
 import os, signal, time
@@ -32,6 +40,7 @@ def install(folder: Path) -> Path:
         for name, act in ENGINES.items()
     )
     (folder / "faulty.py").write_text(_MODULE + acts)
+    (folder / "sitecustomize.py").write_text(_FULL_DISK)
     info = folder / "faulty-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1\n")

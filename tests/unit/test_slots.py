@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import queue
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,6 +28,7 @@ from lipwright.jobs.memory import Memory
 from lipwright.jobs.pulse import Meter
 from lipwright.jobs.reaper import LOCK, Reaper
 from lipwright.jobs.render import cores_for, error_of, threads_for
+from lipwright.jobs.signals import heard
 from lipwright.jobs.slot import Slot, locked
 from lipwright.jobs.supervisor import PAUSES, pause_after
 from lipwright.jobs.worker import LONGEST_PAUSE, Policy
@@ -297,3 +300,34 @@ def test_a_job_with_heartbeats_is_left_alone(tmp_path):
     memory, job = silent_job(Clock())
     reaper(tmp_path, FakeExecutor(), memory, lease_seconds=25.0).look()
     assert memory.ledger.get("j1") == job
+
+
+# ---------------------------------------------------------------------------------------- signals
+def test_two_signals_that_come_together_are_both_heard_at_once():
+    program = (
+        "import queue, signal, sys\n"
+        "from lipwright.jobs.signals import heard\n"
+        "told = queue.SimpleQueue()\n"
+        "with heard([signal.SIGINT, signal.SIGTERM], told.put):\n"
+        "    print('ready', flush=True)\n"
+        "    print(sorted([told.get(), told.get()]), flush=True)\n"
+    )
+    for _ in range(5):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
+            try:
+                assert process.stdout.readline() == b"[2, 15]\n"
+            finally:
+                process.kill()
+
+
+def test_signals_mean_what_they_did_when_nobody_listens_any_more():
+    before = signal.getsignal(signal.SIGTERM)
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    with heard([signal.SIGTERM], told.put):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert told.get(timeout=10.0) == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from lipwright.errors import InvalidOptions, LipwrightError
+from lipwright.jobs.signals import heard
 from lipwright.jobs.supervisor import Supervisor
 from lipwright.jobs.sweeper import Sweeper
 from lipwright.jobs.webhooks import Sender
@@ -63,7 +63,7 @@ class Ended:
 
 
 Happening = Ready | Signalled | Ended
-Happenings = queue.SimpleQueue[Happening]  # put() may be called from a signal handler
+Happenings = queue.SimpleQueue[Happening]
 
 
 def serve(services: Services, settings: Settings, on_ready: Callable[[str], None]) -> None:
@@ -84,7 +84,7 @@ def serve(services: Services, settings: Settings, on_ready: Callable[[str], None
     with ExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        stack.enter_context(_signals_told_to(happenings))
+        stack.enter_context(heard(STOP_SIGNALS, lambda n: happenings.put(Signalled(n))))
         stack.enter_context(_helpers(services, settings))
         supervisor = stack.enter_context(Supervisor(settings))
         app = create_app(settings, services=services, workers=supervisor.alive)
@@ -236,16 +236,3 @@ def _helpers(services: Services, settings: Settings) -> Iterator[None]:
         stop.set()
         for thread in threads:
             thread.join()
-
-
-@contextmanager
-def _signals_told_to(happenings: Happenings) -> Iterator[None]:
-    def tell(number: int, _frame: FrameType | None) -> None:
-        happenings.put(Signalled(number))
-
-    before = {number: signal.signal(number, tell) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -32,7 +33,8 @@ VERSION = "1"  # of the work's arguments; raise it only when old work cannot be 
 QUEUE = "render"
 WORK = "carry_out"
 UNLIMITED = 1_000_000  # jobs of one key at once: how many may run is the ledger's to say
-NOTE_SECONDS = 2
+NOTE_SECONDS = 2.0  # for DBOS to note what has ended
+LOOK_SECONDS = 0.02  # between looks whether it has
 CRASHED = 70  # exit status
 
 _log = logging.getLogger(__name__)
@@ -130,7 +132,7 @@ class Executor:
     ) -> None:
         _quiet()
         self._engine = _open(database)
-        self._poll_seconds = poll_seconds
+        self._name, self._poll_seconds = name, poll_seconds
         self._turns, self._paused = Turns(), threading.Event()
         self._hands = ThreadPoolExecutor(1, thread_name_prefix="work")
         self._dbos = DBOS(config=self._config(database, name))
@@ -238,12 +240,15 @@ class Executor:
         DBOS._recover_pending_workflows(list(names))
 
     def close(self) -> None:
-        """End; work that is still running stays this slot's, to be recovered."""
+        """Take no more work, and wait a moment until what has just ended is noted as such.
+
+        The process is to end then, by ``os._exit``: DBOS's own shutdown naps for seconds, and
+        none of it is needed. Work that is still running stays this slot's, to be recovered.
+        """
         self.pause()
-        # What has just ended gets time to be noted as such.
-        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=NOTE_SECONDS)
-        self._hands.shutdown(wait=False)
-        self._engine.dispose()
+        end = time.monotonic() + NOTE_SECONDS
+        while self._name in self.owners() and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
 
 
 def _surely(do: Callable[[str, str], None], job_id: str, work_id: str) -> None:

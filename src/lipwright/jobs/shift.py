@@ -9,12 +9,15 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from lipwright.errors import LipwrightError
 from lipwright.jobs.lifeline import hold
+from lipwright.jobs.signals import heard
 from lipwright.jobs.slot import Slot
 
 if TYPE_CHECKING:
@@ -39,31 +42,31 @@ class Word(StrEnum):
 
 
 def run(number: int, *, held: bool) -> int:
-    """Work in slot *number* until told to end; return the exit status.
+    """Work in slot *number* until told to end; return the exit status, to `leave` with.
 
     SIGTERM drains, a second one stops, and so does the end of stdin when *held*.
     """
     words: queue.SimpleQueue[Word] = queue.SimpleQueue()
-    listen_to_signals(words)
     from lipwright.logs import configure
 
-    settings = _held_settings(words) if held else _own_settings()
-    configure(settings)
-    slot = Slot(data_dir=settings.data_dir, number=number)
-    # Whoever hands the work of this slot on holds it for a moment.
-    with slot.held(wait_seconds=settings.lease_seconds):
-        _work(settings, slot, words)
+    try:
+        with heard([signal.SIGTERM], _drain_then_stop(words)):
+            settings = _held_settings(words) if held else _own_settings()
+            configure(settings)
+            slot = Slot(data_dir=settings.data_dir, number=number)
+            # Whoever hands the work of this slot on holds it for a moment.
+            with slot.held(wait_seconds=settings.lease_seconds):
+                _work(settings, slot, words)
+    except LipwrightError as error:
+        _log.error("slot %d cannot work: %s", number, error)
+        return error.exit_code
     return 0
 
 
-def listen_to_signals(words: queue.SimpleQueue[Word]) -> None:
-    """Turn the first SIGTERM into DRAIN, each further one into STOP."""
-
-    def terminate(_number: int, _frame: object) -> None:
-        words.put(Word.DRAIN)
-        signal.signal(signal.SIGTERM, lambda *_: words.put(Word.STOP))
-
-    signal.signal(signal.SIGTERM, terminate)
+def _drain_then_stop(words: queue.SimpleQueue[Word]) -> Callable[[int], None]:
+    """Return what turns the first signal into DRAIN, each further one into STOP."""
+    coming = iter([Word.DRAIN])
+    return lambda _number: words.put(next(coming, Word.STOP))
 
 
 def _own_settings() -> Settings:
@@ -160,5 +163,10 @@ def _until_told(
     worker.stop()
     if not worker.wait_idle(GRACE_SECONDS):
         _log.error("the running job does not end; it stays this slot's, to be recovered")
-        logging.shutdown()
-        os._exit(STUCK)
+        leave(STUCK)
+
+
+def leave(status: int) -> NoReturn:
+    """End this process now, whatever its threads do; the render process ends with it."""
+    logging.shutdown()
+    os._exit(status)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import logging
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
 
 from lipwright.errors import (
     Cancelled,
@@ -369,9 +368,9 @@ def _note(job: Job, what: str, **facts: Any) -> None:
     _log.info("job %s", what, extra=extra)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Work in a slot until told to end; return the exit status."""
-    from lipwright.jobs.shift import run
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Work in a slot until told to end, then end the process."""
+    from lipwright.jobs.shift import leave, run
 
     parser = argparse.ArgumentParser(prog="lipwright.jobs.worker", description=__doc__)
     parser.add_argument("--slot", type=int, required=True, help="number of the slot, from 0")
@@ -381,8 +380,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the first line of stdin holds the settings, as JSON; end when stdin does",
     )
     given = parser.parse_args(arguments)
-    return run(given.slot, held=given.held)
+    leave(run(given.slot, held=given.held))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,227 @@
+"""What real workers do with jobs that behave, and with jobs that do not."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import live_service
+import pytest
+import tiny_media
+from processes import linux_only, wait_for
+from work_bench import WorkBench, started_in_order, work_bench
+
+import faulty_engines
+from lipwright.jobs.base import Failure, State
+from lipwright.jobs.engine import WorkQueue
+from lipwright.sample import SampleTruth
+from lipwright.settings import Settings
+
+pytestmark = linux_only
+
+
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return faulty_engines.install(tmp_path_factory.mktemp("plugins"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, original: SampleTruth, plugins: Path) -> Iterator[WorkBench]:
+    speech = tiny_media.write_wav(tmp_path / "speech.wav", 0.3)
+    with work_bench(tmp_path, original.path, speech, plugins) as opened:
+        yield opened
+
+
+def test_turns_go_by_priority_then_key_by_key_then_by_arrival(bench):
+    names = {}
+    with bench.serving():
+        first = bench.submit("slow")
+        bench.wait_study(first)
+        for name in ("a1", "a2", "a3"):
+            names[name] = bench.submit(key="k1")
+        for name in ("b1", "b2"):
+            names[name] = bench.submit(key="k2")
+        names["urgent"] = bench.submit(key="k1", priority=1)
+        jobs = {name: bench.wait(job_id) for name, job_id in names.items()}
+    assert {job.state for job in jobs.values()} == {State.SUCCEEDED}
+    assert started_in_order(jobs) == ["urgent", "b1", "a1", "b2", "a2", "a3"]
+    ends = sorted((job.started_at, job.finished_at) for job in jobs.values())
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ends))
+
+
+def test_a_job_that_takes_too_long_fails_and_its_slot_works_on(bench):
+    with bench.serving(job_timeout_seconds=6):
+        late, good = bench.submit("sleeper"), bench.submit()
+        failure = bench.wait(late).failure
+        assert failure is not None
+        assert failure.code == "job_timed_out"
+        bench.wait(good)
+        bench.check_output(good)
+    bench.check_tidy()
+
+
+def test_a_job_that_kills_its_process_again_and_again_fails_and_its_slot_works_on(bench):
+    with bench.serving(max_attempts=1):
+        killers = bench.submit("suicide"), bench.submit("assassin")
+        good = bench.submit()
+        for job_id in killers:
+            job = bench.wait(job_id)
+            assert job.failure is not None
+            assert job.failure.code == "worker_died"
+        assert [bench.job(job_id).attempts for job_id in killers] == [2, 3]
+        bench.wait(good)
+        bench.check_output(good)
+    bench.check_tidy()
+
+
+def test_a_full_disk_fails_the_job_clearly_and_leaves_nothing(bench, monkeypatch):
+    monkeypatch.setenv("DISK_FULL", "1")
+    with bench.serving():
+        job = bench.wait(bench.submit())
+    assert job.failure is not None
+    assert job.failure.code == "encode_failed"
+    assert str(bench.data_dir) not in job.failure.message
+    assert bench.files() == {}
+    bench.check_tidy()
+
+
+def test_a_cancelled_job_is_never_carried_out(bench):
+    with bench.serving():
+        first = bench.submit("slow")
+        bench.wait_study(first)
+        waiting = [bench.submit() for _ in range(10)]
+        cancelled = [job_id for job_id in waiting[::2] if bench.services.ledger.cancel(job_id)[1]]
+        assert not bench.services.ledger.cancel(first)[1]
+        done = [bench.wait(job_id) for job_id in (first, *waiting[1::2])]
+    assert len(cancelled) == 5
+    assert {job.state for job in done} == {State.SUCCEEDED}
+    assert {bench.job(job_id).epoch for job_id in cancelled} == {0}
+    assert not [name for name in bench.files() for job_id in cancelled if f"/{job_id}/" in name]
+
+
+def test_what_the_queue_is_told_about_running_work_changes_nothing(bench):
+    """DBOS's own cancel ends running work too, and answers nothing: only the ledger counts."""
+    with bench.serving():
+        job_id = bench.submit("slow")
+        bench.wait_study(job_id)
+        queue = WorkQueue(Settings(data_dir=bench.data_dir).database)
+        queue.drop(f"{job_id}:0")
+        queue.close()
+        job = bench.wait(job_id)
+        assert (job.state, job.epoch) == (State.SUCCEEDED, 1)
+        bench.wait(after := bench.submit())
+        bench.check_output(after)
+
+
+def test_work_that_was_replaced_before_it_was_noted_is_not_done_twice(bench):
+    """A worker died between giving a job back and noting that its piece of work was over."""
+    job_id = bench.submit()
+    job = bench.services.ledger.claim(job_id, "a worker that then died")
+    failure = Failure(code="worker_died", message="")
+    assert job is not None
+    assert bench.services.ledger.retry(job_id, job.epoch, failure, 0.0)
+    with bench.serving(slots=2):
+        assert bench.wait(job_id).epoch == 2
+        bench.wait(bench.submit())  # whatever was left in the queue has been looked at
+        assert bench.job(job_id).epoch == 2
+
+
+# -------------------------------------------------------------------------------- drain and stop
+def test_one_signal_lets_the_running_job_finish_and_starts_no_other(bench):
+    with bench.serving() as live:
+        running, waiting = bench.submit("slow"), bench.submit()
+        bench.wait_study(running)
+        assert live.stop() == 0
+    assert bench.job(running).state is State.SUCCEEDED
+    assert bench.job(waiting).state is State.IN_QUEUE
+    assert bench.processes() == []
+    with bench.serving():
+        bench.wait(waiting)
+        bench.check_output(waiting)
+
+
+@pytest.mark.parametrize("how", ["a second signal", "the end of patience"])
+def test_a_job_that_does_not_finish_goes_back_unharmed(bench, how):
+    patience = 600 if how == "a second signal" else 0.5
+    with bench.serving(drain_seconds=patience) as live:
+        job_id = bench.submit("sleeper")
+        bench.wait_study(job_id)
+        began = time.monotonic()
+        live.process.send_signal(signal.SIGINT)
+        if how == "a second signal":  # of another kind: two of one kind may arrive as one
+            live.process.send_signal(signal.SIGTERM)
+        assert live.process.wait(60) == 0
+        assert time.monotonic() - began < 30
+    job = bench.job(job_id)
+    assert (job.state, job.attempts) == (State.IN_QUEUE, 0)
+    assert bench.processes() == []
+    bench.check_tidy()
+
+
+def test_a_worker_runs_alone_too_and_no_second_one_in_its_slot(bench):
+    settings = {
+        "LIPWRIGHT_DATA_DIR": str(bench.data_dir),
+        "LIPWRIGHT_LEASE_SECONDS": "3",
+        "PYTHONPATH": str(bench.plugins),
+    }
+    command = [sys.executable, "-m", "lipwright.jobs.worker", "--slot", "0"]
+    environment = live_service.environment(**settings)
+    first = subprocess.Popen(command, env=environment)
+    try:
+        job_id = bench.submit()
+        bench.wait(job_id)
+        bench.check_output(job_id)
+        second = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert second.returncode == 7
+        assert "another process works as" in second.stderr
+        assert "Traceback" not in second.stderr
+    finally:
+        first.terminate()
+        assert first.wait(60) == 0
+
+
+# ------------------------------------------------------------------------------ dead and silent
+def test_the_job_of_a_slot_that_does_not_come_back_is_handed_on(bench):
+    with bench.serving(slots=2) as live:
+        jobs = [bench.submit("sleeper"), bench.submit("sleeper")]
+        for job_id in jobs:
+            bench.wait_study(job_id)
+        live.process.send_signal(signal.SIGSTOP)  # it cannot replace what dies now
+        for process in bench.processes("worker"):
+            process.kill()
+        live.process.kill()
+        live.process.wait()
+        wait_for(lambda: not bench.processes())
+    with bench.serving(slots=1, job_timeout_seconds=1):
+        failures = [bench.wait(job_id).failure for job_id in jobs]
+    assert [failure.code for failure in failures if failure] == ["job_timed_out"] * 2
+
+
+def test_the_job_of_a_silent_worker_is_taken_over_and_its_late_result_refused(bench):
+    with bench.serving(slots=2):
+        wait_for(lambda: len(bench.processes("worker")) == 2)
+        job_id = bench.submit("slow")
+        bench.wait_study(job_id)
+        slot = int((bench.job(job_id).worker or "").rpartition("-")[2])
+        (silent,) = (p for p in bench.processes("worker") if p.slot == slot)
+        silent.signal(signal.SIGSTOP)
+        try:
+            job = bench.wait(job_id)
+        finally:
+            os.kill(silent.pid, signal.SIGCONT)
+        assert (job.state, job.epoch) == (State.SUCCEEDED, 2)
+        assert job.worker is not None
+        assert not job.worker.endswith(f"-{slot}")
+        after = [bench.submit() for _ in range(4)]  # both slots work on
+        for other in after:
+            bench.wait(other)
+            bench.check_output(other)
+        assert bench.job(job_id) == job
+    bench.check_output(job_id)
+    bench.check_tidy()
