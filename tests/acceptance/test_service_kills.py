@@ -1,0 +1,132 @@
+"""Processes of a service are killed at random points of its work; the seed fixes the plan."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import live_service
+import pytest
+import tiny_media
+from processes import DEADLINE, linux_only, wait_for
+from work_bench import WorkBench, work_bench
+
+import faulty_engines
+from lipwright.jobs.base import State
+from lipwright.sample import SampleTruth
+
+pytestmark = linux_only
+
+SEED = 20260102
+JOBS = 50
+KILLS = {"child": 6, "worker": 6, "api": 3}
+PAUSES = (0.05, 0.6)  # seconds between kills: some hit a start, some the middle of work
+
+
+@pytest.fixture
+def bench(tmp_path: Path, original: SampleTruth) -> Iterator[WorkBench]:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    speech = tiny_media.write_wav(tmp_path / "speech.wav", 0.3)
+    with work_bench(tmp_path, original.path, speech, faulty_engines.install(plugins)) as opened:
+        yield opened
+
+
+@dataclass
+class Client:
+    """Submits over HTTP, and does not give up while the service is away."""
+
+    bench: WorkBench
+    secret: str
+    url: str = ""  #: of the service that runs now
+    answered: list[str] = field(default_factory=list)  #: request ids that a client was given
+
+    def upload(self, path: Path) -> str:
+        with path.open("rb") as file:
+            answer = httpx.post(f"{self.url}/v1/files", files={"file": file}, headers=self._headers)
+        return str(answer.raise_for_status().json()["url"])
+
+    def submit_all(self, sources: dict[str, str]) -> None:
+        for number in range(JOBS):
+            model = "lipwright/exemplar" if number == 0 else "lipwright/passthrough"
+            self.answered.append(self._submit(number, model, sources))
+            time.sleep(0.05)
+
+    def _submit(self, number: int, model: str, sources: dict[str, str]) -> str:
+        headers = {**self._headers, "Idempotency-Key": f"job {number}".replace(" ", "-")}
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            try:
+                answer = httpx.post(
+                    f"{self.url}/v1/models/{model}", json=sources, headers=headers, timeout=5.0
+                )
+                if answer.status_code < 500:
+                    return str(answer.raise_for_status().json()["request_id"])
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError(f"job {number} was not taken in {DEADLINE:g} s")
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.secret}"}
+
+
+def test_nothing_is_lost_and_nothing_done_twice_whatever_is_killed(bench, original, tmp_path):
+    settings = {"slots": 2, "max_attempts": 30, "fetch_allow": "127.0.0.1"}
+    rng = random.Random(SEED)
+    plan = [role for role, times in KILLS.items() for _ in range(times)]
+    rng.shuffle(plan)
+    client = Client(bench, bench.services.keys.create("acceptance")[1])
+    with ExitStack() as stack:
+
+        def start() -> live_service.LiveService:
+            live = stack.enter_context(bench.serving(**settings))
+            client.url = live.url
+            return live
+
+        live = start()
+        sources = {
+            "video_url": client.upload(original.path),
+            "audio_url": client.upload(tmp_path / "speech.wav"),
+        }
+        submitting = threading.Thread(target=client.submit_all, args=(sources,))
+        submitting.start()
+        hits = []
+        for role in plan:
+            time.sleep(rng.uniform(*PAUSES))
+            wait_for(lambda role=role: bool(bench.processes(role)))
+            victim = rng.choice(bench.processes(role))
+            if not victim.kill():
+                continue  # it had just ended by itself
+            hits.append(role)
+            if role == "api":
+                live.process.wait()
+                live = start()
+        submitting.join(2 * DEADLINE)
+        assert len(client.answered) == JOBS
+        for job_id in client.answered:
+            bench.wait(job_id)
+        wait_for(lambda: not bench.services.ledger.counts()["jobs"].get("in_progress"))
+        assert live.stop() == 0
+    assert {role: hits.count(role) for role in KILLS} == KILLS
+    _check(bench, client)
+
+
+def _check(bench: WorkBench, client: Client) -> None:
+    """Every job that was answered for has ended well, once, with whole files and nothing else."""
+    assert len(set(client.answered)) == JOBS
+    counts = bench.services.ledger.counts()
+    assert counts["jobs"] == {State.SUCCEEDED: JOBS}, json.dumps(counts, default=str)
+    assert counts["ended"] == {State.SUCCEEDED: JOBS}
+    for job_id in client.answered:
+        bench.check_output(job_id)
+    assert len(bench.files()) == 2 * JOBS
+    bench.check_tidy()
+    wait_for(lambda: not bench.processes())
