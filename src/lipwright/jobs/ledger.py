@@ -285,8 +285,12 @@ class SqlLedger:
 
     def release(self) -> int:
         """See Ledger.release."""
+        parked = sa.select(_c.key_id).where(PARKED).distinct()
+        with self._database.read() as tx:
+            keys = tx.execute(parked).scalars().all()
+        if not keys:
+            return 0
         with self._database.write() as tx:
-            keys = tx.execute(sa.select(_c.key_id).where(PARKED).distinct()).scalars().all()
             return sum(self._release(tx, book.account(tx, key_id)) for key_id in keys)
 
     def counts(self) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Removes what has expired: first files, then what the queue keeps, then the row that names them.
 
-In this order nothing is left behind by whoever dies in between: the row is found again.
+In this order nothing is left behind by whoever dies in between: the row is found again. Each round
+also lets jobs go that may run since a limit has grown.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Sweeper:
             PublishFailed: the storage does not let go of a file; what follows waits too.
             QueueUnavailable: the database is locked or away.
         """
+        self._ledger.release()
         jobs = uploads = 0
         while batch := self._ledger.expired(BATCH):
             self._remove_jobs(batch)
