@@ -176,6 +176,12 @@ class Walk:
         return self.tell(f"wait {seconds}", lambda bench: bench.clock.advance(seconds))
 
 
+@pytest.fixture(autouse=True)
+def small_shelves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the jobs of a walk fill several shelves of the backlog."""
+    monkeypatch.setattr(book, "SHELF", 4)
+
+
 @pytest.mark.parametrize("concurrency", [None, 1, 2])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_both_ledgers_answer_alike(tmp_path: Path, seed: int, concurrency: int | None):

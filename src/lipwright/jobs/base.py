@@ -301,11 +301,11 @@ class Ledger(Protocol):
     def counts(self) -> Mapping[str, Any]:
         """Return what ``/metrics`` shows.
 
-        ``jobs``: rows now, by state. ``ended``: jobs ever ended, by state. ``failures``: jobs ever
-        failed, by code. ``retries``: jobs ever put back, by code. ``seconds``: worker time ever
-        spent on good jobs, by stage, from ``output["timings"]``.
-        ``frames``: frames ever rendered, from ``output["frames"]``. ``deliveries``: webhook calls
-        now, by state. ``oldest_seconds``: how long the first queued job has waited, 0 for none.
+        ``jobs``: waiting and running now, by state. ``ended``: ended ever, by state. ``failures``:
+        failed ever, by code. ``retries``: put back ever, by code. ``seconds``: worker time ever
+        spent on good jobs, by stage, from ``output["timings"]``. ``frames``: rendered ever, from
+        ``output["frames"]``. ``deliveries``: webhook calls now, by state. ``oldest_seconds``: how
+        long the first queued job has waited, 0 when none waits.
         """
         ...
 

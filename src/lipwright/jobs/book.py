@@ -9,7 +9,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from lipwright.jobs.rows import account_of
 from lipwright.jobs.rules import Account, new_delivery_id
-from lipwright.jobs.schema import accounts, deliveries, keys, tallies
+from lipwright.jobs.schema import (
+    QUEUED,
+    SHELF,
+    accounts,
+    backlog,
+    deliveries,
+    jobs,
+    keys,
+    tallies,
+)
 
 _ACCOUNT = sa.select(accounts).where(accounts.c.key_id == sa.bindparam("id")).with_for_update()
 _CONCURRENCY = sa.select(keys.c.concurrency).where(keys.c.id == sa.bindparam("id"))
@@ -21,6 +30,35 @@ _KEEP = (
         queued=sa.bindparam("new_queued"),
         released=sa.bindparam("new_released"),
     )
+)
+
+_priority = sa.bindparam("priority", type_=sa.Integer)
+_shelf = sa.bindparam("shelf", type_=sa.BigInteger)
+# Full shelves are looked up, only the job's own one is counted.
+_POSITION = sa.select(
+    sa.select(sa.func.coalesce(sa.func.sum(backlog.c.queued), 0))
+    .where(
+        sa.or_(
+            backlog.c.priority < _priority,
+            sa.and_(backlog.c.priority == _priority, backlog.c.shelf < _shelf),
+        )
+    )
+    .scalar_subquery()
+    + sa.select(sa.func.count())
+    .where(
+        QUEUED,
+        jobs.c.priority == _priority,
+        jobs.c.sequence >= sa.bindparam("start"),
+        jobs.c.sequence < sa.bindparam("sequence"),
+    )
+    .scalar_subquery()
+)
+_SHELVED = (backlog.c.priority == sa.bindparam("at"), backlog.c.shelf == sa.bindparam("on"))
+_COUNT = backlog.update().where(*_SHELVED).values(queued=backlog.c.queued + sa.bindparam("more"))
+_CLEAR = backlog.delete().where(*_SHELVED, backlog.c.queued == 0)
+_OLDEST_SHELF = sa.select(backlog).order_by(backlog.c.shelf)
+_FIRST_ON = sa.select(sa.func.min(jobs.c.sequence)).where(
+    QUEUED, jobs.c.priority == sa.bindparam("at"), jobs.c.sequence >= sa.bindparam("start")
 )
 
 
@@ -44,6 +82,44 @@ def keep(tx: sa.Connection, account: Account) -> None:
         "new_released": account.released,
     }
     tx.execute(_KEEP, values)
+
+
+def queued(tx: sa.Connection, priority: int, sequence: int, more: int) -> None:
+    """Note that a job has come into the queue (1) or left it (-1)."""
+    place = {"at": priority, "on": sequence // SHELF}
+    if tx.execute(_COUNT, {**place, "more": more}).rowcount == 0:
+        fresh = {"priority": priority, "shelf": sequence // SHELF, "queued": 0}
+        tx.execute(_insert_or_leave(tx, backlog), fresh)
+        tx.execute(_COUNT, {**place, "more": more})
+    if more < 0:
+        tx.execute(_CLEAR, place)
+
+
+def position(tx: sa.Connection, priority: int, sequence: int) -> int:
+    """Return how many queued jobs go before that place."""
+    shelf = sequence // SHELF
+    place = {"priority": priority, "shelf": shelf, "start": shelf * SHELF, "sequence": sequence}
+    return int(tx.execute(_POSITION, place).scalar_one())
+
+
+def waiting(tx: sa.Connection) -> int:
+    """Return how many jobs are queued."""
+    return int(tx.execute(sa.select(sa.func.sum(backlog.c.queued))).scalar_one() or 0)
+
+
+def oldest(tx: sa.Connection) -> int | None:
+    """Return when the first of the queued jobs came; None when there is none."""
+    shelves = tx.execute(_OLDEST_SHELF).all()
+    places = [
+        {"at": row.priority, "start": row.shelf * SHELF}
+        for row in shelves
+        if row.shelf == shelves[0].shelf
+    ]
+    firsts = [tx.execute(_FIRST_ON, place).scalar_one() for place in places]
+    if not firsts:
+        return None
+    came = sa.select(jobs.c.created_at).where(jobs.c.sequence == min(firsts))
+    return int(tx.execute(came).scalar_one())
 
 
 def concurrency(tx: sa.Connection, key_id: str) -> int | None:

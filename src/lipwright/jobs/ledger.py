@@ -28,7 +28,6 @@ from lipwright.jobs.rules import Account, Terms
 from lipwright.jobs.schema import (
     ENDED,
     PARKED,
-    QUEUED,
     RUNNING,
     deliveries,
     holds,
@@ -62,19 +61,6 @@ _PAGE = (
     .limit(sa.bindparam("count"))
 )
 _END = 2**62  # after every sequence
-# Two ranges of one index; a comparison of pairs, or an OR, would read more of it.
-_POSITION = sa.select(
-    sa.select(sa.func.count())
-    .where(QUEUED, _c.priority < sa.bindparam("priority"))
-    .scalar_subquery()
-    + sa.select(sa.func.count())
-    .where(
-        QUEUED,
-        _c.priority == sa.bindparam("priority"),
-        _c.sequence < sa.bindparam("sequence"),
-    )
-    .scalar_subquery()
-)
 _BEAT = (
     jobs.update()
     .where(_c.id == sa.bindparam("job_id"), _c.epoch == sa.bindparam("held"), RUNNING)
@@ -119,6 +105,7 @@ class SqlLedger:
             job = _insert(tx, ticket, now, parked=room == 0)
             _remember(tx, ticket, now + rules.milliseconds(self._terms.idempotency_seconds))
             _hold(tx, ticket, now)
+            book.queued(tx, ticket.priority, job.sequence, 1)
             book.keep(tx, account.moved(queued=1, released=0 if room == 0 else 1))
             if room != 0:
                 self._enqueue(tx, job, 0.0)
@@ -131,9 +118,8 @@ class SqlLedger:
 
     def position(self, job: Job) -> int:
         """See Ledger.position."""
-        place = {"priority": job.ticket.priority, "sequence": job.sequence}
         with self._database.read() as tx:
-            return int(tx.execute(_POSITION, place).scalar_one())
+            return book.position(tx, job.ticket.priority, job.sequence)
 
     def page(
         self,
@@ -201,6 +187,7 @@ class SqlLedger:
                 stage={},
             )
             if row.state == State.IN_QUEUE:
+                book.queued(tx, row.priority, row.sequence, -1)
                 book.keep(tx, account.moved(queued=-1, released=1 if row.parked else 0))
         return taken
 
@@ -259,6 +246,7 @@ class SqlLedger:
                 stage={},
             )
             book.tally(tx, {f"retries:{failure.code}": 1})
+            book.queued(tx, row.priority, row.sequence, 1)
             book.keep(tx, account.moved(queued=1))  # it stays released: its turn is kept
             self._enqueue(tx, job, delay_seconds)
         return True
@@ -296,14 +284,19 @@ class SqlLedger:
     def counts(self) -> Mapping[str, Any]:
         """See Ledger.counts."""
         with self._database.read() as tx:
-            first = tx.execute(sa.select(sa.func.min(_c.created_at)).where(QUEUED)).scalar_one()
+            first = book.oldest(tx)
             waited = 0 if first is None else self._database.now(tx) - first
+            # all of them have a heartbeat; said so that SQLite takes the index of these few
+            running = sa.select(sa.func.count()).where(RUNNING, _c.beat_at > 0)
             return {
                 **rules.counts_of(
                     {name: amount for name, amount in tx.execute(sa.select(tallies))}
                 ),
-                "jobs": _states(tx, _c.state, _LIVE),
-                "deliveries": _states(tx, deliveries.c.state, sa.true()),
+                "jobs": {
+                    str(State.IN_QUEUE): book.waiting(tx),
+                    str(State.IN_PROGRESS): tx.execute(running).scalar_one(),
+                },
+                "deliveries": _calls(tx),
                 "oldest_seconds": waited / 1000,
             }
 
@@ -326,10 +319,10 @@ class SqlLedger:
         if row.webhook_url is not None:
             book.deliver(tx, row.id, row.webhook_url, now)
         book.tally(tx, tally)
-        left = account.moved(
-            queued=-1 if row.state == State.IN_QUEUE else 0, released=0 if row.parked else -1
-        )
-        self._release(tx, left)
+        if row.state == State.IN_QUEUE:
+            book.queued(tx, row.priority, row.sequence, -1)
+            account = account.moved(queued=-1)
+        self._release(tx, account.moved(released=0 if row.parked else -1))
         return job
 
     def _release(self, tx: sa.Connection, account: Account) -> int:
@@ -469,8 +462,7 @@ def _rows(tx: sa.Connection, key_id: str, state: State, before: int, limit: int)
     return tx.execute(_PAGE, values).all()
 
 
-def _states(
-    tx: sa.Connection, column: sa.Column[str], where: sa.ColumnElement[bool]
-) -> dict[str, int]:
-    counted = sa.select(column, sa.func.count()).where(where).group_by(column)
+def _calls(tx: sa.Connection) -> dict[str, int]:
+    state = deliveries.c.state
+    counted = sa.select(state, sa.func.count()).group_by(state)
     return {name: number for name, number in tx.execute(counted)}

@@ -229,14 +229,17 @@ class MemoryLedger:
     def counts(self) -> Mapping[str, Any]:
         """See Ledger.counts."""
         with self._store.look() as tables:
-            entries = [entry for entry in tables.jobs.values() if not entry.erased]
+            entries = list(tables.jobs.values())
             calls = [call.state for call, _ in tables.deliveries.values()]
             tallies = rules.counts_of(tables.tallies)
         first = min((entry.job.created_at for entry in entries if _queued(entry)), default=None)
         waited = self._store.now() - first if first else timedelta()
         return {
             **tallies,
-            "jobs": _by_kind([str(entry.job.state) for entry in entries]),
+            "jobs": {
+                str(state): sum(entry.job.state is state for entry in entries)
+                for state in (State.IN_QUEUE, State.IN_PROGRESS)
+            },
             "deliveries": _by_kind(calls),
             "oldest_seconds": waited.total_seconds(),
         }

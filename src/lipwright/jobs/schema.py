@@ -90,6 +90,17 @@ accounts = sa.Table(
     sa.Column("released", sa.Integer, nullable=False),
 )
 
+#: How many jobs are queued, by priority and by shelves of sequences: to find a position without
+#: counting the whole queue.
+backlog = sa.Table(
+    "lw_backlog",
+    metadata,
+    sa.Column("priority", sa.Integer, primary_key=True),
+    sa.Column("shelf", sa.BigInteger, primary_key=True),  # sequence // SHELF
+    sa.Column("queued", sa.Integer, nullable=False),
+)
+SHELF = 500  # sequences
+
 tallies = sa.Table(
     "lw_tallies",
     metadata,
@@ -146,8 +157,8 @@ deliveries = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
-PENDING = deliveries.c.state == sa.literal_column("'pending'")
-_partial("lw_deliveries_due", PENDING, deliveries.c.next_at)
+PENDING = deliveries.c.state == "pending"
+sa.Index("lw_deliveries_due", deliveries.c.state, deliveries.c.next_at)
 sa.Index("lw_deliveries_job", deliveries.c.job_id)
 
 #: MIGRATIONS[n] leads from version n + 1 to version n + 2; what is new is in the tables above too.
