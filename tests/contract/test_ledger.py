@@ -114,6 +114,21 @@ def test_a_bad_end_keeps_the_reason(bench: Bench):
     assert (ended.state, ended.failure, ended.output) == (State.FAILED, BROKEN, {})
 
 
+@pytest.mark.parametrize("odd", ["\udcff.mp4", "a\0b", "\ud800", "täke 🎬", "x" * 100_000])
+def test_no_text_keeps_a_job_from_ending_or_being_looked_for(bench: Bench, odd: str):
+    job = bench.running(input={"name": odd}, idempotency_key=odd, trace=odd)
+    failure = Failure(code="media_unreadable", message=f"{odd}: broken")
+    assert bench.ledger.finish(job.id, job.epoch, output=None, failure=failure)
+    ended = bench.ledger.get(job.id)
+    assert ended.state is State.FAILED
+    assert ended.failure is not None
+    assert ended.failure.message.endswith(": broken")
+    assert ended.ticket.input == {"name": odd}
+    with pytest.raises(JobNotFound):
+        bench.ledger.get(odd)
+    assert bench.ledger.page(odd, limit=1, ids=[odd]) == []
+
+
 @pytest.mark.parametrize(("output", "failure"), [(None, None), ({}, BROKEN)])
 def test_a_job_ends_one_way(bench: Bench, output, failure):
     job = bench.running()

@@ -177,9 +177,9 @@ class Walk:
 
 
 @pytest.fixture(autouse=True)
-def small_shelves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the jobs of a walk fill several shelves of the backlog."""
-    monkeypatch.setattr(book, "SHELF", 4)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the jobs of a walk fill several blocks of the backlog."""
+    monkeypatch.setattr(book, "BLOCK", 4)
 
 
 @pytest.mark.parametrize("concurrency", [None, 1, 2])

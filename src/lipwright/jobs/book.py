@@ -10,8 +10,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from lipwright.jobs.rows import account_of
 from lipwright.jobs.rules import Account, new_delivery_id
 from lipwright.jobs.schema import (
+    BLOCK,
     QUEUED,
-    SHELF,
     accounts,
     backlog,
     deliveries,
@@ -33,14 +33,14 @@ _KEEP = (
 )
 
 _priority = sa.bindparam("priority", type_=sa.Integer)
-_shelf = sa.bindparam("shelf", type_=sa.BigInteger)
-# Full shelves are looked up, only the job's own one is counted.
+_block = sa.bindparam("block", type_=sa.BigInteger)
+# Full blocks are looked up, only the job's own one is counted.
 _POSITION = sa.select(
     sa.select(sa.func.coalesce(sa.func.sum(backlog.c.queued), 0))
     .where(
         sa.or_(
             backlog.c.priority < _priority,
-            sa.and_(backlog.c.priority == _priority, backlog.c.shelf < _shelf),
+            sa.and_(backlog.c.priority == _priority, backlog.c.block < _block),
         )
     )
     .scalar_subquery()
@@ -53,10 +53,10 @@ _POSITION = sa.select(
     )
     .scalar_subquery()
 )
-_SHELVED = (backlog.c.priority == sa.bindparam("at"), backlog.c.shelf == sa.bindparam("on"))
-_COUNT = backlog.update().where(*_SHELVED).values(queued=backlog.c.queued + sa.bindparam("more"))
-_CLEAR = backlog.delete().where(*_SHELVED, backlog.c.queued == 0)
-_OLDEST_SHELF = sa.select(backlog).order_by(backlog.c.shelf)
+_PLACE = (backlog.c.priority == sa.bindparam("at"), backlog.c.block == sa.bindparam("on"))
+_COUNT = backlog.update().where(*_PLACE).values(queued=backlog.c.queued + sa.bindparam("more"))
+_CLEAR = backlog.delete().where(*_PLACE, backlog.c.queued == 0)
+_OLDEST_BLOCK = sa.select(backlog).order_by(backlog.c.block)
 _FIRST_ON = sa.select(sa.func.min(jobs.c.sequence)).where(
     QUEUED, jobs.c.priority == sa.bindparam("at"), jobs.c.sequence >= sa.bindparam("start")
 )
@@ -86,9 +86,9 @@ def keep(tx: sa.Connection, account: Account) -> None:
 
 def queued(tx: sa.Connection, priority: int, sequence: int, more: int) -> None:
     """Note that a job has come into the queue (1) or left it (-1)."""
-    place = {"at": priority, "on": sequence // SHELF}
+    place = {"at": priority, "on": sequence // BLOCK}
     if tx.execute(_COUNT, {**place, "more": more}).rowcount == 0:
-        fresh = {"priority": priority, "shelf": sequence // SHELF, "queued": 0}
+        fresh = {"priority": priority, "block": sequence // BLOCK, "queued": 0}
         tx.execute(_insert_or_leave(tx, backlog), fresh)
         tx.execute(_COUNT, {**place, "more": more})
     if more < 0:
@@ -97,8 +97,8 @@ def queued(tx: sa.Connection, priority: int, sequence: int, more: int) -> None:
 
 def position(tx: sa.Connection, priority: int, sequence: int) -> int:
     """Return how many queued jobs go before that place."""
-    shelf = sequence // SHELF
-    place = {"priority": priority, "shelf": shelf, "start": shelf * SHELF, "sequence": sequence}
+    block = sequence // BLOCK
+    place = {"priority": priority, "block": block, "start": block * BLOCK, "sequence": sequence}
     return int(tx.execute(_POSITION, place).scalar_one())
 
 
@@ -109,11 +109,11 @@ def waiting(tx: sa.Connection) -> int:
 
 def oldest(tx: sa.Connection) -> int | None:
     """Return when the first of the queued jobs came; None when there is none."""
-    shelves = tx.execute(_OLDEST_SHELF).all()
+    blocks = tx.execute(_OLDEST_BLOCK).all()
     places = [
-        {"at": row.priority, "start": row.shelf * SHELF}
-        for row in shelves
-        if row.shelf == shelves[0].shelf
+        {"at": row.priority, "start": row.block * BLOCK}
+        for row in blocks
+        if row.block == blocks[0].block
     ]
     firsts = [tx.execute(_FIRST_ON, place).scalar_one() for place in places]
     if not firsts:

@@ -163,7 +163,8 @@ class _Syncer:
     process, kill -9 included, but not a power cut. With FULL each commit waits for the disk
     alone: measured 370 commits/s, against 7,000/s with NORMAL, on the disk of a small cloud
     machine; 500 submits/s would be out of reach. So writers commit with NORMAL and then wait
-    for one shared fsync of the write-ahead log, which covers every commit before it.
+    for one shared fsync of the write-ahead log, which covers every commit before it: measured
+    700 to 1,400 submits/s from 4 to 16 threads on the same disk.
     """
 
     def __init__(self, log: Path) -> None:

@@ -9,11 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
 
 from lipwright.errors import QueueUnavailable
 from lipwright.jobs.base import State
 
 metadata = sa.MetaData()
+
+
+class Words(TypeDecorator[str]):
+    """Text that any string fits: what a database cannot store is replaced.
+
+    Names of files and messages about them may hold lone surrogates or NUL; a job must not become
+    unfinishable by the text of its failure.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Replace what cannot be stored."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.encode("utf-8", "replace").decode().replace("\0", "?")
+
 
 version = sa.Table("lw_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
 
@@ -22,19 +41,19 @@ jobs = sa.Table(
     metadata,
     # SQLite counts only a plain INTEGER key up by itself
     sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("id", sa.Text, nullable=False, unique=True),
-    sa.Column("key_id", sa.Text, nullable=False),
-    sa.Column("model_id", sa.Text, nullable=False),
-    sa.Column("dialect", sa.Text, nullable=False),
-    sa.Column("engine", sa.Text, nullable=False),
+    sa.Column("id", Words, nullable=False, unique=True),
+    sa.Column("key_id", Words, nullable=False),
+    sa.Column("model_id", Words, nullable=False),
+    sa.Column("dialect", Words, nullable=False),
+    sa.Column("engine", Words, nullable=False),
     sa.Column("input", sa.JSON, nullable=False),
     sa.Column("work", sa.JSON, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),
-    sa.Column("webhook_url", sa.Text),
-    sa.Column("idempotency_key", sa.Text),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("trace", sa.Text),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("webhook_url", Words),
+    sa.Column("idempotency_key", Words),
+    sa.Column("fingerprint", Words, nullable=False),
+    sa.Column("trace", Words),
+    sa.Column("state", Words, nullable=False),
     sa.Column("parked", sa.Boolean, nullable=False),  # queued, but not yet enqueued as work
     sa.Column("erased", sa.Boolean, nullable=False),  # only its files may be left
     sa.Column("epoch", sa.Integer, nullable=False),
@@ -45,10 +64,10 @@ jobs = sa.Table(
     sa.Column("finished_at", sa.BigInteger),
     sa.Column("expires_at", sa.BigInteger),
     sa.Column("stage", sa.JSON, nullable=False),
-    sa.Column("worker", sa.Text),
+    sa.Column("worker", Words),
     sa.Column("output", sa.JSON, nullable=False),
-    sa.Column("failure_code", sa.Text),
-    sa.Column("failure_message", sa.Text),
+    sa.Column("failure_code", Words),
+    sa.Column("failure_message", Words),
     sa.CheckConstraint(sa.column("state").in_([str(state) for state in State]), "known_state"),
     sqlite_autoincrement=True,  # or the sequence of an erased last job is given again
 )
@@ -73,10 +92,10 @@ sa.Index("lw_jobs_pages", jobs.c.key_id, jobs.c.state, jobs.c.sequence)
 replays = sa.Table(
     "lw_replays",
     metadata,
-    sa.Column("key_id", sa.Text, primary_key=True),
-    sa.Column("idempotency_key", sa.Text, primary_key=True),
+    sa.Column("key_id", Words, primary_key=True),
+    sa.Column("idempotency_key", Words, primary_key=True),
     sa.Column("job_id", sa.ForeignKey("lw_jobs.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("fingerprint", Words, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
 )
 sa.Index("lw_replays_job", replays.c.job_id)
@@ -84,36 +103,36 @@ sa.Index("lw_replays_job", replays.c.job_id)
 accounts = sa.Table(
     "lw_accounts",
     metadata,
-    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("key_id", Words, primary_key=True),
     sa.Column("due", sa.BigInteger, nullable=False),  # nanoseconds
     sa.Column("queued", sa.Integer, nullable=False),
     sa.Column("released", sa.Integer, nullable=False),
 )
 
-#: How many jobs are queued, by priority and by shelves of sequences: to find a position without
+#: How many jobs are queued, by priority and by blocks of sequences: to find a position without
 #: counting the whole queue.
 backlog = sa.Table(
     "lw_backlog",
     metadata,
     sa.Column("priority", sa.Integer, primary_key=True),
-    sa.Column("shelf", sa.BigInteger, primary_key=True),  # sequence // SHELF
+    sa.Column("block", sa.BigInteger, primary_key=True),  # sequence // BLOCK
     sa.Column("queued", sa.Integer, nullable=False),
 )
-SHELF = 500  # sequences
+BLOCK = 500  # sequences
 
 tallies = sa.Table(
     "lw_tallies",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("name", Words, primary_key=True),
     sa.Column("amount", sa.Float, nullable=False),
 )
 
 keys = sa.Table(
     "lw_keys",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("digest", Words, nullable=False, unique=True),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("revoked_at", sa.BigInteger),
     sa.Column("priority", sa.Integer, nullable=False),
@@ -127,11 +146,11 @@ sa.Index("lw_keys_name", keys.c.name, unique=True, sqlite_where=_active, postgre
 uploads = sa.Table(
     "lw_uploads",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("key_id", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("id", Words, primary_key=True),
+    sa.Column("key_id", Words, nullable=False),
+    sa.Column("name", Words, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("sha256", Words, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("going", sa.Boolean, nullable=False),  # its file is being deleted
@@ -148,13 +167,13 @@ sa.Index("lw_holds_job", holds.c.job_id)
 deliveries = sa.Table(
     "lw_deliveries",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("id", Words, primary_key=True),
     sa.Column("job_id", sa.ForeignKey("lw_jobs.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("url", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("url", Words, nullable=False),
+    sa.Column("state", Words, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_at", sa.BigInteger),
-    sa.Column("last_error", sa.Text),
+    sa.Column("last_error", Words),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 PENDING = deliveries.c.state == "pending"
