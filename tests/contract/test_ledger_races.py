@@ -42,27 +42,30 @@ def test_cancel_against_claim_has_exactly_one_winner(bench: Bench):
     jobs = [bench.submit() for _ in range(JOBS)]
     executed: list[str] = []
     cancelled: list[str] = []
-    start_line = threading.Barrier(3, timeout=60)
+    begun = [threading.Event() for _ in range(0, JOBS, ROUND)]
 
-    def rounds(step: int) -> Iterator[Job]:
-        """Yield the jobs in rounds that all threads begin together, so that each wins some."""
-        for start in range(0, JOBS, ROUND):
-            start_line.wait()
-            yield from jobs[start : start + ROUND][::step]
+    def rounds(step: int, parity: int) -> Iterator[Job]:
+        """Yield the jobs in rounds; in every other one this side lets the other begin."""
+        for number, start in enumerate(range(0, JOBS, ROUND)):
+            if number % 2 == parity:
+                assert begun[number].wait(60)
+            for job in jobs[start : start + ROUND][::step]:
+                yield job
+                begun[number].set()
 
-    def work(step: int) -> None:
-        for job in rounds(step):
+    def work() -> None:
+        for job in rounds(1, parity=0):
             claimed = bench.ledger.claim(job.id, "w")
             if claimed and claimed.epoch == 1:
                 executed.append(job.id)
                 assert bench.ledger.finish(job.id, 1, output={}, failure=None)
 
     def cancel(step: int) -> None:
-        for job in rounds(step):
+        for job in rounds(step, parity=1):
             if bench.ledger.cancel(job.id)[1]:
                 cancelled.append(job.id)
 
-    together(lambda: work(1), lambda: cancel(1), lambda: cancel(-1))
+    together(work, lambda: cancel(1), lambda: cancel(-1))
     assert sorted(executed + cancelled) == sorted(job.id for job in jobs)
     assert executed
     assert cancelled

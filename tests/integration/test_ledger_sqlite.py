@@ -266,9 +266,9 @@ def explained(database: Database, call: object) -> list[str]:
 
 
 # -- processes ------------------------------------------------------------------------------------
-def claim_all(path: Path, go: multiprocessing.Event, results: multiprocessing.Queue) -> None:
+def claim_all(path: Path, go: multiprocessing.Barrier, results: multiprocessing.Queue) -> None:
     with opened(path, 60.0) as (_, ledger):
-        go.wait()
+        go.wait(120)
         done = []
         for number in range(JOBS):
             job = ledger.claim(f"job{number:05d}", str(os.getpid()))
@@ -279,10 +279,10 @@ def claim_all(path: Path, go: multiprocessing.Event, results: multiprocessing.Qu
 
 
 def cancel_all(
-    path: Path, go: multiprocessing.Event, results: multiprocessing.Queue, step: int
+    path: Path, go: multiprocessing.Barrier, results: multiprocessing.Queue, step: int
 ) -> None:
     with opened(path, 60.0) as (_, ledger):
-        go.wait()
+        go.wait(120)
         done = [
             f"job{number:05d}"
             for number in range(JOBS)[::step]
@@ -293,7 +293,7 @@ def cancel_all(
 
 def test_a_thousand_jobs_cancelled_and_claimed_by_processes_have_one_winner_each(path: Path):
     spawn = multiprocessing.get_context("spawn")
-    go, results = spawn.Event(), spawn.Queue()
+    go, results = spawn.Barrier(3), spawn.Queue()
     with opened(path) as (_, ledger):
         submit_all(ledger, JOBS)
         processes = [
@@ -303,7 +303,6 @@ def test_a_thousand_jobs_cancelled_and_claimed_by_processes_have_one_winner_each
         ]
         for process in processes:
             process.start()
-        go.set()
         ends: dict[str, list[str]] = {"executed": [], "cancelled": []}
         for _ in processes:
             kind, done = results.get(timeout=120)
