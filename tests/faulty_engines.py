@@ -7,6 +7,7 @@ from pathlib import Path
 ENGINES = {
     "printer": "print('not an answer', flush=True)",  # a library that prints
     "broken": "raise ZeroDivisionError('secret of /srv')",
+    "brisk": "time.sleep(0.3)",  # long enough to be hit
     "slow": "time.sleep(1.5)",
     "sleeper": "time.sleep(600)",
     "suicide": "os.kill(os.getpid(), signal.SIGKILL)",

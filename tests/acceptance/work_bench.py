@@ -76,6 +76,10 @@ class WorkBench:
         """Wait until the engine of a job is at work."""
         wait_for(lambda: self.job(job_id).stage.stage == "study")
 
+    def busy(self) -> bool:
+        """Whether a job runs now."""
+        return bool(self.services.ledger.counts()["jobs"].get("in_progress"))
+
     def processes(self, role: str = "") -> list[Process]:
         return [p for p in living(self.mark) if role in ("", p.role)]
 
