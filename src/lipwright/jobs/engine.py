@@ -210,6 +210,7 @@ class Executor:
                 work.queue_partition_key, work.status, sa.func.count(), sa.func.min(work.priority)
             )
             .where(work.queue_name == QUEUE, work.status.in_(known))
+            .where(work.application_version == VERSION)
             .group_by(work.queue_partition_key, work.status)
         )
         with system.engine.connect() as connection:
@@ -221,8 +222,8 @@ class Executor:
         pieces = DBOS.list_workflows(
             workflow_id_prefix=f"{job_id}:", load_input=False, load_output=False
         )
-        newest = max(int(piece.workflow_id.rpartition(":")[2]) for piece in pieces)
-        return newest > int(work_id.rpartition(":")[2])
+        mine = int(work_id.rpartition(":")[2])  # nothing is found when the sweeper was here
+        return any(int(piece.workflow_id.rpartition(":")[2]) > mine for piece in pieces)
 
     def pause(self) -> None:
         """Take no more work."""
