@@ -68,8 +68,8 @@ class Client:
                 )
                 if answer.is_success:
                     return str(answer.json()["request_id"])
+                # Whoever has taken the port of a killed service may answer too, until the next one.
                 told = f"{answer.status_code} {answer.text}"
-                assert answer.status_code == 503, told  # the database was locked for long
             except httpx.TransportError as error:
                 told = repr(error)
             time.sleep(0.05)
