@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     """Longest wait for the next bytes of what is sent."""
     estimates: Count = 2
     """Cost estimates made at once; each may fetch two files."""
+    estimate_seconds: Seconds = 60.0
+    """Longest time to read one file for an estimate; it is read in a process of its own."""
     max_fetch_bytes: Count = 100_000_000
     """Largest file that is fetched from a URL."""
     max_seconds: Seconds = 3600.0

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
-from lipwright.errors import InputError, SourceUnreachable, TooManyRequests
+from lipwright.errors import SourceUnreachable, TooManyRequests
 from lipwright.jobs.base import Key
 from lipwright.media.fetch import fetch, save_data_uri
-from lipwright.media.probe import MediaInfo, probe, require_audio, require_video
 from lipwright.media.timeline import plan
 from lipwright.server.deployment import Deployment, Links
 from lipwright.server.inputs import Source, Wish
 from lipwright.server.intake import DATA, blamed, own_upload, scratch
+from lipwright.server.measure import Measure, Need, measure
 from lipwright.server.shelf import Shelf, blob_name
 
 RETRY_SECONDS = 10.0  # for who finds all busy
-
-Facts = TypeVar("Facts")
 
 
 async def frames_of(parts: Deployment, wish: Wish, key: Key, links: Links) -> int:
@@ -36,31 +32,22 @@ async def frames_of(parts: Deployment, wish: Wish, key: Key, links: Links) -> in
             retry_after=RETRY_SECONDS,
         )
     try:
-        return await run_in_threadpool(_count, Shelf.of(parts, key), wish, links)
+        return await run_in_threadpool(_count, parts, Shelf.of(parts, key), wish, links)
     finally:
         parts.estimates.release()
 
 
-def _count(shelf: Shelf, wish: Wish, links: Links) -> int:
+def _count(parts: Deployment, shelf: Shelf, wish: Wish, links: Links) -> int:
+    def measured(source: Source, need: Need) -> Measure:
+        with blamed(source):
+            path = _local(shelf, source, links, folder)
+            return measure(path, need, seconds=parts.settings.estimate_seconds)
+
     with scratch(shelf.incoming) as folder:
-        video = _facts(shelf, wish.video, links, folder, require_video)
-        audio = _facts(shelf, wish.audio, links, folder, require_audio)
-        timeline = plan(
-            wish.work["mode"], video=video.duration, audio=audio.duration, rate=video.rate
-        )
-        return timeline.frames
-
-
-def _facts(
-    shelf: Shelf, source: Source, links: Links, folder: Path, need: Callable[[MediaInfo], Facts]
-) -> Facts:
-    """Return what a source holds of what its field needs."""
-    with blamed(source):
-        path = _local(shelf, source, links, folder)
-        try:
-            return need(probe(path))
-        except InputError as error:  # it names a path that the caller never saw
-            raise type(error)(str(error).replace(str(path), "the file")) from error
+        video, audio = measured(wish.video, "video"), measured(wish.audio, "audio")
+    assert video.rate is not None
+    timeline = plan(wish.work["mode"], video=video.duration, audio=audio.duration, rate=video.rate)
+    return timeline.frames
 
 
 def _local(shelf: Shelf, source: Source, links: Links, folder: Path) -> Path:
