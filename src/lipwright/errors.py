@@ -5,6 +5,7 @@ LipwrightError
 │  ├─ SourceUnreachable   no such file, or it cannot be opened
 │  ├─ MediaUnreadable     not media, damaged, or without the stream that is needed
 │  ├─ LimitExceeded       larger or longer than the configured limits
+│  │  └─ QuotaExceeded    the key stores as many files or bytes as it may
 │  ├─ NoFaceFound         no usable face in the whole video
 │  └─ InvalidOptions      an option that does not exist or does not fit
 ├─ EngineError
@@ -74,6 +75,12 @@ class LimitExceeded(InputError, ValueError):
 
     code = "limit_exceeded"
     http_status = 413
+
+
+class QuotaExceeded(LimitExceeded):
+    """The key stores as many files or bytes as it may; erase files that are not needed any more."""
+
+    code = "quota_exceeded"
 
 
 class NoFaceFound(InputError, ValueError):

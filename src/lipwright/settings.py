@@ -123,6 +123,10 @@ class Settings(BaseSettings):
     """Largest file in a `data:` URI, decoded."""
     max_upload_bytes: Count = 2048 * MIB
     """Largest file that may be uploaded."""
+    max_uploads_bytes_per_key: Count = 20 * 1024 * MIB
+    """Bytes that the uploads of one API key may take up, data URIs of requests included."""
+    max_uploads_per_key: Count = 100_000
+    """Uploads that one API key may have stored, data URIs of requests included."""
     body_idle_seconds: Seconds = 60.0
     """Longest wait for the next bytes of what is sent."""
     estimates: Count = 2

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from ledgers import START, WIDE, Bench, ticket
 
-from lipwright.errors import JobNotFound, SourceUnreachable
-from lipwright.jobs.base import Failure
+from lipwright.errors import JobNotFound, QuotaExceeded, SourceUnreachable
+from lipwright.jobs.base import Failure, Space
 
 
 def work(*file_ids: str) -> dict[str, str]:
@@ -103,3 +103,27 @@ def test_a_wanted_upload_can_be_dropped_before_it_expires(bench: Bench):
     bench.uploads.drop(upload.id)
     with pytest.raises(SourceUnreachable):
         bench.uploads.get(upload.id, "k1")
+
+
+def test_what_a_key_has_stored_is_counted_until_it_is_dropped(bench: Bench):
+    assert bench.uploads.used("k1") == Space(files=0, size=0)
+    first, _ = bench.upload(hours=1), bench.upload()
+    bench.upload("another")
+    assert bench.uploads.used("k1") == Space(files=2, size=2 * first.size)
+    bench.clock.advance(7200)
+    assert list(bench.uploads.expired()) == [first]
+    assert bench.uploads.used("k1").files == 2
+    bench.uploads.drop(first.id)
+    assert bench.uploads.used("k1") == Space(files=1, size=first.size)
+
+
+@pytest.mark.parametrize(("files", "sizes"), [(1, 9), (9, 1), (9, 1.999)])
+def test_an_upload_over_the_quota_of_its_key_is_refused(bench: Bench, files, sizes):
+    first = bench.upload()
+    most = Space(files=files, size=int(sizes * first.size))
+    with pytest.raises(QuotaExceeded, match="erase some"):
+        bench.uploads.add(replace(first, id="more"), most)
+    with pytest.raises(SourceUnreachable):
+        bench.uploads.get("more", "k1")
+    assert bench.uploads.add(replace(first, id="other", key_id="another"), most)
+    assert bench.uploads.add(replace(first, id="fits"), Space(files=2, size=2 * first.size))

@@ -162,6 +162,14 @@ class Upload:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Space:
+    """What the uploads of a key take up, or may take up."""
+
+    files: int
+    size: int  #: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delivery:
     """A webhook call that is due, was made, or was given up."""
 
@@ -352,8 +360,16 @@ class Uploads(Protocol):
     A job that names an upload as ``file:ID`` holds it until the job has ended, however old it is.
     """
 
-    def add(self, upload: Upload) -> Upload:
-        """Note a file and return it with its times by the database's clock, as long apart."""
+    def add(self, upload: Upload, most: Space | None = None) -> Upload:
+        """Note a file and return it with its times by the database's clock, as long apart.
+
+        Raises:
+            QuotaExceeded: with it the uploads of its key would take up more than *most*.
+        """
+        ...
+
+    def used(self, key_id: str) -> Space:
+        """Return what the uploads of a key take up; expired ones count until they are dropped."""
         ...
 
     def get(self, file_id: str, key_id: str) -> Upload:

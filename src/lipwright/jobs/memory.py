@@ -13,7 +13,7 @@ from typing import Any
 
 from lipwright.errors import InvalidOptions, KeyNotFound, SourceUnreachable
 from lipwright.jobs import rules
-from lipwright.jobs.base import Delivery, Key, Upload
+from lipwright.jobs.base import Delivery, Key, Space, Upload
 from lipwright.jobs.memory_ledger import MemoryLedger
 from lipwright.jobs.memory_store import Store, available, is_held, rounded
 
@@ -87,14 +87,22 @@ class MemoryUploads:
     def __init__(self, store: Store | None = None) -> None:
         self._store = store or Store()
 
-    def add(self, upload: Upload) -> Upload:
+    def add(self, upload: Upload, most: Space | None = None) -> Upload:
         """See Uploads.add."""
         with self._store.transaction() as tables:
+            if most:
+                rules.check_space(self.used(upload.key_id), most, upload.size)
             now = self._store.now()
             kept = upload.expires_at - upload.created_at
             stored = replace(upload, created_at=now, expires_at=rounded(now + kept))
             tables.uploads[upload.id] = (stored, False)
         return stored
+
+    def used(self, key_id: str) -> Space:
+        """See Uploads.used."""
+        with self._store.look() as tables:
+            sizes = [up.size for up, _ in tables.uploads.values() if up.key_id == key_id]
+        return Space(files=len(sizes), size=sum(sizes))
 
     def get(self, file_id: str, key_id: str) -> Upload:
         """See Uploads.get."""

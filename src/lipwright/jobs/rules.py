@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from lipwright.errors import IllegalTransition, InvalidOptions, TooManyRequests
-from lipwright.jobs.base import PRIORITIES, Failure, Limits
+from lipwright.errors import IllegalTransition, InvalidOptions, QuotaExceeded, TooManyRequests
+from lipwright.jobs.base import PRIORITIES, Failure, Limits, Space
 
 if TYPE_CHECKING:
     from lipwright.settings import Settings
@@ -155,6 +155,20 @@ def new_delivery_id() -> str:
 def lost(file_id: str) -> str:
     """Return the message for an upload that cannot be had."""
     return f"upload {file_id} is not here or has expired; upload the file again"
+
+
+def check_space(used: Space, most: Space, size: int) -> None:
+    """Refuse one more upload of so many bytes when there is no space for it.
+
+    Raises:
+        QuotaExceeded: there is none.
+    """
+    if used.files + 1 > most.files or used.size + size > most.size:
+        raise QuotaExceeded(
+            f"the uploads of this key take up {used.size} bytes in {used.files} files, one more of "
+            f"{size} bytes would be over the quota of {most.size} bytes in {most.files} files: "
+            "erase some with DELETE /v1/files/ID, or wait until they expire"
+        )
 
 
 def unknown(id_or_name: str) -> str:

@@ -156,6 +156,8 @@ uploads = sa.Table(
     sa.Column("going", sa.Boolean, nullable=False),  # its file is being deleted
 )
 
+sa.Index("lw_uploads_space", uploads.c.key_id, uploads.c.size)
+
 holds = sa.Table(
     "lw_holds",
     metadata,

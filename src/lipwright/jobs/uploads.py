@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from lipwright.errors import SourceUnreachable
 from lipwright.jobs import rules
-from lipwright.jobs.base import Upload
+from lipwright.jobs.base import Space, Upload
 from lipwright.jobs.database import Database, moment
 from lipwright.jobs.rows import Row
 from lipwright.jobs.schema import holds, uploads
@@ -23,9 +23,11 @@ class SqlUploads:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, upload: Upload) -> Upload:
+    def add(self, upload: Upload, most: Space | None = None) -> Upload:
         """See Uploads.add."""
         with self._database.write(durable=True) as tx:
+            if most:
+                rules.check_space(_used(tx, upload.key_id), most, upload.size)
             now = self._database.now(tx)
             values = {
                 "id": upload.id,
@@ -38,6 +40,11 @@ class SqlUploads:
                 "going": False,
             }
             return _upload_of(tx.execute(uploads.insert().returning(uploads), values).one())
+
+    def used(self, key_id: str) -> Space:
+        """See Uploads.used."""
+        with self._database.read() as tx:
+            return _used(tx, key_id)
 
     def get(self, file_id: str, key_id: str) -> Upload:
         """See Uploads.get."""
@@ -62,6 +69,13 @@ class SqlUploads:
         """See Uploads.drop."""
         with self._database.write() as tx:
             tx.execute(uploads.delete().where(_c.id == file_id, sa.not_(_HELD)))
+
+
+def _used(tx: sa.Connection, key_id: str) -> Space:
+    taken = sa.func.coalesce(sa.func.sum(_c.size), 0)
+    wanted = sa.select(sa.func.count(), taken).where(_c.key_id == key_id)
+    files, size = tx.execute(wanted).one()
+    return Space(files=files, size=int(size))
 
 
 def _upload_of(row: Row) -> Upload:

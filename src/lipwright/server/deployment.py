@@ -41,6 +41,7 @@ class Deployment:
     workers: WorkersAlive | None = None  #: None: this process does not watch workers
     estimates: threading.Semaphore  #: one for each that may be made at once
     streams: Counter[str] = field(default_factory=Counter)  #: open ones by key; event loop only
+    arriving: Counter[str] = field(default_factory=Counter)  #: bytes by key; event loop only
     storage_worked: LastTime = field(default_factory=lambda: LastTime())
     closing: threading.Event = field(default_factory=threading.Event)  #: set: end open streams
 

@@ -15,10 +15,11 @@ from lipwright.errors import IllegalTransition, SourceUnreachable
 from lipwright.jobs.base import Job, Upload
 from lipwright.server import schemas
 from lipwright.server.auth import Caller
-from lipwright.server.body import pieces
+from lipwright.server.body import pieces, stated_length
 from lipwright.server.deployment import LinksOf, Parts
 from lipwright.server.multipart import FilePart, file_in
 from lipwright.server.openapi import FILE_BODY, answers, file_answers
+from lipwright.server.quota import within_quota
 from lipwright.server.ranges import Part, disposition, http_date, part_of
 from lipwright.server.receive import receive
 from lipwright.server.runcomfy import uploaded
@@ -61,7 +62,10 @@ async def upload(
         idle_seconds=parts.settings.body_idle_seconds,
     )
     path = parts.incoming / f"upload-{secrets.token_hex(16)}"
-    received = await receive(file_in(part, body) if part else body, path, limit)
+    stated = max(0, min(limit, stated_length(request)) - (MULTIPART_SLACK if part else 0))
+    bare = file_in(part, body) if part else body
+    async with within_quota(parts, key, bare, stated) as counted:
+        received = await receive(counted, path, limit)
     name = part.name if part else filename
     try:
         stored = await run_in_threadpool(

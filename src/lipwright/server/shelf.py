@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lipwright.errors import SourceUnreachable
-from lipwright.jobs.base import Key, Upload
+from lipwright.jobs.base import Key, Space, Upload
 from lipwright.jobs.services import Services
 from lipwright.media.fetch import FetchRules
 from lipwright.server.deployment import Deployment
+from lipwright.settings import Settings
 
 CONTENT_TYPE = "application/octet-stream"  # never served as anything that a browser would run
 MAX_NAME = 255  # characters
@@ -27,6 +28,7 @@ class Shelf:
     rules: FetchRules
     incoming: Path  #: folder for files that are not whole yet, on the disk of the storage
     keep_seconds: float
+    most: Space  #: what the uploads of the key may take up
 
     @classmethod
     def of(cls, parts: Deployment, key: Key) -> Shelf:
@@ -37,12 +39,14 @@ class Shelf:
             rules=parts.rules,
             incoming=parts.incoming,
             keep_seconds=parts.settings.upload_retention_seconds,
+            most=quota_of(parts.settings),
         )
 
     def put(self, path: Path, *, name: str, sha256: str | None = None) -> Upload:
         """Store the file at *path*; it may be moved away from there.
 
         Raises:
+            QuotaExceeded: the uploads of the key would take up too much.
             PublishFailed: it cannot be stored.
             QueueUnavailable: its row cannot be written.
         """
@@ -59,7 +63,7 @@ class Shelf:
         blob = blob_name(upload.id)
         self.services.storage.put(blob, path, content_type=CONTENT_TYPE)
         try:
-            return self.services.uploads.add(upload)
+            return self.services.uploads.add(upload, self.most)
         except BaseException:
             self.services.storage.delete(blob)
             raise
@@ -94,6 +98,11 @@ class Shelf:
         except SourceUnreachable:
             return False
         return True
+
+
+def quota_of(settings: Settings) -> Space:
+    """Return what the uploads of one key may take up."""
+    return Space(files=settings.max_uploads_per_key, size=settings.max_uploads_bytes_per_key)
 
 
 def blob_name(file_id: str) -> str:
