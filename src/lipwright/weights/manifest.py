@@ -108,8 +108,8 @@ _WEIGHTS = (
         url="",
         licence="Apache-2.0",
         notices=("MODEL_CARD_motion.md",),
-        size=6142152,
-        sha256="523466d57614a5c71ad258f0b87125dede499e32a5787e0aacc0a26da7aa9221",
+        size=5664670,
+        sha256="528da5c051d3ddb7b7f20a8b2c4a5a369877f566eb48cb5cde83eb3273d76e2f",
     ),
     Weight(
         name="sync_scorer",
@@ -119,8 +119,8 @@ _WEIGHTS = (
         url="",
         licence="Apache-2.0",
         notices=("MODEL_CARD_sync_scorer.md",),
-        size=2142226,
-        sha256="5989fe65a9910433d4f1b7f179409f0bfff018c04b4f74f6d6a78ba736fa9cad",
+        size=1082392,
+        sha256="4f38b6311d3ff8a23f65086b098e88e32bb4d24068c145bfe73b0ba6b141d3af",
     ),
 )
 

@@ -2,9 +2,10 @@
 
 The stages, in order: ``features`` (see and hear every clip), ``scorer`` (learn which mouth and
 which voice belong together), ``offsets`` (correct each clip's audio/video offset with it),
-``validate`` (learn to move the mouth and see how well, on speakers held back), ``motion`` (the
-same from all speakers), ``export`` (write both networks as ONNX). ``all`` does all of them. What a
-stage finds lies in the cache folder; the same data, seed and number of threads give the same files.
+``amid`` (hear each clip amid others of its speaker), ``validate`` (learn to move the mouth and see
+how well, on speakers held back), ``motion`` (the same from all speakers), ``export`` (write both
+networks as ONNX). ``all`` does all of them. What a stage finds lies in the cache folder; the same
+data, seed and number of threads give the same files.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ import numpy as np
 import torch
 
 from lipwright.motion.basis import Basis
-from lipwright.motion.train import contrast, corpus, evaluate, export, features, fit
+from lipwright.motion.train import amid, contrast, corpus, evaluate, export, features, fit
 from lipwright.motion.train.network import MotionNet
 from lipwright.weights.store import FILES
 
 EXAMPLES, SCORER, CORRECTED = "examples.pkl", "scorer.pt", "corrected.pkl"
+VARIANTS, AMID = "variants", "amid"
 SPREAD, MOTION = "spread.npy", "motion.pt"
 
 
 def see_and_hear(options: argparse.Namespace) -> None:
     """Stage ``features``."""
     features.collect(options.data, options.cache / "features")
-    features.vary(options.data, options.cache / "variants")
+    features.vary(options.data, options.cache / VARIANTS)
 
 
 def learn_scorer(options: argparse.Namespace) -> None:
@@ -41,7 +43,7 @@ def learn_scorer(options: argparse.Namespace) -> None:
     print(f"clips: {json.dumps(reasons)}")
     learnt = [e for e in examples if not e.held]
     print(f"{len(learnt)} runs to learn from, {len(examples) - len(learnt)} held back")
-    varied = corpus.with_variants(learnt, options.cache / "variants")
+    varied = [*learnt, *corpus.heard_again(learnt, options.cache / VARIANTS)]
     net = contrast.train(varied, contrast.Contrast(seed=options.seed), fit.Clock())
     torch.save(net, options.cache / SCORER)
     (options.cache / EXAMPLES).write_bytes(pickle.dumps(examples))
@@ -55,6 +57,12 @@ def correct_offsets(options: argparse.Namespace) -> None:
     counts = Counter(round(e.offset * 25, 1) for e in kept)
     print(f"offsets in frames of 25 Hz: {dict(sorted(counts.items()))}; {dropped} runs left out")
     (options.cache / CORRECTED).write_bytes(pickle.dumps(kept))
+
+
+def hear_amid(options: argparse.Namespace) -> None:
+    """Stage ``amid``."""
+    speakers = {e.name: e.speaker for e in _examples(options.cache / CORRECTED)}
+    amid.collect(options.data, options.cache / AMID, speakers)
 
 
 def validate(options: argparse.Namespace) -> None:
@@ -82,8 +90,10 @@ def learn_motion(options: argparse.Namespace) -> None:
 def _learn(examples: list[corpus.Example], options: argparse.Namespace) -> tuple[MotionNet, Basis]:
     recipe = fit.Recipe(seed=options.seed)
     basis = fit.find_basis(examples, recipe.components)
-    varied = corpus.with_variants(examples, options.cache / "variants")
-    return fit.train(varied, basis, recipe, fit.Clock()), basis
+    heard = list(examples)
+    for folder in (VARIANTS, AMID):
+        heard += corpus.heard_again(examples, options.cache / folder)
+    return fit.train(heard, basis, recipe, fit.Clock()), basis
 
 
 def write(options: argparse.Namespace) -> None:
@@ -98,6 +108,7 @@ STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     "features": see_and_hear,
     "scorer": learn_scorer,
     "offsets": correct_offsets,
+    "amid": hear_amid,
     "validate": validate,
     "motion": learn_motion,
     "export": write,

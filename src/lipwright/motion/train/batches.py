@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lipwright.motion import curve
 from lipwright.motion.basis import Basis
-from lipwright.motion.train.corpus import Example
+from lipwright.motion.train.corpus import Example, weights
 
 Floats = NDArray[np.float32]
 
@@ -54,7 +54,8 @@ class Sampler:
         self._frames = frames
         self._random = np.random.default_rng(seed)
         lengths = np.array([min(e.seconds, 4.0) for e in examples])
-        self._chance = lengths / lengths.sum()
+        chance = lengths * weights(examples)
+        self._chance = chance / chance.sum()
 
     def draw(self, size: int, jitter: float = 0.005) -> Batch:
         """Return a batch of *size* stretches, their sound moved by up to ± jitter seconds."""

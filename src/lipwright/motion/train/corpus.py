@@ -69,15 +69,30 @@ def read(cache: Path, kind: str = TRAINED) -> tuple[list[Example], Counter[str]]
     return tell_speakers(examples, faces), reasons
 
 
-def with_variants(examples: Sequence[Example], cache: Path) -> list[Example]:
-    """Return the examples and, of each, those with variants of its sound (see `augment`)."""
-    found = list(examples)
+def heard_again(examples: Sequence[Example], cache: Path) -> list[Example]:
+    """Return the examples with what else was heard of their clips (see `augment` and `amid`)."""
+    found = []
     for example in examples:
         with np.load(cache / f"{example.name}.npz") as data:
             for index, speed in enumerate(data["speeds"].tolist()):
                 faster = {"times": example.times / speed, "offset": example.offset / speed}
                 found.append(replace(example, states=data[f"states{index}"], **faster))
     return found
+
+
+def weights(examples: Sequence[Example]) -> Floats:
+    """Return how much a second of each example (n,) counts, 1 in the mean over all seconds.
+
+    A speaker counts as the square root of what there is of them: more speech of one teaches less
+    than another speaker.
+    """
+    said: dict[str, float] = {}
+    for example in examples:
+        said[example.speaker] = said.get(example.speaker, 0.0) + example.seconds
+    out = np.array([said[e.speaker] ** -0.5 for e in examples])
+    seconds = np.array([e.seconds for e in examples])
+    scaled: Floats = (out * seconds.sum() / (out * seconds).sum()).astype(np.float32)
+    return scaled
 
 
 def tell_speakers(

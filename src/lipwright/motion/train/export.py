@@ -26,6 +26,7 @@ from lipwright.motion.train.network import (
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9  # read by ONNX Runtime 1.17 and later
+LARGE = 1000  # values of a constant; the runtime unfolds it to single precision once
 
 
 class Graph:
@@ -36,10 +37,14 @@ class Graph:
         self.weights: list[onnx.TensorProto] = []
 
     def weight(self, name: str, value: Tensor | NDArray[np.float32]) -> str:
-        """Add a constant and return its name."""
+        """Add a constant and return its name; a large one is kept in half precision."""
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
+        large = array.size >= LARGE
+        kept = array.astype(np.float16) if large else array
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(kept), name))
+        if not large:
+            return name
+        return self.op("Cast", [name], f"{name}.f32", to=TensorProto.FLOAT)
 
     def op(self, kind: str, inputs: list[str], name: str, **attributes: object) -> str:
         """Add a node with one output and return the output's name."""

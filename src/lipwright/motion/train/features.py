@@ -89,7 +89,7 @@ def vary(data: Path, cache: Path) -> None:
     for number, path in enumerate(todo):
         name = name_of(path, data)
         try:
-            _write(cache / f"{name}.npz", hear_variants(path, name, paths, encoder))
+            write(cache / f"{name}.npz", hear_variants(path, name, paths, encoder))
         except InputError as error:
             print(f"{name}: left out: {error}")
         if number % 50 == 0:
@@ -148,10 +148,11 @@ def study(path: Path, name: str, landmarker: FaceLandmarker, encoder: SpeechEnco
 
 def save(clip: Clip, cache: Path) -> None:
     """Write a clip to the cache, whole or not at all."""
-    _write(cache / f"{clip.name}.npz", {k: v for k, v in vars(clip).items() if k != "name"})
+    write(cache / f"{clip.name}.npz", {k: v for k, v in vars(clip).items() if k != "name"})
 
 
-def _write(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+def write(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+    """Write arrays to a file of the cache, whole or not at all."""
     partial = path.with_name(f".{path.name}.partial.npz")
     np.savez(partial, allow_pickle=False, **arrays)
     os.replace(partial, path)

@@ -27,7 +27,12 @@ class Recipe:
 
     components: int = 12  #: directions of mouth motion
     directions: int = linear.DIRECTIONS  #: of the speech states
-    emphasis: tuple[float, ...] = (0.0, 1.0)  #: power of its deviation that scales a direction
+    emphasis: tuple[float, ...] = (
+        0.0,
+        1.0,
+        0.5,
+        0.0,
+    )  #: power of its deviation that scales a direction
     hidden: int = 192
     dilations: tuple[int, ...] = (1, 2, 4)
     dropout: float = 0.4

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from lipwright.motion import curve
 from lipwright.motion.basis import Basis
 from lipwright.motion.train.batches import wanted
-from lipwright.motion.train.corpus import Example
+from lipwright.motion.train.corpus import Example, weights
 from lipwright.motion.train.network import TAP_STEP
 
 Floats = NDArray[np.float32]
 
 DIRECTIONS = 224  # of the states that are looked at
 REACH = 8  # states on each side that the filter sees
-PENALTY = 0.3  # of the square of a coefficient, for each frame
+PENALTY = 1.0  # of the square of a coefficient, for each frame
 AT_ONCE = 4000  # frames
 
 
@@ -50,9 +50,9 @@ def ridge(examples: Sequence[Example], basis: Basis) -> Floats:
     square = np.zeros((size * count, size * count), np.float32)
     product = np.zeros((size * count, basis.size), np.float32)
     frames = 0
-    for inputs, targets in _chunks(examples, basis):
-        square += inputs.T @ inputs
-        product += inputs.T @ targets
+    for inputs, targets, weight in _chunks(examples, basis):
+        square += inputs.T @ (inputs * weight)
+        product += inputs.T @ (targets * weight)
         frames += len(inputs)
     square[np.diag_indices_from(square)] += PENALTY * frames
     solution = np.linalg.solve(square, product)
@@ -67,14 +67,18 @@ def windows(states: NDArray[np.float16], times: NDArray[np.float64]) -> Floats:
     return np.concatenate([curve.read(values, times + s) for s in steps], 1)
 
 
-def _chunks(examples: Sequence[Example], basis: Basis) -> Iterator[tuple[Floats, Floats]]:
-    """Yield windows (n, T P) and wanted coefficients (n, K) of some thousand frames at a time."""
-    inputs: list[Floats] = []
-    targets: list[Floats] = []
-    for example in examples:
+def _chunks(examples: Sequence[Example], basis: Basis) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """Yield some thousand frames at a time.
+
+    Yields:
+        Windows (n, T P), wanted coefficients (n, K) and how much each frame counts (n, 1).
+    """
+    rows: list[tuple[Floats, Floats, Floats]] = []
+    for example, weight in zip(examples, weights(examples), strict=True):
         seen = windows(example.states, example.times + example.offset)
-        inputs.append(seen - seen.mean(0))
-        targets.append(wanted(example, basis))
-        if sum(map(len, inputs)) > AT_ONCE or example is examples[-1]:
-            yield np.concatenate(inputs), np.concatenate(targets)
-            inputs, targets = [], []
+        counts = np.full((len(seen), 1), weight, np.float32)
+        rows.append((seen - seen.mean(0), wanted(example, basis), counts))
+        if sum(len(row[0]) for row in rows) > AT_ONCE or example is examples[-1]:
+            inputs, targets, shares = (np.concatenate(column) for column in zip(*rows, strict=True))
+            yield inputs, targets, shares
+            rows = []

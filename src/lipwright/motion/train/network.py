@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 KERNEL = 5  # taps of each convolution
 TAP_STEP = 2  # states between the taps of the linear filter
-NETWORK_SHARE = 0.6  # of the networks in the mean with the linear filter
+NETWORK_SHARE = 0.5  # of the networks in the mean with the linear filter
 
 
 class Block(nn.Module):  # type: ignore[misc]
