@@ -119,6 +119,11 @@ class Settings(BaseSettings):
 
     max_json_bytes: Count = 176 * MIB
     """Longest body of a submit call, data URIs included."""
+    max_json_bytes_at_once: Count = 256 * MIB
+    """Bytes of bodies over 64 KiB that are held at once, of all callers together; the memory taken
+    is about three times that. Who finds no room waits some seconds, then gets 429."""
+    json_seconds: Seconds = 300.0
+    """Longest time for such a body to come in."""
     max_data_uri_bytes: Count = 64 * MIB
     """Largest file in a `data:` URI, decoded."""
     max_upload_bytes: Count = 2048 * MIB
@@ -244,6 +249,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.max_json_bytes_at_once < self.max_json_bytes:
+            raise ValueError(
+                f"max_json_bytes_at_once ({self.max_json_bytes_at_once}) must be at least "
+                f"max_json_bytes ({self.max_json_bytes}), or the longest body is never taken"
+            )
         if self.lease_seconds < 3 * self.heartbeat_seconds:
             raise ValueError(
                 f"lease_seconds ({self.lease_seconds:g}) must be at least three times "

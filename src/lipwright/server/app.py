@@ -19,6 +19,7 @@ from lipwright.errors import LipwrightError
 from lipwright.jobs.services import Services
 from lipwright.media.fetch import FetchRules
 from lipwright.server import docs, files, health, routes, routes_v2
+from lipwright.server.budget import Budget
 from lipwright.server.deployment import Deployment, WorkersAlive
 from lipwright.server.errors import InvalidBody, Problem, shown
 from lipwright.server.inputs import faults_of
@@ -97,6 +98,7 @@ def _deployment(settings: Settings, services: Services, workers: WorkersAlive | 
         rules=FetchRules.of(settings),
         incoming=incoming,
         estimates=threading.BoundedSemaphore(settings.estimates),
+        bodies=Budget(settings.max_json_bytes_at_once),
         workers=workers,
     )
 

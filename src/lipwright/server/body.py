@@ -9,17 +9,24 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
 from lipwright.errors import LimitExceeded
+from lipwright.server.budget import Share
+from lipwright.server.deployment import Deployment
 from lipwright.server.errors import Fault, InvalidBody, shown
 from lipwright.settings import Settings
 
 MAX_DEPTH = 32  # objects and arrays inside each other; our deepest body has 6
-PARSE_ASIDE_BYTES = 65_536  # a longer text is parsed in a thread, so that others are served
+MAX_KEYS = 1000  # of one object; ours have up to 10
+SMALL_BYTES = 65_536  # up to here a body is not worth counting, nor parsing in a thread
+WIDE = 4  # bytes of a character at most
+VALUE_BYTES = 64  # of a plain body, which take as much memory as one small value
+BODY = "body"
 JSON_TYPES = ("application/json", "text/json")
 
 
@@ -56,20 +63,70 @@ def stated_length(request: Request) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
 
 
-async def read_object(request: Request, settings: Settings) -> dict[str, Any]:
-    """Return the JSON object in the body.
+@asynccontextmanager
+async def json_object(request: Request, parts: Deployment) -> AsyncIterator[dict[str, Any]]:
+    """Yield the JSON object in the body, counted among all that are held just now.
 
     Raises:
-        HTTPException: 415, the body says that it is something else.
-        LimitExceeded: it is longer than ``max_json_bytes``.
+        HTTPException: 415, the body says that it is something else; 408, it does not come.
+        LimitExceeded: it is longer than ``max_json_bytes``, or would take too much memory.
+        TooManyRequests: there are too many others.
         InvalidBody: it is no JSON object, or JSON that parsers read in different ways.
     """
     _check_type(request.headers.get("content-type", ""))
-    limit, idle = settings.max_json_bytes, settings.body_idle_seconds
-    whole = b"".join([p async for p in pieces(request, limit, "body", idle_seconds=idle)])
-    if len(whole) < PARSE_ASIDE_BYTES:
-        return parse_object(whole)
-    return await run_in_threadpool(parse_object, whole)
+    with parts.bodies.share() as share:
+        raw = await _whole(request, parts.settings, share)
+        if len(raw) <= SMALL_BYTES:
+            yield parse_object(bytes(raw))
+        else:
+            yield await _large_object(raw, share, parts.bodies.total)
+
+
+async def _whole(request: Request, settings: Settings, share: Share) -> bytearray:
+    """Return the body; a long one is in the share before it is in memory."""
+    limit, whole = settings.max_json_bytes, bytearray()
+    stated = stated_length(request)
+    _check_length(stated, limit, BODY)
+    if stated > SMALL_BYTES:
+        await share.take(stated)
+    try:
+        async with asyncio.timeout(settings.json_seconds):
+            async for piece in pieces(
+                request, limit, BODY, idle_seconds=settings.body_idle_seconds
+            ):
+                if len(whole) + len(piece) > SMALL_BYTES and not share.size:
+                    await share.take(limit)  # nobody has said how long it will be
+                whole += piece
+    except TimeoutError as cause:
+        message = f"the body did not come within {settings.json_seconds:g} s: upload the files"
+        raise HTTPException(408, message) from cause
+    share.cut(len(whole))
+    return whole
+
+
+async def _large_object(raw: bytearray, share: Share, most: int) -> dict[str, Any]:
+    """Parse in a thread, so that others are served, and after it is known what that takes."""
+    weight = await run_in_threadpool(weigh, raw)
+    if weight > most:
+        raise LimitExceeded(
+            "the body would take too much memory: send fewer values, and long texts in plain ASCII "
+            "without \\u escapes; or upload the files and send their URLs"
+        )
+    share.grow(weight)
+    text = await run_in_threadpool(_text, raw)
+    raw.clear()
+    return await run_in_threadpool(_object, text)
+
+
+def weigh(raw: bytes | bytearray) -> int:
+    """Return how long a plain body would be that takes as much memory when it is parsed.
+
+    Python keeps a text with one wide character in up to four bytes for each, and the smallest
+    value in some 200; a plain body takes about three times its length.
+    """
+    wide = not raw.isascii() or b"\\u" in raw
+    values = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    return max(len(raw) * (WIDE if wide else 1), values * VALUE_BYTES)
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -81,17 +138,26 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     Raises:
         InvalidBody: it is not such an object.
     """
+    return _object(_text(raw))
+
+
+def _text(raw: bytes | bytearray) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as cause:
+        raise _bad(f"byte {cause.start} is not UTF-8: send JSON as UTF-8") from cause
+
+
+def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(
-            raw.decode("utf-8"),
+            text,
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
             parse_float=_finite,
         )
     except InvalidBody:
         raise
-    except UnicodeDecodeError as cause:
-        raise _bad(f"byte {cause.start} is not UTF-8: send JSON as UTF-8") from cause
     except RecursionError as cause:
         raise _bad(f"nested deeper than {MAX_DEPTH}: send the documented body") from cause
     except ValueError as cause:
@@ -122,6 +188,8 @@ def _bad(message: str) -> InvalidBody:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_KEYS:
+        raise _bad(f"an object has more than {MAX_KEYS} keys: send the documented body")
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -147,6 +215,8 @@ def _check_text(value: object) -> None:
             raise _bad(f"nested deeper than {MAX_DEPTH}: send the documented body")
         if "\x00" in text:
             raise _bad("a text holds NUL: leave it out")
+        if text.isascii():
+            continue
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as cause:

@@ -17,6 +17,7 @@ from fastapi import Depends, Request
 
 from lipwright.jobs.services import Services
 from lipwright.media.fetch import FetchRules
+from lipwright.server.budget import Budget
 from lipwright.server.metrics import Metrics
 from lipwright.server.models import Catalogue
 from lipwright.settings import Settings
@@ -40,6 +41,7 @@ class Deployment:
     incoming: Path  #: folder for uploads that are not whole yet
     workers: WorkersAlive | None = None  #: None: this process does not watch workers
     estimates: threading.Semaphore  #: one for each that may be made at once
+    bodies: Budget  #: what long JSON bodies may take in memory, all together
     streams: Counter[str] = field(default_factory=Counter)  #: open ones by key; event loop only
     arriving: Counter[str] = field(default_factory=Counter)  #: bytes by key; event loop only
     storage_worked: LastTime = field(default_factory=lambda: LastTime())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, StreamingResponse
 from lipwright.jobs.base import Job
 from lipwright.server import events, runcomfy, schemas
 from lipwright.server.auth import Caller
-from lipwright.server.body import read_object
-from lipwright.server.deployment import LinksOf, Parts
+from lipwright.server.body import json_object
+from lipwright.server.deployment import Deployment, LinksOf, Parts
 from lipwright.server.inputs import idempotency_key, traceparent
 from lipwright.server.intake import Call, erase, submit
-from lipwright.server.models import CATEGORIES
+from lipwright.server.models import CATEGORIES, Model
 from lipwright.server.openapi import answers, json_body
 
 MAX_PAGE = 100  # requests in one answer
@@ -108,9 +108,13 @@ def get_model(model_id: str, parts: Parts, _key: Caller) -> Response:
 async def submit_request(model_id: str, request: Request, parts: Parts, call: CallOf) -> Response:
     """Queue a request and answer at once; it is safely stored by then."""
     model = parts.catalogue.find(model_id)
-    wish = runcomfy.wish_of(model, await read_object(request, parts.settings))
-    job = await run_in_threadpool(submit, parts, wish, call)
+    async with json_object(request, parts) as body:
+        job = await run_in_threadpool(_submit, parts, model, body, call)
     return JSONResponse(runcomfy.submitted(job.id, call.links))
+
+
+def _submit(parts: Deployment, model: Model, body: dict[str, Any], call: Call) -> Job:
+    return submit(parts, runcomfy.wish_of(model, body), call)
 
 
 @requests.get(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
+from lipwright.jobs.base import Job
 from lipwright.server import schemas_v2 as schemas
 from lipwright.server import sync_v2
 from lipwright.server.auth import Caller
-from lipwright.server.body import read_object
-from lipwright.server.deployment import LinksOf, Parts
+from lipwright.server.body import json_object
+from lipwright.server.deployment import Deployment, LinksOf, Parts
 from lipwright.server.estimate import frames_of
-from lipwright.server.intake import submit
+from lipwright.server.intake import Call, submit
 from lipwright.server.openapi import answers, json_body
 from lipwright.server.routes import CallOf
 
@@ -37,9 +38,13 @@ ERROR = schemas.ErrorInfoV2
 )
 async def create_generation(request: Request, parts: Parts, call: CallOf) -> Response:
     """Queue a generation and answer at once; it is safely stored by then."""
-    wish = sync_v2.wish_of(parts.catalogue, await read_object(request, parts.settings))
-    job = await run_in_threadpool(submit, parts, wish, call)
+    async with json_object(request, parts) as body:
+        job = await run_in_threadpool(_submit, parts, body, call)
     return JSONResponse(sync_v2.generation(job, call.links), status_code=201)
+
+
+def _submit(parts: Deployment, body: dict[str, Any], call: Call) -> Job:
+    return submit(parts, sync_v2.wish_of(parts.catalogue, body), call)
 
 
 @router.get(
@@ -101,7 +106,7 @@ def list_models(parts: Parts, _key: Caller) -> Response:
 )
 async def estimate_cost(request: Request, parts: Parts, key: Caller, links: LinksOf) -> Response:
     """Fetch and read both files, and tell how many frames the result would have; it costs 0."""
-    body = await read_object(request, parts.settings)
-    wish = sync_v2.wish_of(parts.catalogue, body)
-    frames = await frames_of(parts, wish, key, links)
+    async with json_object(request, parts) as body:
+        wish = await run_in_threadpool(sync_v2.wish_of, parts.catalogue, body)
+        frames = await frames_of(parts, wish, key, links)
     return JSONResponse([{"estimatedFrameCount": frames, "estimatedGenerationCost": 0.0}])
