@@ -114,6 +114,8 @@ class Settings(BaseSettings):
     """Jobs of one API key that may run at once; 0 means as many as there are slots."""
     streams_per_key: Count = 100
     """Event streams that one API key may hold open."""
+    max_streams: Count = 1000
+    """Event streams that may be open at once, of all keys together."""
     idempotency_seconds: Seconds = DAY
     """How long an `Idempotency-Key` is remembered."""
 

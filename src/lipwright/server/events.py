@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from lipwright.errors import JobNotFound, QueueUnavailable, TooManyRequests
 from lipwright.jobs.base import Job, Key, State
@@ -80,31 +81,49 @@ async def stream(
         await asyncio.sleep(pace.look)
 
 
+class Followed(StreamingResponse):
+    """A stream that counts among those of its key from before it begins until it has ended.
+
+    It is refused where it would begin: between a check in the call and here others could begin.
+    """
+
+    def __init__(self, parts: Deployment, key: Key, pieces: AsyncGenerator[bytes, None]) -> None:
+        headers = {"X-Accel-Buffering": "no"}  # a proxy must pass events on as they come
+        super().__init__(pieces, media_type=CONTENT_TYPE, headers=headers)
+        self._parts, self._key, self._pieces = parts, key, pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream.
+
+        Raises:
+            TooManyRequests: the key, or all together, hold as many as they may.
+        """
+        check_room(self._parts, self._key)
+        open_ones = self._parts.streams
+        open_ones[self._key.id] += 1
+        try:
+            async with aclosing(self._pieces):
+                await super().__call__(scope, receive, send)
+        finally:
+            open_ones[self._key.id] -= 1
+
+
 def check_room(parts: Deployment, key: Key) -> None:
-    """Refuse one more stream than a key may hold open.
+    """Refuse one more stream than a key, or all together, may hold open.
 
     Raises:
-        TooManyRequests: it holds as many as it may.
+        TooManyRequests: it is one more.
     """
-    most = parts.settings.streams_per_key
+    most, of_all = parts.settings.streams_per_key, parts.settings.max_streams
     if parts.streams[key.id] >= most:
         raise TooManyRequests(
             f"this key holds {most} event streams open: close one, or ask for the status",
             retry_after=HEARTBEAT_SECONDS,
         )
-
-
-async def counted(
-    pieces: AsyncGenerator[bytes, None], streams: Counter[str], key: Key
-) -> AsyncIterator[bytes]:
-    """Yield a stream, and count it among those of its key while it is open."""
-    streams[key.id] += 1
-    try:
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
-    finally:
-        streams[key.id] -= 1
+    if parts.streams.total() >= of_all:
+        raise TooManyRequests(
+            f"{of_all} event streams are open: ask for the status", retry_after=HEARTBEAT_SECONDS
+        )
 
 
 def event(number: int, name: str, data: dict[str, Any]) -> bytes:

@@ -229,8 +229,5 @@ async def follow_request(
         return events.look_at(parts, request_id, key)
 
     await run_in_threadpool(look)  # so that a wrong id gets its 404
-    events.check_room(parts, key)
     stream = events.stream(look, parts.closing.is_set, last_id=events.last_id_of(last_event_id))
-    body = events.counted(stream, parts.streams, key)
-    headers = {"X-Accel-Buffering": "no"}  # a proxy must pass events on as they come
-    return StreamingResponse(body, media_type=events.CONTENT_TYPE, headers=headers)
+    return events.Followed(parts, key, stream)

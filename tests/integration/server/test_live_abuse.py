@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import select
 import socket
@@ -216,6 +217,33 @@ def test_a_key_holds_so_many_streams_and_no_more(tmp_path: Path):
         until(lambda: not live.api.app.state.deployment.streams.total())
         with httpx.stream("GET", url, headers=headers, timeout=WAIT_SECONDS) as stream:
             assert stream.status_code == 200
+
+
+@pytest.mark.parametrize("limit", ["streams_per_key", "max_streams"])
+def test_a_burst_of_streams_does_not_slip_past_the_limit(tmp_path: Path, limit):
+    async def follow(client: httpx.AsyncClient, url: str, seen: list[int]) -> None:
+        async with client.stream("GET", url) as stream:
+            seen.append(stream.status_code)
+            if stream.status_code == 200:
+                async for _ in stream.aiter_lines():
+                    pass
+
+    async def burst(live: Live) -> list[int]:
+        url = f"{live.url}/v1/requests/{live.api.submit()}/events"
+        headers = {"Authorization": f"Bearer {live.api.secret}"}
+        seen: list[int] = []
+        async with httpx.AsyncClient(headers=headers, timeout=WAIT_SECONDS) as client:
+            calls = [asyncio.create_task(follow(client, url, seen)) for _ in range(12)]
+            async with asyncio.timeout(WAIT_SECONDS):
+                while len(seen) < len(calls):
+                    await asyncio.sleep(0.01)
+            live.api.app.state.deployment.closing.set()
+            await asyncio.gather(*calls)
+        return seen
+
+    with open_live("memory", tmp_path, **{limit: 3}) as live:
+        assert sorted(asyncio.run(burst(live))) == [200] * 3 + [429] * 9
+        until(lambda: not live.api.app.state.deployment.streams.total())
 
 
 def test_who_leaves_a_stream_does_not_stay_in_the_numbers(live: Live):
