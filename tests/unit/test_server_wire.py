@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from wire_jobs import (
     ALL,
     BODY,
@@ -317,6 +318,32 @@ def test_nulls_mean_not_given():
 def test_who_speaks_is_passed_on_by_frame(detection, place):
     body = {**V2, "options": {"active_speaker_detection": detection}}
     assert sync_v2.wish_of(CATALOGUE, body).work.get("speaker_frame") == place
+
+
+@pytest.mark.parametrize(
+    ("boxes", "brief"),
+    [
+        ([None, [0, 0, 10, 20]] + [[1, 1, 2, 2]] * 5000,
+         {"auto_detect": False, "coordinates": [5.0, 10.0], "frame_number": 1}),
+        ([None] * 5000, {"auto_detect": False}),
+    ],
+)  # fmt: skip
+def test_boxes_for_every_frame_are_kept_as_the_place_that_they_mean(boxes, brief):
+    options = {"active_speaker_detection": {"auto_detect": False, "bounding_boxes": boxes}}
+    wish = sync_v2.wish_of(CATALOGUE, {**V2, "options": {**options, "sync_mode": "loop"}})
+    assert wish.input == {
+        **V2, "options": {"sync_mode": "loop", "active_speaker_detection": brief}
+    }  # fmt: skip
+
+
+def test_thousands_of_faults_are_told_as_the_first():
+    for boxes in ([["a"]] * 5000, [["a"] * 5000], [[1] * 5000]):
+        options = {"active_speaker_detection": {"bounding_boxes": boxes}}
+        with pytest.raises(InvalidBody) as caught:
+            sync_v2.wish_of(CATALOGUE, {**V2, "options": options})
+        cause = caught.value.__context__
+        assert isinstance(cause, ValidationError)
+        assert cause.error_count() == 1
 
 
 @pytest.mark.parametrize(

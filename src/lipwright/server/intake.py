@@ -113,6 +113,7 @@ def _source(shelf: Shelf, source: Source, call: Call, made: dict[str, Upload]) -
             if source.url not in made:
                 made[source.url] = _store_data_uri(shelf, source.url)
             return f"file:{made[source.url].id}"
+        _check_length(source)
         if file_id := own_upload(shelf, source.url, call.links.base):
             return f"file:{file_id}"
         _check_url(source, shelf.rules)
@@ -160,9 +161,13 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 def _check_url(source: Source, rules: FetchRules) -> None:
     with blamed(source):
-        if len(source.url) > MAX_URL:
-            raise LimitExceeded(f"the URL is longer than {MAX_URL} characters: use a shorter one")
+        _check_length(source)
         check_url(source.url, rules)
+
+
+def _check_length(source: Source) -> None:
+    if len(source.url) > MAX_URL:
+        raise LimitExceeded(f"the URL is longer than {MAX_URL} characters: use a shorter one")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 from pydantic.config import JsonDict
@@ -46,6 +46,9 @@ class MediaInput(Strict):
     """Kept and given back; only segments would need it."""
 
 
+Box = Annotated[list[Coordinate], Field(max_length=4, fail_fast=True)]
+
+
 class ActiveSpeaker(Strict):
     """Who speaks. Default: found by agreement with the voice, size and place."""
 
@@ -55,7 +58,9 @@ class ActiveSpeaker(Strict):
     """The frame in which `coordinates` lie; default 0."""
     coordinates: list[Coordinate] | None = Field(default=None, min_length=2, max_length=2)
     """`[x, y]` pixels on the speaker's face."""
-    bounding_boxes: list[list[Coordinate] | None] | None = Field(default=None, max_length=1_000_000)
+    bounding_boxes: list[Box | None] | None = Field(
+        default=None, max_length=1_000_000, fail_fast=True
+    )
     """`[x1, y1, x2, y2]` by frame, null for none; the first box says who speaks."""
 
     @model_validator(mode="after")

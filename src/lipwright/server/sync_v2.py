@@ -49,7 +49,7 @@ def wish_of(catalogue: Catalogue, body: Mapping[str, Any]) -> Wish:
         video=_source(given, "video"),
         audio=_source(given, "audio"),
         work={"mode": given.options.sync_mode, **_speaker(given)},
-        input=plain,
+        input=_echo(plain, given),
         webhook=Source(url=given.webhookUrl, loc=("body", "webhookUrl"))
         if given.webhookUrl
         else None,
@@ -153,6 +153,21 @@ def _speaker(given: Generate) -> dict[str, Any]:
     wanted = given.options.active_speaker_detection
     place = wanted.place if wanted else None
     return {"speaker_frame": place} if place else {}
+
+
+def _echo(plain: Mapping[str, Any], given: Generate) -> Mapping[str, Any]:
+    """Return what answers say was asked for: a box for every frame as the place that they mean.
+
+    It is read with every look at the job, so it must stay short.
+    """
+    wanted = given.options.active_speaker_detection
+    if wanted is None or wanted.bounding_boxes is None:
+        return plain
+    asked = plain["options"]["active_speaker_detection"]
+    brief = {name: value for name, value in asked.items() if name != "bounding_boxes"}
+    if place := wanted.place:
+        brief |= {"coordinates": place[:2], "frame_number": int(place[2])}
+    return {**plain, "options": {**plain["options"], "active_speaker_detection": brief}}
 
 
 def _own_input(job: Job) -> Mapping[str, Any]:

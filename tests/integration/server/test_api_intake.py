@@ -244,3 +244,11 @@ def test_a_body_over_its_limit_is_413(tmp_path: Path):
         answer = api("POST", CONTRACT, content=json.dumps({**BODY, "x": "y" * 200}))
         assert (answer.status_code, answer.json()["error_code"]) == (413, 413001)
         assert api("POST", CONTRACT, json=BODY).status_code == 200
+
+
+def test_a_long_url_that_ends_as_one_of_an_upload_is_refused(api: Api):
+    url = str(api("POST", "/v1/files", content=b"bytes").json()["url"])
+    long = url.replace("/v1/", f"/{'x' * 10_000}/v1/")
+    answer = api("POST", CONTRACT, json={**BODY, "video_url": long})
+    assert answer.status_code == 413
+    assert answer.json()["detail"][0]["loc"] == ["body", "video_url"]
