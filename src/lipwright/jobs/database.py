@@ -230,7 +230,7 @@ def _mapped() -> Iterator[None]:
     except sa.exc.DBAPIError as cause:
         if not _away(cause):
             raise
-        raise QueueUnavailable(f"the database is unavailable: {cause.orig}; try again") from cause
+        raise QueueUnavailable(f"the database is unavailable{_why(cause)}; try again") from cause
 
 
 @contextmanager
@@ -239,13 +239,19 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as cause:
-        raise QueueUnavailable(f"the database is unavailable: {cause}; try again") from cause
+        reason = cause.strerror or "the disk fails"  # not its path: callers are told this
+        raise QueueUnavailable(f"the database is unavailable: {reason}; try again") from cause
 
 
 def _away(error: sa.exc.DBAPIError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return _code(error) in AWAY
     return isinstance(error, sa.exc.OperationalError) or error.connection_invalidated
+
+
+def _why(error: sa.exc.DBAPIError) -> str:
+    """Return what callers may know: SQLite's short reasons, not a server's host and user."""
+    return f": {error.orig}" if isinstance(error.orig, sqlite3.Error) else ""
 
 
 def _code(error: sa.exc.DBAPIError) -> int:

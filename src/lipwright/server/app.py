@@ -114,7 +114,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _on_error(request: Request, error: LipwrightError) -> Response:
     problem = Problem.of(error)
     if problem.status >= 500:
-        log.error("%s: %s", problem.code, error)
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        log.error("%s: %s%s", problem.code, error, cause)
     return answer(problem, request.url.path)
 
 

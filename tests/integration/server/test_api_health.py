@@ -7,12 +7,15 @@ import logging
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
-from api_parts import BODY, CONTRACT, Api
+import sqlalchemy as sa
+from api_parts import BODY, CONTRACT, Api, open_api
 from starlette.responses import StreamingResponse
 
 from lipwright.errors import PublishFailed, QueueUnavailable
+from lipwright.jobs import database as database_module
 
 
 def break_database(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,3 +242,24 @@ def test_a_path_with_a_slash_too_many_is_not_redirected(api: Api):
     answer = api("POST", f"{CONTRACT}/", json=BODY)
     assert answer.status_code == 404
     assert json.loads(answer.text)["error_code"] == 400001
+
+
+def test_no_answer_tells_where_the_database_lies(tmp_path: Path, monkeypatch):
+    with open_api("sqlite", tmp_path) as api:
+        monkeypatch.setattr(database_module, "_fsync", lambda path: path.with_name("no").stat())
+        answer = api("POST", CONTRACT, json=BODY)
+        assert answer.status_code == 503
+        assert "No such file" in answer.json()["error_message"]
+        assert str(tmp_path) not in answer.text
+
+
+def test_no_answer_tells_the_address_of_a_database_server(api: Api, monkeypatch):
+    def away(*_: object) -> None:
+        with database_module._mapped():
+            cause = Exception('connection to "10.0.0.5" failed: wrong password of user "dub"')
+            raise sa.exc.OperationalError("SELECT", {}, cause)
+
+    monkeypatch.setattr(type(api.services.ledger), "counts", away)
+    told = api.plain("GET", "/readyz").text
+    assert "the database is unavailable; try again" in told
+    assert "10.0.0.5" not in told
