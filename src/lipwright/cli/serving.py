@@ -135,6 +135,7 @@ class _Api:
     def __init__(self, app: FastAPI, listener: socket.socket, happenings: Happenings) -> None:
         config = uvicorn.Config(
             app,
+            http="h11",  # bounds what headers take; the faster parser, where installed, does not
             log_config=None,  # ours is set up already
             access_log=False,
             server_header=False,
