@@ -35,6 +35,7 @@ LipwrightError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -261,3 +262,11 @@ class Cancelled(LipwrightError):
     code = "cancelled"
     exit_code = 130
     http_status = 409
+
+
+#: The tree by code; what other modules derive from a class of it, with the same code, is not in it.
+BY_CODE: Mapping[str, type[LipwrightError]] = {
+    kind.code: kind
+    for kind in list(vars().values())
+    if isinstance(kind, type) and issubclass(kind, LipwrightError)
+}

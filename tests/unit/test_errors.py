@@ -51,3 +51,11 @@ def test_the_message_without_one_is_the_first_line_of_the_docstring(error):
 def test_exit_codes_stay_clear_of_success_and_of_each_other():
     by_code = {error.exit_code for error in OURS}
     assert by_code == {1, 2, 3, 4, 5, 6, 7, 8, 130}
+
+
+def test_a_code_leads_back_to_its_class_even_when_others_derive_from_it():
+    class Derived(errors.InvalidOptions):
+        """A fault."""
+
+    assert dict(errors.BY_CODE) == {error.code: error for error in OURS}
+    assert errors.BY_CODE[Derived.code] is errors.InvalidOptions

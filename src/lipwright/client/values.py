@@ -8,17 +8,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from lipwright import errors
-from lipwright.errors import Cancelled, JobError, JobNotFinished, LipwrightError, ServiceUnavailable
+from lipwright.errors import (
+    BY_CODE,
+    Cancelled,
+    JobError,
+    JobNotFinished,
+    LipwrightError,
+    ServiceUnavailable,
+)
 
 MAX_SHOWN = 500  # characters of a message from the service
-
-#: The errors that a code may become: those of the tree, not what others derive from them.
-KNOWN: Mapping[str, type[LipwrightError]] = {
-    kind.code: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, LipwrightError)
-}
 
 
 class JobState(StrEnum):
@@ -174,9 +173,9 @@ class Fields:
 
 def error_of(code: str, message: str) -> LipwrightError:
     """Return the error of that code; the message is cleaned, as it comes from outside."""
-    if code not in KNOWN:
+    if code not in BY_CODE:
         return JobError(f"{shown(code)}: {shown(message)}")
-    return KNOWN[code](shown(message))
+    return BY_CODE[code](shown(message))
 
 
 def shown(text: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from lipwright.errors import LipwrightError, WorkerDied
+from lipwright.errors import BY_CODE, LipwrightError, WorkerDied
 from lipwright.progress import CancelToken, OnProgress, Progress
 
 COMMAND = (sys.executable, "-m", "lipwright.jobs.child")
@@ -52,13 +52,7 @@ def cores_for(slot: int, threads: int, available: Sequence[int]) -> list[int]:
 
 def error_of(code: str, message: str) -> LipwrightError:
     """Return the error that a code and a message came from."""
-    return {kind.code: kind for kind in _kinds(LipwrightError)}.get(code, LipwrightError)(message)
-
-
-def _kinds(root: type[LipwrightError]) -> Iterator[type[LipwrightError]]:
-    yield root
-    for kind in root.__subclasses__():
-        yield from _kinds(kind)
+    return BY_CODE.get(code, LipwrightError)(message)
 
 
 class Renderer:

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from lipwright.errors import InputError, LimitExceeded, MediaUnreadable
+from lipwright.errors import BY_CODE, InputError, LimitExceeded, MediaUnreadable
 from lipwright.jobs.lifeline import hold
 
 COMMAND = (sys.executable, "-m", "lipwright.server.measure")
@@ -53,8 +53,7 @@ def measure(path: Path, need: Need, *, seconds: float, command: Sequence[str] = 
         case {"duration": str(duration), "rate": rate}:
             return Measure(duration=Fraction(duration), rate=Fraction(rate) if rate else None)
         case {"error": {"code": str(code), "message": str(message)}}:
-            kinds = {kind.code: kind for kind in InputError.__subclasses__()}
-            raise kinds.get(code, InputError)(message.replace(str(path), "the file"))
+            raise BY_CODE.get(code, InputError)(message.replace(str(path), "the file"))
     raise MediaUnreadable("the file cannot be measured: re-encode it or use another file")
 
 
