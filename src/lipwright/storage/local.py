@@ -16,6 +16,7 @@ import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from lipwright.storage.base import Blob, check_content_type, check_name
 
 WRITING = ".writing"  # no segment of a name can be called so
 PIECE = 1 << 18  # bytes read at a time
+PATIENCE_SECONDS = 10.0  # with who deletes what is being written, however slow this machine is
 TRIES = 100  # against others who write or delete the same name
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us up
@@ -140,7 +142,8 @@ class LocalStorage:
         """Rename *source*, which is on the disk, to be the last version of a blob."""
         with _failing(name):
             facts = os.stat(source, follow_symlinks=False)
-            for _ in range(TRIES):
+            end = time.monotonic() + PATIENCE_SECONDS
+            while time.monotonic() < end:
                 # Any folder of the name may be deleted under our hands.
                 with contextlib.suppress(FileNotFoundError):
                     version = self._rename(source, segments, kind)
