@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright.server.errors import InvalidBody
-from lipwright.server.multipart import FilePart
+from lipwright.server.multipart import FilePart, FormReader, Head
 
 KIND = "multipart/form-data; boundary=x"
 
@@ -51,7 +51,7 @@ def test_the_file_may_have_no_name():
         (body()[:-8], "cut short"),
         (b"--x--\r\n", "no file|damaged"),
         (body(name="video"), "unknown field 'video'"),
-        (body()[:-4] + b"\r\n" + body(), "more than one part"),
+        (body()[:-4] + body()[3:], "more than one part"),
         (b"--x\r\nContent-Type: text/plain\r\n\r\nabc\r\n--x--", "without Content-Disposition"),
         (b"plain", "damaged"),
         (b"--x\r\n" + b"A: " + b"b" * 10_000 + b"\r\n\r\n", "damaged"),
@@ -70,3 +70,26 @@ def test_anything_but_one_whole_file_is_refused(raw, reason):
 def test_a_type_without_a_usable_boundary_is_refused(kind):
     with pytest.raises(InvalidBody, match="boundary"):
         FilePart(kind)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.binary(max_size=50)), max_size=4),
+    st.integers(1, 50),
+)
+def test_a_form_comes_out_part_by_part_in_pieces_of_any_size(parts, step):
+    raw = b""
+    for name, contents in parts:
+        raw += f'--x-y\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode()
+        raw += contents + b"\r\n"
+    raw += b"--x-y--\r\n"
+    form = FormReader("multipart/form-data; boundary=x-y", ("body",))
+    found: list[tuple[str, bytes]] = []
+    for at in range(0, len(raw), step):
+        for event in form.feed(raw[at : at + step]):
+            if isinstance(event, Head):
+                found.append((event.field, b""))
+            else:
+                found[-1] = (found[-1][0], found[-1][1] + event)
+    if parts:
+        form.close()
+    assert found == parts

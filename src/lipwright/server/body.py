@@ -141,6 +141,15 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return _object(_text(raw))
 
 
+def parse_value(raw: bytes) -> Any:
+    """Return the JSON value in *raw*, read as strictly as an object.
+
+    Raises:
+        InvalidBody: it is none.
+    """
+    return _parsed(_text(raw))
+
+
 def _text(raw: bytes | bytearray) -> str:
     try:
         return raw.decode("utf-8")
@@ -149,6 +158,13 @@ def _text(raw: bytes | bytearray) -> str:
 
 
 def _object(text: str) -> dict[str, Any]:
+    value = _parsed(text)
+    if not isinstance(value, dict):
+        raise _bad("not a JSON object: send {…}")
+    return value
+
+
+def _parsed(text: str) -> Any:
     try:
         value = json.loads(
             text,
@@ -162,8 +178,6 @@ def _object(text: str) -> dict[str, Any]:
         raise _bad(f"nested deeper than {MAX_DEPTH}: send the documented body") from cause
     except ValueError as cause:
         raise _bad(f"no JSON: {shown(str(cause))}") from cause
-    if not isinstance(value, dict):
-        raise _bad("not a JSON object: send {…}")
     _check_text(value)
     return value
 

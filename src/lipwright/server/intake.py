@@ -10,9 +10,9 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +30,20 @@ DATA = "data:"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Brought:
+    """A file that came along with a call."""
+
+    path: Path
+    name: str
+    sha256: str
+
+    @property
+    def url(self) -> str:
+        """What its source says: the same for the same bytes, so that equal calls are equal."""
+        return f"sha256:{self.sha256}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """Who submits, and what came in headers."""
 
@@ -37,6 +51,7 @@ class Call:
     links: Links
     idempotency_key: str | None = None
     trace: str | None = None
+    files: Mapping[str, Brought] = field(default_factory=dict)  #: by their URL in the wish
 
 
 def submit(parts: Deployment, wish: Wish, call: Call) -> Job:
@@ -86,7 +101,7 @@ class _Stored:
 
     video: str = ""
     audio: str = ""
-    made: dict[str, Upload]  #: by the data URI that each came in
+    made: dict[str, Upload]  #: by the data URI, or the URL of a file that came along
     keep: bool = False
 
 
@@ -112,6 +127,10 @@ def _source(shelf: Shelf, source: Source, call: Call, made: dict[str, Upload]) -
         if source.url[: len(DATA)].lower() == DATA:
             if source.url not in made:
                 made[source.url] = _store_data_uri(shelf, source.url)
+            return f"file:{made[source.url].id}"
+        if file := call.files.get(source.url):
+            if source.url not in made:
+                made[source.url] = shelf.put(file.path, name=file.name, sha256=file.sha256)
             return f"file:{made[source.url].id}"
         _check_length(source)
         if file_id := own_upload(shelf, source.url, call.links.base):

@@ -1,34 +1,48 @@
-"""Finding the one file in a ``multipart/form-data`` body while it streams."""
+"""Reading a ``multipart/form-data`` body while it streams; nothing of a file is held."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from lipwright.server.errors import Fault, InvalidBody, shown
+from lipwright.server.errors import Fault, InvalidBody, Loc, shown
 
 FIELD = "file"
+KIND = b"multipart/form-data"
+MAX_BOUNDARY = 70  # bytes, as RFC 2046 has it
 
 
-class FilePart:
-    """Takes the pieces of a body, gives the pieces of the file in it.
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The beginning of a part."""
 
-    Exactly one part is allowed: the file, in the field ``file``.
-    """
+    field: str
+    filename: str | None  #: as the client calls it; None: it is no file
 
-    def __init__(self, content_type: str) -> None:
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
-        if kind != b"multipart/form-data" or not 0 < len(boundary) <= 70:
-            raise _bad(f"Content-Type {shown(content_type)!r} has no usable boundary")
-        self.name = ""  #: of the file, as the client called it; known with its first piece
-        self.found = False  #: whether the file has begun
+
+def boundary_of(content_type: str) -> bytes | None:
+    """Return what stands between the parts, None when it is no form that can be read."""
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"")
+    return boundary if kind == KIND and 0 < len(boundary) <= MAX_BOUNDARY else None
+
+
+class FormReader:
+    """Takes the pieces of a body, gives the parts in it: a head, then its bytes, then the next."""
+
+    def __init__(self, content_type: str, loc: Loc) -> None:
+        """Read a form of that type; *loc* is the field that errors name."""
+        self._loc = loc
         self._done = False
-        self._parts = 0
         self._header = b""
         self._value = b""
-        self._pieces: list[bytes] = []
+        self._head: Head | None = None  #: of the part that has begun
+        self._found: list[Head | bytes] = []
+        boundary = boundary_of(content_type)
+        if boundary is None:
+            raise self.bad(f"Content-Type {shown(content_type)!r} has no usable boundary")
         self._parser = MultipartParser(
             boundary,
             {
@@ -42,36 +56,36 @@ class FilePart:
             },
         )
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece of the body and yield what of the file is in it.
+    def feed(self, piece: bytes) -> list[Head | bytes]:
+        """Take a piece of the body and return what is in it.
 
         Raises:
-            InvalidBody: the body is damaged, or holds anything but one file.
+            InvalidBody: the body is damaged.
         """
         try:
             self._parser.write(piece)
         except InvalidBody:
             raise
         except ValueError as cause:
-            raise _bad(f"damaged multipart body: {shown(str(cause))}") from cause
-        found, self._pieces = self._pieces, []
-        yield from found
+            raise self.bad(f"damaged multipart body: {shown(str(cause))}") from cause
+        found, self._found = self._found, []
+        return found
 
     def close(self) -> None:
         """Say that the body has ended.
 
         Raises:
-            InvalidBody: it is cut short, or held no file.
+            InvalidBody: it is cut short.
         """
         if not self._done:
-            raise _bad("the multipart body is cut short: send it again")
-        if not self.found:
-            raise _bad(f"no file: send it in the field {FIELD!r}")
+            raise self.bad("the multipart body is cut short: send it again")
+
+    def bad(self, message: str) -> InvalidBody:
+        """Return the error of that message."""
+        return InvalidBody(Fault(loc=self._loc, message=message))
 
     def _begin(self) -> None:
-        self._parts += 1
-        if self._parts > 1:
-            raise _bad(f"more than one part: send one file, in the field {FIELD!r}")
+        self._head = None
 
     def _take_header(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -82,22 +96,64 @@ class FilePart:
     def _end_header(self) -> None:
         if self._header.lower() == b"content-disposition":
             _, options = parse_options_header(self._value)
-            field = options.get(b"name", b"").decode("utf-8", "replace")
-            if field != FIELD:
-                raise _bad(f"unknown field {shown(field)!r}: send the file in {FIELD!r}")
-            self.name = options.get(b"filename", b"").decode("utf-8", "replace")
-            self.found = True
+            name = options.get(b"filename")
+            self._head = Head(
+                field=options.get(b"name", b"").decode("utf-8", "replace"),
+                filename=None if name is None else name.decode("utf-8", "replace"),
+            )
         self._header = self._value = b""
 
     def _end_headers(self) -> None:
-        if not self.found:
-            raise _bad(f"a part without Content-Disposition: send the file in {FIELD!r}")
+        if self._head is None:
+            raise self.bad("a part without Content-Disposition: send form-data")
+        self._found.append(self._head)
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
-        self._pieces.append(data[start:end])
+        self._found.append(data[start:end])
 
     def _end(self) -> None:
         self._done = True
+
+
+class FilePart:
+    """Takes the pieces of a body, gives the pieces of the file in it.
+
+    Exactly one part is allowed: the file, in the field ``file``.
+    """
+
+    def __init__(self, content_type: str) -> None:
+        self._form = FormReader(content_type, ("body", FIELD))
+        self.name = ""  #: of the file, as the client called it; known with its first piece
+        self.found = False  #: whether the file has begun
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Take a piece of the body and yield what of the file is in it.
+
+        Raises:
+            InvalidBody: the body is damaged, or holds anything but one file.
+        """
+        for event in self._form.feed(piece):
+            if isinstance(event, bytes):
+                yield event
+            else:
+                self._begin(event)
+
+    def close(self) -> None:
+        """Say that the body has ended.
+
+        Raises:
+            InvalidBody: it is cut short, or held no file.
+        """
+        self._form.close()
+        if not self.found:
+            raise self._form.bad(f"no file: send it in the field {FIELD!r}")
+
+    def _begin(self, head: Head) -> None:
+        if self.found:
+            raise self._form.bad(f"more than one part: send one file, in the field {FIELD!r}")
+        if head.field != FIELD:
+            raise self._form.bad(f"unknown field {shown(head.field)!r}: send the file in {FIELD!r}")
+        self.name, self.found = head.filename or "", True
 
 
 async def file_in(part: FilePart, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -112,5 +168,33 @@ async def file_in(part: FilePart, body: AsyncIterator[bytes]) -> AsyncIterator[b
     part.close()
 
 
-def _bad(message: str) -> InvalidBody:
-    return InvalidBody(Fault(loc=("body", FIELD), message=message))
+async def parts_in(
+    form: FormReader, body: AsyncIterator[bytes]
+) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
+    """Yield each part of a multipart *body* with its bytes, to be read before the next.
+
+    Raises:
+        InvalidBody: the body is damaged.
+    """
+    events = _events(form, body)
+    first = await anext(events, None)
+    waiting = first if isinstance(first, Head) else None
+
+    async def contents() -> AsyncIterator[bytes]:
+        nonlocal waiting
+        waiting = None
+        async for event in events:
+            if isinstance(event, Head):
+                waiting = event
+                return
+            yield event
+
+    while waiting is not None:
+        yield waiting, contents()
+
+
+async def _events(form: FormReader, body: AsyncIterator[bytes]) -> AsyncIterator[Head | bytes]:
+    async for piece in body:
+        for event in form.feed(piece):
+            yield event
+    form.close()

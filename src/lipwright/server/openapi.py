@@ -5,6 +5,7 @@ Bodies are read by our own strict reader, keys by our own check, so both are wri
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -71,6 +72,24 @@ FILE_BODY: dict[str, Any] = {
         "application/octet-stream": {"schema": BYTES},
     },
 }
+GENERATION_FORM: dict[str, Any] = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["model"],
+            "properties": {
+                "model": {"type": "string"},
+                "video": {**BYTES, "description": "The video, in place of one in `input`."},
+                "audio": {**BYTES, "description": "The voice, in place of one in `input`."},
+                "input": {"type": "string", "contentMediaType": "application/json"},
+                "options": {"type": "string", "contentMediaType": "application/json"},
+                "webhookUrl": {"type": "string"},
+                "outputFileName": {"type": "string"},
+            },
+            "additionalProperties": False,
+        }
+    }
+}
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "An API key."},
@@ -95,10 +114,11 @@ def file_answers(*errors: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Return a body that is one JSON object."""
+def json_body(model: type[BaseModel], others: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a body that is one JSON object, or of other types."""
     schema = {"$ref": REF.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {"application/json": {"schema": schema}, **(others or {})}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def document(app: FastAPI) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,8 +17,9 @@ from lipwright.server.auth import Caller
 from lipwright.server.body import json_object
 from lipwright.server.deployment import Deployment, LinksOf, Parts
 from lipwright.server.estimate import frames_of
+from lipwright.server.form import form_object, is_form
 from lipwright.server.intake import Call, submit
-from lipwright.server.openapi import answers, json_body
+from lipwright.server.openapi import GENERATION_FORM, answers, json_body
 from lipwright.server.routes import CallOf
 
 MAX_LISTED = 1000  # generations in one answer: that API has no pages
@@ -34,12 +36,20 @@ ERROR = schemas.ErrorInfoV2
     responses=answers(
         schemas.Generation, 400, 401, 408, 413, 415, 429, 503, status=201, dialect=ERROR
     ),
-    openapi_extra=json_body(schemas.Generate),
+    openapi_extra=json_body(schemas.Generate, GENERATION_FORM),
 )
 async def create_generation(request: Request, parts: Parts, call: CallOf) -> Response:
-    """Queue a generation and answer at once; it is safely stored by then."""
-    async with json_object(request, parts) as body:
-        job = await run_in_threadpool(_submit, parts, body, call)
+    """Queue a generation and answer at once; it is safely stored by then.
+
+    As a form it may bring its files along, in the fields `video` and `audio`; `input` and
+    `options` are JSON there.
+    """
+    if is_form(request):
+        async with form_object(request, parts, call.key) as (body, files):
+            job = await run_in_threadpool(_submit, parts, body, replace(call, files=files))
+    else:
+        async with json_object(request, parts) as body:
+            job = await run_in_threadpool(_submit, parts, body, call)
     return JSONResponse(sync_v2.generation(job, call.links), status_code=201)
 
 

@@ -53,6 +53,17 @@ def test_a_generation_from_create_to_completed(live: Live, sdk: Sync):
     assert job.ticket.work["mode"] == "loop"
 
 
+def test_a_generation_may_bring_its_files_along(live: Live, sdk: Sync, tmp_path: Path):
+    clip = write_clip(tmp_path / "clip.mp4", frames=5)
+    voice = write_voice(tmp_path / "voice.wav", seconds=0.2)
+    with clip.open("rb") as video, voice.open("rb") as audio:
+        made = sdk.generations.create_with_files(model="lipsync-2", video=video, audio=audio)
+    assert (made.status, made.model) == ("PENDING", "lipsync-2")
+    headers = {"x-api-key": live.api.secret}
+    sent = [httpx.get(item.url, headers=headers).content for item in made.input]
+    assert sent == [clip.read_bytes(), voice.read_bytes()]
+
+
 def test_a_completed_generation_has_its_url_and_length(live: Live, sdk: Sync):
     made = sdk.generations.create(input=INPUT, model="lipsync-2-pro", output_file_name="my-dub")
     live.api.succeed(made.id, video=b"dub", seconds=4.5)
