@@ -102,7 +102,9 @@ class Database:
 
     def _engines(self) -> tuple[sa.Engine, sa.Engine]:
         if not self.sqlite:
-            engine = sa.create_engine(self._url, pool_timeout=self._wait, pool_pre_ping=True)
+            engine = sa.create_engine(
+                self._url, pool_timeout=self._wait, pool_pre_ping=True, hide_parameters=True
+            )
             return engine, engine
         writer = _sqlite_engine(self._url, NAP_MS, pool_size=1, overflow=0, wait=self._wait)
         wait_ms = int(self._wait * 1000)
@@ -194,6 +196,7 @@ def _sqlite_engine(
         url,
         # transactions are ours: pysqlite would begin them late, after the first reads
         connect_args={"isolation_level": None, "timeout": busy_ms / 1000},
+        hide_parameters=True,  # they hold digests of keys and what callers sent: not for logs
         poolclass=sa.QueuePool,
         pool_size=pool_size,
         max_overflow=overflow,

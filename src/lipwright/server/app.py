@@ -114,8 +114,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _on_error(request: Request, error: LipwrightError) -> Response:
     problem = Problem.of(error)
     if problem.status >= 500:
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        log.error("%s: %s%s", problem.code, error, cause)
+        # what a driver says, without the statement and its values that come around it
+        cause = getattr(error.__cause__, "orig", None) or error.__cause__
+        log.error("%s: %s%s", problem.code, error, f" ({cause})" if cause else "")
     return answer(problem, request.url.path)
 
 

@@ -22,6 +22,7 @@ from lipwright.jobs.lifeline import hold
 
 COMMAND = (sys.executable, "-m", "lipwright.server.measure")
 MEMORY_BYTES = 4 << 30  # of addresses; a large frame and its references fit many times
+PREFIX = "LIPWRIGHT_"  # of variables with settings
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 MAX_ANSWER = 65_536  # bytes
 
@@ -66,7 +67,7 @@ def _ask(command: Sequence[str], seconds: float) -> Any:
             stdin=reading,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a decoder says a lot about a hostile file
-            env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")},
+            env=_environment(),
             start_new_session=True,
         )
         os.close(reading)
@@ -74,6 +75,12 @@ def _ask(command: Sequence[str], seconds: float) -> Any:
             return _answer(child, seconds)
     finally:
         os.close(writing)
+
+
+def _environment() -> dict[str, str]:
+    """Return ours without what a hostile file has no business with: settings may hold passwords."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**ours, **dict.fromkeys(ONE_THREAD, "1")}
 
 
 def _answer(child: subprocess.Popen[bytes], seconds: float) -> Any:

@@ -263,3 +263,16 @@ def test_no_answer_tells_the_address_of_a_database_server(api: Api, monkeypatch)
     told = api.plain("GET", "/readyz").text
     assert "the database is unavailable; try again" in told
     assert "10.0.0.5" not in told
+
+
+def test_a_failure_of_the_database_logs_no_values(tmp_path: Path, caplog):
+    with open_api("sqlite", tmp_path) as api:
+        database = database_module.open_database(api.services.settings.database)
+        with database.write() as tx:
+            tx.exec_driver_sql("DROP TABLE lw_holds")
+            tx.exec_driver_sql("DROP TABLE lw_backlog")
+        database.close()
+        body = {**BODY, "lipwright": {"webhook_url": "https://hooks.example.org/secret-path"}}
+        assert api("POST", CONTRACT, json=body).status_code == 500
+    assert "no such table" in caplog.text
+    assert "secret-path" not in caplog.text

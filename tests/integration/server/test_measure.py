@@ -13,7 +13,7 @@ from api_parts import V2_BODY, open_api
 from live_api import until
 from small_media import write_clip, write_voice
 
-from lipwright.errors import LimitExceeded, MediaUnreadable
+from lipwright.errors import InputError, LimitExceeded, MediaUnreadable
 from lipwright.server import estimate
 from lipwright.server.measure import COMMAND, MEMORY_BYTES, measure
 
@@ -84,6 +84,15 @@ except OSError as error:
 """
     told = subprocess.run(script(text), capture_output=True, text=True, check=True).stdout
     assert told.split() == ["no", "memory", "EFBIG"]
+
+
+def test_the_reader_is_told_no_settings(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("LIPWRIGHT_DATABASE_URL", "postgresql://dub:password@db/dub")
+    told = "import json, os; error = {'code': 'bad_input', 'message': str(dict(os.environ))}; "
+    spy = script(f"{told}print(json.dumps({{'error': error}}))")
+    with pytest.raises(InputError, match="PATH") as caught:
+        measure(tmp_path / "x", "video", seconds=ENOUGH, command=spy)
+    assert "password" not in str(caught.value)
 
 
 def test_a_crash_of_the_reader_leaves_the_service_alive(tmp_path: Path, monkeypatch):
