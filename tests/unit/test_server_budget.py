@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright.errors import TooManyRequests
-from lipwright.server.body import VALUE_BYTES, weigh
+from lipwright.server.body import VALUE_BYTES, bulk_of
 from lipwright.server.budget import Budget
 
 LONG, SHORT = 60.0, 0.01  # seconds of patience
@@ -161,7 +161,7 @@ def test_the_budget_is_never_overdrawn_and_whole_in_the_end(callers):
 
 
 @pytest.mark.parametrize(
-    ("raw", "weight"),
+    ("raw", "bulk"),
     [
         (b'{"a": "%s"}' % (b"x" * 1000), 1009),
         ('{"a": "ä"}'.encode() + b" " * 989, 4000),
@@ -169,5 +169,5 @@ def test_the_budget_is_never_overdrawn_and_whole_in_the_end(callers):
         (b'{"a": [%s]}' % b",".join([b"[]"] * 100), 201 * VALUE_BYTES),
     ],
 )
-def test_what_parsing_takes_is_known_before(raw, weight):
-    assert weigh(raw) == weight
+def test_what_parsing_takes_is_known_before(raw, bulk):
+    assert bulk_of(raw) == bulk

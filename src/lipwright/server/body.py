@@ -106,19 +106,19 @@ async def _whole(request: Request, settings: Settings, share: Share) -> bytearra
 
 async def _large_object(raw: bytearray, share: Share, most: int) -> dict[str, Any]:
     """Parse in a thread, so that others are served, and after it is known what that takes."""
-    weight = await run_in_threadpool(weigh, raw)
-    if weight > most:
+    bulk = await run_in_threadpool(bulk_of, raw)
+    if bulk > most:
         raise LimitExceeded(
             "the body would take too much memory: send fewer values, and long texts in plain ASCII "
             "without \\u escapes; or upload the files and send their URLs"
         )
-    share.grow(weight)
+    share.grow(bulk)
     text = await run_in_threadpool(_text, raw)
     raw.clear()
     return await run_in_threadpool(_object, text)
 
 
-def weigh(raw: bytes | bytearray) -> int:
+def bulk_of(raw: bytes | bytearray) -> int:
     """Return how long a plain body would be that takes as much memory when it is parsed.
 
     Python keeps a text with one wide character in up to four bytes for each, and the smallest
