@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -58,12 +59,16 @@ async def receive(pieces: AsyncIterator[bytes], path: Path, limit: int) -> Recei
 
 
 def clear_leftovers(folder: Path) -> int:
-    """Remove files that a process which died has left; return how many."""
+    """Remove files, and empty folders, that a process which died has left; return how many."""
     limit = time.time() - LEFTOVER_SECONDS
-    old = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < limit]
-    for path in old:
+    old = [path for path in folder.rglob("*") if path.lstat().st_mtime < limit]
+    files = [path for path in old if not path.is_dir()]
+    for path in files:
         path.unlink(missing_ok=True)
-    return len(old)
+    for path in sorted(set(old) - set(files), reverse=True):  # the deepest first
+        with contextlib.suppress(OSError):  # something younger is in it
+            path.rmdir()
+    return len(files)
 
 
 def _check(size: int, limit: int) -> None:
