@@ -319,6 +319,7 @@ def measure(rows: int, clip: bytes, words: argparse.Namespace, folder: Path) -> 
         carry_out(caller, video, 1)  # warms the slot
         done = carry_out(caller, video, words.jobs)
         idle = idle_share(pid, words.seconds)
+        caller = Caller(url, secret)  # the other connection may have idled too long
         caller.submit(endless, endless)
         times = time_calls(caller, ended or done, done[-1], words.calls)
         ids, storm_times, rate = storm(lambda: Caller(url, secret), words.seconds)

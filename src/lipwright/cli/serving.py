@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lipwright.settings import Settings
 
 BACKLOG = 2048  # connections that wait to be accepted
+IDLE_SECONDS = 75  # of a kept connection; a proxy in front must be the one that closes first
 GRACE_SECONDS = 10  # for calls that are being answered when the API closes
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -140,6 +141,7 @@ class _Api:
             access_log=False,
             server_header=False,
             forwarded_allow_ips=["127.0.0.1", "::1"],  # only a proxy on this machine is believed
+            timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         self._closing: threading.Event = app.state.deployment.closing
