@@ -10,11 +10,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from lipwright.errors import AccessDenied
 from lipwright.jobs.base import Key
-from lipwright.server.deployment import Parts
+from lipwright.server.deployment import deployment_of
 
 MAX_SECRET = 256  # characters; ours have 46
 
@@ -37,7 +38,7 @@ def secret_in(headers: Headers) -> str:
     return secret.strip() if scheme.lower() == "bearer" else ""
 
 
-def caller(request: Request, parts: Parts) -> Key:
+async def caller(request: Request) -> Key:
     """Return the key of the caller.
 
     Raises:
@@ -45,7 +46,8 @@ def caller(request: Request, parts: Parts) -> Key:
     """
     secret = secret_in(request.headers)
     plain = secret.isascii() and secret.isprintable() and len(secret) <= MAX_SECRET
-    key = parts.services.keys.verify(secret if plain else "")
+    verify = deployment_of(request).services.keys.verify
+    key = await run_in_threadpool(verify, secret if plain else "")
     if key is None:
         raise AccessDenied(
             "the API key is missing, wrong or revoked: send 'Authorization: Bearer <key>' or "

@@ -93,8 +93,9 @@ class Links:
         return f"{self.base}/v1/files/{file_id}"
 
 
-def links_of(request: Request, parts: Annotated[Deployment, Depends(deployment_of)]) -> Links:
+def links_of(request: Request) -> Links:
     """Return the URLs as the caller of *request* can reach them."""
+    parts = deployment_of(request)
     return Links(
         base=parts.settings.public_url or _own_base(request, parts.settings),
         signer=parts.services.signer,
@@ -111,5 +112,15 @@ def _own_base(request: Request, settings: Settings) -> str:
     return f"{request.url.scheme}://{host}{request.scope.get('root_path', '')}"
 
 
-Parts = Annotated[Deployment, Depends(deployment_of)]
-LinksOf = Annotated[Links, Depends(links_of)]
+# What calls depend on is async, and depends on nothing itself: FastAPI would give each plain
+# function a thread, and handing a call on costs more than what is done here.
+async def _deployment(request: Request) -> Deployment:
+    return deployment_of(request)
+
+
+async def _links(request: Request) -> Links:
+    return links_of(request)
+
+
+Parts = Annotated[Deployment, Depends(_deployment)]
+LinksOf = Annotated[Links, Depends(_links)]

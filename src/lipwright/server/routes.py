@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from lipwright.jobs.base import Job
 from lipwright.server import events, runcomfy, schemas
-from lipwright.server.auth import Caller
+from lipwright.server.auth import Caller, caller
 from lipwright.server.body import json_object
-from lipwright.server.deployment import Deployment, LinksOf, Parts
+from lipwright.server.deployment import Deployment, LinksOf, Parts, links_of
 from lipwright.server.inputs import idempotency_key, traceparent
 from lipwright.server.intake import Call, erase, submit
 from lipwright.server.models import CATEGORIES, Model
@@ -26,9 +26,8 @@ models = APIRouter(tags=["models"])
 ListedStatus = Literal["in_queue", "in_progress", "completed", "succeeded", "failed", "cancelled"]
 
 
-def call_of(
-    key: Caller,
-    links: LinksOf,
+async def call_of(
+    request: Request,
     retry: Annotated[
         str | None,
         Header(
@@ -43,8 +42,8 @@ def call_of(
 ) -> Call:
     """Return who submits, and what came in headers."""
     return Call(
-        key=key,
-        links=links,
+        key=await caller(request),
+        links=links_of(request),
         idempotency_key=idempotency_key(retry),
         trace=traceparent(trace),
     )
