@@ -8,6 +8,13 @@ function node(tag, text, attributes = {}) {
   return made;
 }
 
+// Prose, what stands between backticks as code.
+function prose(tag, text) {
+  const made = node(tag);
+  String(text ?? "").split("`").forEach((part, i) => made.append(i % 2 ? node("code", part) : part));
+  return made;
+}
+
 function nameOf(schema) {
   if (!schema) return "";
   if (schema.$ref) return schema.$ref.split("/").pop();
@@ -43,7 +50,7 @@ function parameters(call) {
   return table(
     ["parameter", "in", "type", "meaning"],
     call.parameters.map((p) => [
-      p.required ? `${p.name} (required)` : p.name, p.in, node("code", nameOf(p.schema)), p.description,
+      p.required ? `${p.name} (required)` : p.name, p.in, node("code", nameOf(p.schema)), prose("span", p.description),
     ]),
   );
 }
@@ -54,7 +61,7 @@ function answers(call) {
     Object.entries(call.responses).map(([status, answer]) => {
       const kinds = Object.entries(answer.content || {});
       const body = kinds.length ? link(kinds[0][1].schema) : "";
-      return [status, answer.description, body];
+      return [status, prose("span", answer.description), body];
     }),
   );
 }
@@ -84,7 +91,7 @@ function section(verb, path, call, base) {
   head.append(node("span", verb.toUpperCase(), { class: `verb ${verb}` }), node("code", path), " ");
   head.append(node("small", call.summary));
   const inside = made.appendChild(node("div"));
-  inside.append(node("p", call.description));
+  inside.append(prose("p", call.description));
   if (call.parameters) inside.append(parameters(call));
   if (call.requestBody && call.requestBody.content["application/json"]) {
     const line = inside.appendChild(node("p", "Body: "));
@@ -96,10 +103,10 @@ function section(verb, path, call, base) {
 
 function schemaSection(name, schema) {
   const made = node("details", undefined, { id: `schema-${name}` });
-  made.appendChild(node("summary")).append(node("code", name), " ", node("small", schema.description));
+  made.appendChild(node("summary")).append(node("code", name), " ", prose("small", schema.description));
   const needed = new Set(schema.required || []);
   const rows = Object.entries(schema.properties || {}).map(([key, value]) => [
-    needed.has(key) ? `${key} (required)` : key, link(value), value.description,
+    needed.has(key) ? `${key} (required)` : key, link(value), prose("span", value.description),
     value.default === undefined ? "" : JSON.stringify(value.default),
   ]);
   made.appendChild(node("div")).append(table(["field", "type", "meaning", "default"], rows));
@@ -110,12 +117,12 @@ function show(api) {
   const base = location.href.replace(/\/docs.*$/, "");
   schemas = api.components.schemas;
   document.getElementById("title").textContent = `${api.info.title} ${api.info.version}`;
-  document.getElementById("about").textContent = api.info.description;
+  document.getElementById("about").replaceChildren(prose("span", api.info.description));
   const contents = document.getElementById("contents");
   const calls = document.getElementById("calls");
   for (const tag of api.tags) {
     contents.append(node("a", tag.name, { href: `#${encodeURIComponent(tag.name)}` }));
-    calls.append(node("h2", tag.name, { id: encodeURIComponent(tag.name) }), node("p", tag.description));
+    calls.append(node("h2", tag.name, { id: encodeURIComponent(tag.name) }), prose("p", tag.description));
     for (const [path, verbs] of Object.entries(api.paths)) {
       for (const [verb, call] of Object.entries(verbs)) {
         if ((call.tags || [])[0] === tag.name) calls.append(section(verb, path, call, base));
