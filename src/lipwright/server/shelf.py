@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from lipwright.jobs.services import Services
 from lipwright.media.fetch import FetchRules
 from lipwright.server.deployment import Deployment
 from lipwright.settings import Settings
+from lipwright.weights.store import sha256 as sha256_of
 
 CONTENT_TYPE = "application/octet-stream"  # never served as anything that a browser would run
 MAX_NAME = 255  # characters
@@ -56,7 +56,7 @@ class Shelf:
             key_id=self.key.id,
             name=plain_name(name),
             size=path.stat().st_size,
-            sha256=sha256 or _sha256(path),
+            sha256=sha256 or sha256_of(path),
             created_at=now,
             expires_at=now + timedelta(seconds=self.keep_seconds),
         )
@@ -114,8 +114,3 @@ def plain_name(name: str) -> str:
     """Return a client's file name as it may be shown: the last part, printable, not too long."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(letter for letter in last if letter.isprintable())[:MAX_NAME].strip()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

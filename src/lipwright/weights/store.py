@@ -13,16 +13,11 @@ from lipwright.weights.manifest import MANIFEST, Weight
 #: Where the vendored files lie.
 FILES = Path(__file__).parent / "files"
 
-_BLOCK = 1 << 20  # bytes read at a time while hashing
-
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as 64 lower-case hexadecimal digits."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class WeightStore:

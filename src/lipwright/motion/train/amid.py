@@ -1,4 +1,4 @@
-"""Stage 5: hear every clip to learn from amid others of its speaker, as one hears running speech.
+"""Stage ``amid``: hear every clip to learn from amid others of its speaker, as running speech.
 
 The anchors' clips last about a second. Heard alone, each is the beginning of a recording, followed
 by silence; the speech that the network will move a mouth to is neither. So the clips of a speaker

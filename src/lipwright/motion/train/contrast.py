@@ -1,4 +1,4 @@
-"""Stages 3 and 4: train the scorer, and find with it how far each clip's sound is off."""
+"""Stages ``scorer`` and ``offsets``: train the scorer, and find how far each sound is off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 2: which clips are fit to learn from, who speaks in them, and who is held back."""
+"""Which clips are fit to learn from, who speaks in them, and who is held back."""
 
 from __future__ import annotations
 

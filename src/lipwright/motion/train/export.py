@@ -1,4 +1,4 @@
-"""Stage 6: write trained networks as ONNX, operator by operator.
+"""Stage ``export``: write trained networks as ONNX, operator by operator.
 
 Nothing is traced: the same networks give the same bytes with every version of PyTorch.
 """

@@ -1,4 +1,4 @@
-"""Stages 1 and 2: see and hear every clip once, and hear variants of those to learn from.
+"""Stage ``features``: see and hear every clip once, and hear variants of those to learn from.
 
 One ``.npz`` per clip lies in each of two folders, named after the clip's set and file. A clip that
 is there is not done again, so the stages can be stopped and taken up.

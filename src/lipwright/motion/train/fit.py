@@ -1,4 +1,4 @@
-"""Stage 5: train the network that moves the mouth."""
+"""Stages ``validate`` and ``motion``: train the network that moves the mouth."""
 
 from __future__ import annotations
 
