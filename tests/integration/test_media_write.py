@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -181,6 +184,20 @@ def test_hevc_is_labelled_for_players(tmp_path):
     written(tmp_path / "out.mp4", replace(LIKE, codec="hevc"), count=2)
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_short_hevc_has_decode_times(count, tmp_path):
+    """libx265 takes those of a stream shorter than its delay from memory it never wrote."""
+    script = f"""
+        from dataclasses import replace
+        from pathlib import Path
+        import test_media_write as t
+        t.written(Path({str(tmp_path / "out.mkv")!r}), replace(t.LIKE, codec="hevc"), count={count})
+    """
+    dirty = {**os.environ, "MALLOC_PERTURB_": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=dirty, check=True)
+    assert require_video(probe(tmp_path / "out.mkv")).duration == Fraction(count, 25)
 
 
 def test_the_index_comes_first_and_keyframes_close_their_groups(tmp_path, speech):

@@ -26,6 +26,7 @@ AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
 BITS_PER_SAMPLE = 4  # of AAC, up to a bit rate per channel
 CHANNEL_BIT_RATE = 96_000  # bits per second
 OPUS_RATE = 48_000  # hertz, the only rate Opus decodes to
+REORDERED = 2  # frames libx265 holds back; the decode times of fewer it leaves unset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +65,9 @@ def container_for(path: Path) -> str:
 
 
 def video_encoding(
-    like: VideoInfo, rate: Fraction, container: str, crf: float | None
+    like: VideoInfo, rate: Fraction, frames: int, container: str, crf: float | None
 ) -> VideoEncoding:
-    """Choose the encoder for pictures like those of *like*.
+    """Choose the encoder for *frames* pictures like those of *like*.
 
     H.264, or HEVC when the source is HEVC or has more than 8 bits, since few players take 10-bit
     H.264. Both code colour for blocks of 2 x 2 and cannot have an odd side; VP9 can, and browsers
@@ -89,7 +90,7 @@ def video_encoding(
         return _vp9(key, crf)
     if deep or like.codec == "hevc":
         pix_fmt = "yuv444p10le" if odd else "yuv420p10le" if deep else "yuv420p"
-        return _hevc(like, pix_fmt, key, container, crf)
+        return _hevc(like, pix_fmt, key, frames, container, crf)
     return _h264(like.interlaced, key, crf)
 
 
@@ -139,7 +140,7 @@ def _h264(interlaced: bool, key: str, crf: float | None) -> VideoEncoding:
 
 
 def _hevc(
-    like: VideoInfo, pix_fmt: str, key: str, container: str, crf: float | None
+    like: VideoInfo, pix_fmt: str, key: str, frames: int, container: str, crf: float | None
 ) -> VideoEncoding:
     options = {
         "preset": PRESETS["libx265"],
@@ -147,6 +148,8 @@ def _hevc(
         "g": key,
         "x265-params": "open-gop=0:log-level=none",
     }
+    if frames <= REORDERED:
+        options["x265-params"] += ":bframes=0"
     for name, value in (
         ("master-display", like.mastering_display),
         ("max-cll", like.content_light),

@@ -168,7 +168,9 @@ class VideoWriter:
 
     def _add_pictures(self) -> av.VideoStream:
         like, rate = self._like, self._timeline.rate
-        encoding = video_encoding(like, rate, container_for(self._path), self._crf)
+        encoding = video_encoding(
+            like, rate, self._timeline.frames, container_for(self._path), self._crf
+        )
         width, height = coded_size(like)
         stream = cast(
             av.VideoStream,
