@@ -89,7 +89,8 @@ def sync(
     For more than one job, a :class:`Pipeline` keeps the models warm.
 
     Args:
-        video: any file that FFmpeg reads, with a picture stream.
+        video: any file that FFmpeg reads, with a picture stream; or a still picture (JPEG, PNG,
+            WebP, BMP), which is shown as long as the speech lasts.
         audio: any file that FFmpeg reads, with a sound stream.
         out: ``.mp4``, ``.mov`` or ``.mkv``; replaced only when all went well.
         options: what to do.
@@ -286,8 +287,13 @@ class Pipeline:
 
 
 def plan_take(take: Take, sound: AudioInfo, mode: SyncMode) -> Timeline:
-    """Plan the output from what was really decoded, not from what the container claims."""
+    """Plan the output from what was really decoded, not from what the container claims.
+
+    A still picture has no length of its own: it lasts as long as the sound, in any mode.
+    """
     info = take.info
+    if info.still:
+        return plan(mode, video=sound.duration, audio=sound.duration, rate=info.rate)
     length = take.info.duration if info.variable_rate else Fraction(len(take.times)) / info.rate
     return plan(mode, video=length, audio=sound.duration, rate=info.rate)
 
@@ -367,6 +373,11 @@ class _Fetch:
 
 def _warnings(take: Take, timeline: Timeline, painted: int) -> tuple[str, ...]:
     found = []
+    if take.info.scaled_from:
+        found.append(
+            "the picture of {} x {} was scaled down".format(*take.info.scaled_from)
+            + f" to {take.info.width} x {take.info.height}"
+        )
     if not take.tracks:
         found.append("no face was found: the picture is unchanged")
     elif painted < timeline.frames:

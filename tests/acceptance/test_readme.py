@@ -53,7 +53,9 @@ def test_its_sync_commands_run(
 ):
     monkeypatch.chdir(tmp_path)
     commands = [line for line in shell_lines() if line.startswith("lipwright sync")]
-    assert len(commands) == 2
+    assert len(commands) == 3
+    portrait = ROOT / "src/lipwright/assets/portrait.png"
+    (tmp_path / "portrait.jpg").write_bytes(portrait.read_bytes())
     for command in commands:
         told = run(*shlex.split(command)[1:])
         assert told.status == 0, told.err

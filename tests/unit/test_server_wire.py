@@ -336,6 +336,13 @@ def test_boxes_for_every_frame_are_kept_as_the_place_that_they_mean(boxes, brief
     }  # fmt: skip
 
 
+def test_a_still_picture_may_take_the_place_of_the_video():
+    items = [V2["input"][1], {"type": "image", "url": V}]
+    wish = sync_v2.wish_of(CATALOGUE, {**V2, "input": items})
+    assert wish.video.url == V
+    assert wish.video.loc == ("body", "input", 1, "url")
+
+
 def test_thousands_of_faults_are_told_as_the_first():
     for boxes in ([["a"]] * 5000, [["a"] * 5000], [[1] * 5000]):
         options = {"active_speaker_detection": {"bounding_boxes": boxes}}
@@ -350,10 +357,10 @@ def test_thousands_of_faults_are_told_as_the_first():
     ("change", "reason"),
     [
         ({"input": V2["input"][:1]}, "input"),
-        ({"input": [V2["input"][0]] * 2}, "one item of type video and one of type audio"),
+        ({"input": [V2["input"][0]] * 2}, "one item of type video or image"),
         ({"input": [*V2["input"], V2["input"][1]]}, "input"),
         ({"input": [V2["input"][0], {"type": "text", "provider": {}}]}, "text to speech"),
-        ({"input": [{"type": "image", "url": V}, V2["input"][1]]}, "picture"),
+        ({"input": [{"type": "image", "url": V}, V2["input"][0]]}, "one of type audio"),
         ({"input": [{"type": "video", "assetId": "x"}, V2["input"][1]]}, "media library"),
         ({"input": [{**V2["input"][0], "segments_secs": [[0, 1]]}, V2["input"][1]]}, "segments"),
         ({"segments": [{"startTime": 0, "endTime": 1}]}, "segments are not supported"),

@@ -84,7 +84,9 @@ def sync(
 ) -> None:
     """Re-animate the mouth in VIDEO to the speech in AUDIO.
 
-    AUDIO is a sound file of any kind, or a video whose sound is taken.
+    VIDEO may be a still picture (JPEG, PNG, WebP, BMP): it speaks for as long as AUDIO lasts, at 25
+    frames per second, in any mode. AUDIO is a sound file of any kind, or a video whose sound is
+    taken.
     """
     from lipwright.pipeline import sync as run
 

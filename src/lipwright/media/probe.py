@@ -19,7 +19,9 @@ from lipwright.media.container import open_input, translated
 from lipwright.media.hdr import content_light, mastering_display
 from lipwright.media.packets import PacketSound, Scan, check_whole, scan
 from lipwright.media.rates import Seconds, settle
+from lipwright.media.still import kind_of_file, read_still
 
+STILL_RATE = Fraction(25)  # frames per second at which a still picture is shown
 TELLING = {"matroska,webm", "avi"}  # containers whose header tells the length, but not every byte
 
 
@@ -39,6 +41,8 @@ class VideoInfo:
     codec: str
     pix_fmt: str
     bit_depth: int = 8  #: bits per sample of the source
+    still: bool = False  #: a still picture: it has no length and is shown as long as the speech
+    scaled_from: tuple[int, int] | None = None  #: width, height of a still too large to be kept
     interlaced: bool = False  #: whether the frames are flagged as two fields
     color_range: int = 0  #: AVCOL_RANGE: 0 unspecified, 1 limited, 2 full
     color_primaries: int = 2  #: AVCOL_PRI, 2 unspecified
@@ -78,13 +82,17 @@ class MediaInfo:
 def probe(source: str | Path) -> MediaInfo:
     """Read what is in *source*, a path, down to the last timestamp.
 
-    Every packet is read once, none but the first frame is decoded. Cover art is no video.
+    Every packet is read once, none but the first frame is decoded. Cover art is no video; a still
+    picture (JPEG, PNG, WebP, BMP) is one of one frame.
 
     Raises:
         SourceUnreachable: there is no such file, or it may not be read.
         MediaUnreadable: it is not media, is damaged, cut short, or holds neither picture nor sound.
+        LimitExceeded: it is a still picture too large to decode.
     """
     path = Path(source)
+    if kind := kind_of_file(path):
+        return MediaInfo(path=path, container=kind, video=_still_info(path, kind), audio=None)
     with open_input(path) as container, translated(path):
         picture, sound = _picture_stream(container), _sound_stream(container)
         if picture is None and sound is None:
@@ -205,6 +213,27 @@ def _video_info(
         stream=stream.index,
         start=(frame.pts or 0) * tick,
         tick=tick,
+    )
+
+
+def _still_info(path: Path, kind: str) -> VideoInfo:
+    still = read_still(path)
+    size = still.picture.width, still.picture.height
+    kept = tuple(side - side % 2 for side in still.size)
+    return VideoInfo(
+        width=size[0],
+        height=size[1],
+        rate=STILL_RATE,
+        variable_rate=False,
+        duration=1 / STILL_RATE,
+        frames=1,
+        rotation=0,
+        codec=kind,
+        pix_fmt="rgb24",
+        still=True,
+        scaled_from=None if size == kept else still.size,
+        colorspace=colour.RGB,
+        tick=1 / STILL_RATE,
     )
 
 

@@ -19,6 +19,7 @@ from lipwright.media.probe import MediaInfo, VideoInfo, require_video
 from lipwright.media.rates import snap
 from lipwright.media.shuttle import Reader
 from lipwright.media.sound import iter_audio, read_audio
+from lipwright.media.still import read_still
 
 __all__ = ["Reader", "SourceFrame", "VideoFrames", "iter_audio", "read_audio", "read_video"]
 
@@ -62,13 +63,16 @@ class VideoFrames(Iterator[SourceFrame]):
 
     def __init__(self, info: MediaInfo, start: int, stop: int | None) -> None:
         self._video = require_video(info)
-        self._decoder = Decoder(info.path, self._video)
-        self._frames = self._pass(info.path, start, stop)
+        self._decoder = None if self._video.still else Decoder(info.path, self._video)
+        if self._decoder is None:
+            self._frames = _one(info.path, start, stop)
+        else:
+            self._frames = self._pass(info.path, self._decoder, start, stop)
 
     @property
     def skipped(self) -> int:
         """Damaged packets that were left out so far."""
-        return self._decoder.skipped
+        return 0 if self._decoder is None else self._decoder.skipped
 
     def __next__(self) -> SourceFrame:
         return next(self._frames)
@@ -76,7 +80,8 @@ class VideoFrames(Iterator[SourceFrame]):
     def close(self) -> None:
         """Close the file; harmless when done twice."""
         self._frames.close()
-        self._decoder.close()
+        if self._decoder is not None:
+            self._decoder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,23 +94,31 @@ class VideoFrames(Iterator[SourceFrame]):
     ) -> None:
         self.close()
 
-    def _pass(self, path: Path, start: int, stop: int | None) -> Generator[SourceFrame]:
+    def _pass(
+        self, path: Path, decoder: Decoder, start: int, stop: int | None
+    ) -> Generator[SourceFrame]:
         clock, maker = Clock(self._video), PictureMaker(self._video)
         index = -1
         try:
-            for index, frame in enumerate(self._decoder.frames()):
+            for index, frame in enumerate(decoder.frames()):
                 if stop is not None and index >= stop:
                     return
                 time = clock.time(frame)
                 if index >= start:
                     yield SourceFrame(index=index, time=time, picture=maker.picture(frame))
         finally:
-            self._decoder.close()
+            decoder.close()
         if index < 0 or self.skipped > index:
             raise MediaUnreadable(
                 f"{path} is damaged: {self.skipped} packets could not be decoded, "
                 f"{index + 1} could; re-encode it or get a fresh copy"
             )
+
+
+def _one(path: Path, start: int, stop: int | None) -> Generator[SourceFrame]:
+    """Yield the frame of a still picture."""
+    if start <= 0 and (stop is None or stop > 0):
+        yield SourceFrame(index=0, time=Fraction(0), picture=read_still(path).picture)
 
 
 def read_video(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 
 import av
 
@@ -14,6 +15,7 @@ from lipwright.media.flow import Between
 from lipwright.media.frames import PictureMaker
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, require_video
+from lipwright.media.still import read_still
 
 BLOCK_BYTES = 192 << 20  # of decoded frames held while going backward
 BLOCK_LEAST = 8  # frames held at any size
@@ -41,6 +43,9 @@ class Reader:
             SourceUnreachable: the file is gone.
             MediaUnreadable: it ends before a frame asked for.
         """
+        if self._video.still:
+            yield from _held(self._info.path, indices)
+            return
         shuttle = _Shuttle(self._info, self._video)
         between: tuple[int, Between] | None = None
         try:
@@ -54,6 +59,13 @@ class Reader:
                 yield between[1].at(fraction)
         finally:
             shuttle.close()
+
+
+def _held(path: Path, indices: Iterable[tuple[int, float]]) -> Iterator[Picture]:
+    """Yield a still picture for each request: whatever comes before or after, it is that one."""
+    picture = read_still(path).picture
+    for _ in indices:
+        yield picture
 
 
 class _Shuttle:

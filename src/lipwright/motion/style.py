@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lipwright.face import shape
 from lipwright.motion.basis import Basis
+from lipwright.motion.shut import shut
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -23,6 +24,7 @@ LEAST_GAIN, MOST_GAIN = 0.7, 2.5
 LEAST_FRAMES = 12  # of a mouth in speech, or at rest, to know anything about it
 SILENT = 0.4  # of the typical spread of the opening; a mouth that moves less does not speak
 AROUND = 25  # frames over which a spread is taken to tell speech from rest
+NEVER_CLOSED = 0.03  # canonical units; inner lips that never come closer show teeth all the time
 CALM = 0.1  # share of the frames that shows the mouth closed: those least open
 TYPICAL_FRAMES = 25  # so much does the typical spread weigh beside one measured on the source
 TYPICAL_STATES = 50  # and beside one measured on the prediction
@@ -57,6 +59,7 @@ def fit(basis: Basis, mouth: Floats, prediction: Floats, spoken: Mask | None = N
     seen = mouth[np.isfinite(mouth).all((1, 2))]
     if not len(seen):
         raise ValueError("cannot find a style: the mouth is not seen in any frame")
+    seen = _able_to_close(seen)
     mean: Floats = seen.mean(0, dtype=np.float64).astype(np.float32)
     own, gap = basis.coefficients(seen - mean), shape.opening(seen)
     probe, typical = basis.opening, basis.opening_spread
@@ -82,6 +85,18 @@ def fit(basis: Basis, mouth: Floats, prediction: Floats, spoken: Mask | None = N
         pressed=min(float(np.quantile(gap, 0.02)), 0.01),
         text=f"{text} (x {gain:.2f})",
     )
+
+
+def _able_to_close(seen: Floats) -> Floats:
+    """Return mouth shapes (T, 61, 3); of one that is never near closed, as a smile, its closed one.
+
+    Speech is counted from the mean mouth, and whoever smiles with parted lips closes them to speak.
+    """
+    least = seen[int(np.argmin(shape.opening(seen)))]
+    if float(shape.opening(least[None])[0]) < NEVER_CLOSED:
+        return seen
+    closing: Floats = seen + (shut(least) - least)
+    return closing
 
 
 def spread_around(values: Floats, size: int) -> Floats:

@@ -46,7 +46,9 @@ def _count(parts: Deployment, shelf: Shelf, wish: Wish, links: Links) -> int:
     with scratch(shelf.incoming) as folder:
         video, audio = measured(wish.video, "video"), measured(wish.audio, "audio")
     assert video.rate is not None
-    timeline = plan(wish.work["mode"], video=video.duration, audio=audio.duration, rate=video.rate)
+    assert audio.duration is not None
+    length = video.duration or audio.duration  # a still picture is shown as long as the voice
+    timeline = plan(wish.work["mode"], video=length, audio=audio.duration, rate=video.rate)
     return timeline.frames
 
 

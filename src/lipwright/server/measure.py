@@ -33,7 +33,7 @@ Need = Literal["video", "audio"]
 class Measure:
     """What a length is counted from."""
 
-    duration: Fraction  #: seconds
+    duration: Fraction | None  #: seconds; None of a still picture, which has no length
     rate: Fraction | None = None  #: frames per second, of pictures
 
 
@@ -52,7 +52,10 @@ def measure(path: Path, need: Need, *, seconds: float, command: Sequence[str] = 
     answer = _ask([*command, need, str(path)], seconds)
     match answer:
         case {"duration": str(duration), "rate": rate}:
-            return Measure(duration=Fraction(duration), rate=Fraction(rate) if rate else None)
+            return Measure(
+                duration=Fraction(duration) if duration else None,
+                rate=Fraction(rate) if rate else None,
+            )
         case {"error": {"code": str(code), "message": str(message)}}:
             raise BY_CODE.get(code, InputError)(message.replace(str(path), "the file"))
     raise MediaUnreadable("the file cannot be measured: re-encode it or use another file")
@@ -123,7 +126,7 @@ def _read(path: Path, need: str) -> dict[str, str]:
     if need == "audio":
         return {"duration": str(require_audio(probe(path)).duration), "rate": ""}
     video = require_video(probe(path))
-    return {"duration": str(video.duration), "rate": str(video.rate)}
+    return {"duration": "" if video.still else str(video.duration), "rate": str(video.rate)}
 
 
 def _bound() -> None:

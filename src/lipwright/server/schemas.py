@@ -65,7 +65,9 @@ class SubmitInput(Strict):
 
     model_config = example(video_url=VIDEO, audio_url=AUDIO)
 
-    video_url: str = Field(min_length=1, description=f"The video. {URL_TEXT}", examples=[VIDEO])
+    video_url: str = Field(
+        min_length=1, description=f"The video, or a still picture. {URL_TEXT}", examples=[VIDEO]
+    )
     audio_url: str = Field(min_length=1, description=f"The voice. {URL_TEXT}", examples=[AUDIO])
     sync_mode: Mode = "cut_off"
     """How a video and a voice of different length are made to fit."""

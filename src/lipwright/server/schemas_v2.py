@@ -31,16 +31,19 @@ _WORD = f"({'|'.join(get_args(GenerationStatus))})?"
 STATUS_WORDS = f"^{_WORD}(,{_WORD})*$"  # one or more, separated by commas
 
 
-def _one(kind: str) -> JsonDict:
-    """Return the JSON schema of a list with an item of that type."""
-    return {"contains": {"properties": {"type": {"const": kind}}}}
+PICTURES = ("video", "image")  # types of the input whose mouth is to speak
+
+
+def _one(*kinds: str) -> JsonDict:
+    """Return the JSON schema of a list with an item of one of those types."""
+    return {"contains": {"properties": {"type": {"enum": list(kinds)}}}}
 
 
 class MediaInput(Strict):
-    """One input file: one is the video, one the voice."""
+    """One input file: one is the video or a still picture, one the voice."""
 
-    type: Literal["video", "audio"]
-    """Text to speech, pictures and stored assets are not taken here."""
+    type: Literal["video", "image", "audio"]
+    """Text to speech and stored assets are not taken here."""
     url: str = Field(min_length=1, description=URL_TEXT, examples=[VIDEO])
     refId: str | None = Field(default=None, max_length=255)
     """Kept and given back; only segments would need it."""
@@ -117,9 +120,9 @@ class Generate(Strict):
     model: str = Field(min_length=1, max_length=255, examples=["lipsync-2"])
     """Which model; GET /v2/models lists them."""
     input: list[MediaInput] = Field(
-        min_length=2, max_length=2, json_schema_extra={"allOf": [_one("video"), _one("audio")]}
+        min_length=2, max_length=2, json_schema_extra={"allOf": [_one(*PICTURES), _one("audio")]}
     )
-    """One video and one audio."""
+    """One video or image and one audio."""
     options: GenerationOptions = Field(default_factory=GenerationOptions)
     webhookUrl: str | None = Field(default=None, min_length=1, max_length=MAX_URL)
     """Is called once, with the generation, when it has ended."""
@@ -128,13 +131,13 @@ class Generate(Strict):
 
     @model_validator(mode="after")
     def _both(self) -> Generate:
-        if sorted(item.type for item in self.input) != ["audio", "video"]:
-            raise ValueError("input needs one item of type video and one of type audio")
+        if sum(item.type in PICTURES for item in self.input) != 1:
+            raise ValueError("input needs one item of type video or image, and one of type audio")
         return self
 
-    def item(self, kind: str) -> int:
-        """Return the index of the input of that type."""
-        return next(i for i, item in enumerate(self.input) if item.type == kind)
+    def item(self, *kinds: str) -> int:
+        """Return the index of the input of one of those types."""
+        return next(i for i, item in enumerate(self.input) if item.type in kinds)
 
 
 class Generation(Answer):

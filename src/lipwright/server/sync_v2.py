@@ -12,7 +12,7 @@ from lipwright.server.errors import Fault, InvalidBody
 from lipwright.server.inputs import Source, Wish, check, without_nulls
 from lipwright.server.models import Catalogue, Model
 from lipwright.server.runcomfy import rfc3339
-from lipwright.server.schemas_v2 import Generate
+from lipwright.server.schemas_v2 import PICTURES, Generate
 
 DIALECT = "sync_v2"
 
@@ -46,7 +46,7 @@ def wish_of(catalogue: Catalogue, body: Mapping[str, Any]) -> Wish:
         dialect=DIALECT,
         model_id=given.model,
         engine=model.engine,
-        video=_source(given, "video"),
+        video=_source(given, *PICTURES),
         audio=_source(given, "audio"),
         work={"mode": given.options.sync_mode, **_speaker(given)},
         input=_echo(plain, given),
@@ -136,16 +136,14 @@ def _refuse_unsupported(body: Mapping[str, Any]) -> None:
 def _unsupported_in(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     if item.get("type") == "text":
         return [("type", "text to speech is not supported here: send recorded audio")]
-    if item.get("type") == "image":
-        return [("type", "a picture cannot be dubbed here: send a video")]
     if "assetId" in item:
         return [("assetId", "there is no media library here: send a url, or upload to /v1/files")]
     segments = [name for name in ("segments_secs", "segments_frames") if item.get(name)]
     return [(name, UNSUPPORTED["segments"]) for name in segments]
 
 
-def _source(given: Generate, kind: str) -> Source:
-    index = given.item(kind)
+def _source(given: Generate, *kinds: str) -> Source:
+    index = given.item(*kinds)
     return Source(url=given.input[index].url, loc=("body", "input", index, "url"))
 
 
