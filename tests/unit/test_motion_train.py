@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,28 +65,77 @@ def test_runs_end_where_the_face_is_lost_or_jumps() -> None:
     ],
 )
 def test_clips_are_left_out_for_a_reason(name: str, change: dict, reason: str) -> None:
+    assert corpus.usable(clip(name, 40, **change))[1] == reason
+
+
+def clip(name: str, frames: int, **change: np.ndarray) -> features.Clip:
     facts = {
-        "landmarks": face(40),
-        "times": np.arange(40) / 25,
-        "states": np.zeros((80, STATES), np.float16),
+        "landmarks": face(frames),
+        "times": np.arange(frames) / 25,
+        "states": np.zeros((2 * frames, STATES), np.float16),
         "portrait": np.zeros((48, 48, 3), np.uint8),
     }
-    clip = features.Clip(name=name, **{**facts, **change})
-    assert corpus.usable(clip)[1] == reason
+    return features.Clip(name=name, **{**facts, **change})
+
+
+def turned(frames: int, degrees: float) -> np.ndarray:
+    """Landmarks of the reference face, its head turned."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+    return (face(frames) @ turn).astype(np.float32)
+
+
+def cut(frames: int) -> np.ndarray:
+    """Landmarks of a face that is elsewhere after every eighth frame."""
+    return face(frames, 90.0 * (np.arange(frames) // 8)[:, None] * np.ones(2))
+
+
+def lost(frames: int) -> np.ndarray:
+    """Landmarks of which the tracker makes a mouth at another place half of the time."""
+    landmarks = face(frames)
+    landmarks[frames // 2 :, shape.MOUTH, 0] += 100
+    return landmarks
+
+
+def test_the_corpus_counts_what_it_leaves_out_and_why(tmp_path: Path) -> None:
+    for made in (
+        clip("train__misc__good.mp4", 40),
+        clip("train__misc__dumb.mp4", 40, states=np.zeros((0, STATES), np.float16)),
+        clip("train__misc__cut.mp4", 40, landmarks=cut(40)),
+        clip("train__misc__turned.mp4", 40, landmarks=turned(40, 60)),
+        clip("train__misc__lost.mp4", 40, landmarks=lost(40)),
+        clip("train__misc__3_hq.mp4", 40),
+        clip("eval__other.mp4", 40),
+    ):
+        features.save(made, tmp_path)
+    examples, reasons = corpus.read(tmp_path)
+    assert [e.name for e in examples] == ["train__misc__good.mp4"]
+    assert reasons == Counter(
+        {
+            "used": 1,
+            "no sound": 1,
+            "face lost or cut": 1,
+            "face turned away": 1,
+            "mouth out of reason": 1,
+            "of a person in the measuring clips": 1,
+        }
+    )
+
+
+def test_what_measures_is_never_learnt_from_and_may_turn_its_head(tmp_path: Path) -> None:
+    features.save(clip("train__misc__a.mp4", 40), tmp_path)
+    features.save(clip("eval__b.mp4", 40, landmarks=turned(40, 60)), tmp_path)
+    features.save(clip("eval__brief.mp4", corpus.LEAST_FRAMES - 1), tmp_path)
+    assert [e.name for e in corpus.measured(tmp_path, ("clips", "eval"))] == ["eval__b.mp4"]
+    assert [e.name for e in corpus.read(tmp_path)[0]] == ["train__misc__a.mp4"]
 
 
 def test_clips_keep_in_the_cache(tmp_path: Path) -> None:
-    clip = features.Clip(
-        name="train__misc__a.mp4",
-        landmarks=face(3),
-        times=np.arange(3) / 25,
-        states=np.ones((6, STATES), np.float16),
-        portrait=np.zeros((48, 48, 3), np.uint8),
-    )
-    features.save(clip, tmp_path)
+    saved = clip("train__misc__a.mp4", 3)
+    features.save(saved, tmp_path)
     again = features.load(tmp_path / "train__misc__a.mp4.npz")
-    assert again.name == clip.name
-    assert (again.landmarks == clip.landmarks).all()
+    assert again.name == saved.name
+    assert (again.landmarks == saved.landmarks).all()
 
 
 # ------------------------------------------------------------------------------- people
@@ -192,6 +244,76 @@ def test_speakers_count_by_the_root_of_what_they_said() -> None:
     share = found[:16].sum() / found[16:].sum()
     assert share == pytest.approx(2)  # not 4
     assert found.mean() == pytest.approx(1)
+
+
+# ------------------------------------------------------------------------------ learning curve
+
+
+def crowd(people: int, clips: int = 4) -> list[Example]:
+    return [
+        replace(example(f"{who}_{i}", seed=10 * who + i), speaker=f"{who}")
+        for who in range(people)
+        for i in range(clips)
+    ]
+
+
+def test_a_task_takes_all_clips_of_some_or_some_clips_of_all() -> None:
+    from lipwright.motion.train import growth
+
+    examples = crowd(6)
+    few = growth.pick(examples, growth.Task(speakers=2, share=1.0, draw=0))
+    assert len({e.speaker for e in few}) == 2
+    assert len(few) == 8
+    again = growth.pick(examples, growth.Task(speakers=2, share=1.0, draw=0))
+    assert [e.name for e in again] == [e.name for e in few]
+    draws = [growth.pick(examples, growth.Task(speakers=2, share=1.0, draw=d)) for d in range(4)]
+    assert len({tuple(e.name for e in draw) for draw in draws}) > 1
+    half = growth.pick(examples, growth.Task(speakers=6, share=0.5, draw=0))
+    assert Counter(e.speaker for e in half) == Counter({f"{i}": 2 for i in range(6)})
+
+
+def test_the_law_of_learning_is_found_again() -> None:
+    from lipwright.motion.train import growth
+
+    true = growth.Law(ceiling=0.8, lack=0.5, exponent=0.5)
+    counts = [4, 8, 16, 28, 40]
+    found = growth.extrapolate(counts, [true.at(n) for n in counts])
+    assert found.at(200) == pytest.approx(true.at(200), abs=0.003)
+    steep = growth.extrapolate(counts, [0.1 * n for n in range(1, 6)])
+    assert steep.ceiling <= 1
+
+
+def test_the_learning_curve_goes_on_where_it_was(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from lipwright.motion.train import chart, fit, growth, linear
+    from lipwright.motion.train.network import MotionNet
+
+    examples = crowd(5, 3)
+    measuring = [example(f"{s}__{i}", 90 + i, seconds=2.4) for s in growth.SETS for i in range(2)]
+    trained: list[int] = []
+
+    def learn(chosen: list[Example]) -> tuple[MotionNet, fit.Basis]:
+        trained.append(len(chosen))
+        basis = fit.find_basis(chosen, 2)
+        mean, directions = linear.main_directions(chosen, 40)
+        taps = linear.ridge([fit.project(e, mean, directions) for e in chosen], basis)
+        return MotionNet(*(torch.from_numpy(x) for x in (mean, directions, taps)), []), basis
+
+    kept = tmp_path / "curve.jsonl"
+    points = growth.grow(examples, measuring, learn, kept)
+    assert len(points) == len(trained) == len(list(growth.tasks(5)))
+    assert points[-1].scores["eval opening"] > 0.9
+    assert trained[-1] == len(examples)
+    kept.write_text("\n".join(kept.read_text().splitlines()[:-1]) + "\n")
+    again = growth.grow(examples, measuring, learn, kept)
+    assert again == points
+    assert len(trained) == len(points) + 1
+    assert [json.loads(line)["speakers"] for line in kept.read_text().splitlines()]
+    lines = list(growth.table(points))
+    assert len({line.count("|") for line in lines}) == 1
+    picture = ElementTree.fromstring(chart.chart(points))
+    circles = picture.findall(".//{http://www.w3.org/2000/svg}circle")
+    assert len(circles) == sum(p.share == 1 for p in points) * 4
 
 
 # ------------------------------------------------------------------------------- training itself

@@ -6,6 +6,10 @@ which voice belong together), ``offsets`` (correct each clip's audio/video offse
 how well, on speakers held back), ``motion`` (the same from all speakers), ``export`` (write both
 networks as ONNX). ``all`` does all of them. What a stage finds lies in the cache folder; the same
 data, seed and number of threads give the same files.
+
+``curve`` comes after ``amid`` and by itself: it trains again and again, from more and more
+speakers, and shows how the agreement on the measuring clips grows (a table, and a picture in the
+cache folder). Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,19 +20,31 @@ import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from lipwright.motion.basis import Basis
-from lipwright.motion.train import amid, contrast, corpus, evaluate, export, features, fit
+from lipwright.motion.train import (
+    amid,
+    chart,
+    contrast,
+    corpus,
+    evaluate,
+    export,
+    features,
+    fit,
+    growth,
+)
 from lipwright.motion.train.network import MotionNet
 from lipwright.weights.store import FILES
 
 EXAMPLES, SCORER, CORRECTED = "examples.pkl", "scorer.pt", "corrected.pkl"
 VARIANTS, AMID = "variants", "amid"
 SPREAD, MOTION = "spread.npy", "motion.pt"
+CURVE = "curve"
 
 
 def see_and_hear(options: argparse.Namespace) -> None:
@@ -87,13 +103,33 @@ def learn_motion(options: argparse.Namespace) -> None:
     torch.save({"net": net, "basis": basis}, options.cache / MOTION)
 
 
+def draw_curve(options: argparse.Namespace) -> None:
+    """Stage ``curve``."""
+    scorer = torch.load(options.cache / SCORER, weights_only=False)
+    measuring = corpus.measured(options.cache / "features", growth.SETS)
+    kept = options.cache / f"{CURVE}-{len(_recipe(options).emphasis)}.jsonl"
+    points = growth.grow(
+        _examples(options.cache / CORRECTED),
+        contrast.place(scorer, measuring),
+        partial(_learn, options=options),
+        kept,
+    )
+    print("\n".join(growth.table(points)))
+    kept.with_suffix(".svg").write_text(chart.chart(points))
+
+
 def _learn(examples: list[corpus.Example], options: argparse.Namespace) -> tuple[MotionNet, Basis]:
-    recipe = fit.Recipe(seed=options.seed)
+    recipe = _recipe(options)
     basis = fit.find_basis(examples, recipe.components)
     heard = list(examples)
     for folder in (VARIANTS, AMID):
         heard += corpus.heard_again(examples, options.cache / folder)
     return fit.train(heard, basis, recipe, fit.Clock()), basis
+
+
+def _recipe(options: argparse.Namespace) -> fit.Recipe:
+    recipe = fit.Recipe(seed=options.seed)
+    return replace(recipe, emphasis=recipe.emphasis[: options.networks])
 
 
 def write(options: argparse.Namespace) -> None:
@@ -113,6 +149,7 @@ STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     "motion": learn_motion,
     "export": write,
 }
+ALONE: dict[str, Callable[[argparse.Namespace], None]] = {CURVE: draw_curve}
 
 
 def _examples(path: Path) -> list[corpus.Example]:
@@ -123,16 +160,17 @@ def _examples(path: Path) -> list[corpus.Example]:
 def main() -> None:
     """Run one stage, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m lipwright.motion.train", description=__doc__)
-    parser.add_argument("stage", choices=[*STAGES, "all"])
+    parser.add_argument("stage", choices=[*STAGES, *ALONE, "all"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="footage")
     parser.add_argument("--cache", type=Path, required=True, help="folder for what stages find")
     parser.add_argument("--out", type=Path, default=FILES, help="folder for the ONNX files")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--networks", type=int, help="train only so many; 0 leaves the filter")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in STAGES if options.stage == "all" else [options.stage]:
-        STAGES[name](options)
+        {**STAGES, **ALONE}[name](options)
 
 
 if __name__ == "__main__":

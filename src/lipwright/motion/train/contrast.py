@@ -174,6 +174,14 @@ def correct(net: ScorerNet, examples: Sequence[Example]) -> tuple[list[Example],
     return kept, len(examples) - len(kept)
 
 
+def place(net: ScorerNet, examples: Sequence[Example]) -> list[Example]:
+    """Give each example the offset at which it scores best by itself."""
+    found = [scorer.best(scores(net, e)).offset for e in examples]
+    return [
+        replace(e, offset=offset / scorer.RATE) for e, offset in zip(examples, found, strict=True)
+    ]
+
+
 def chain_of(name: str) -> str:
     """Return the recording chain of a clip: its set, or itself where a set mixes many."""
     return name if "__misc__" in name else name.rpartition("__")[0]

@@ -69,6 +69,21 @@ def read(cache: Path, kind: str = TRAINED) -> tuple[list[Example], Counter[str]]
     return tell_speakers(examples, faces), reasons
 
 
+def measured(cache: Path, kinds: Sequence[str]) -> list[Example]:
+    """Return the runs of the clips that measure, whose names begin with one of *kinds*.
+
+    Nothing is left out but runs too short to be measured: turned heads count.
+    """
+    examples: list[Example] = []
+    for kind in kinds:
+        for clip in map(load, sorted(cache.glob(f"{kind}__*.npz"))):
+            runs = unbroken(clip.landmarks) if len(clip.states) else iter(())
+            for run in (r for r in runs if r.stop - r.start >= LEAST_FRAMES):
+                mouth = shape.mouth_shapes(smooth(clip.landmarks[run]))
+                examples.append(example_of(clip, run, mouth))
+    return examples
+
+
 def heard_again(examples: Sequence[Example], cache: Path) -> list[Example]:
     """Return the examples with what else was heard of their clips (see `augment` and `amid`)."""
     found = []
@@ -131,17 +146,20 @@ def usable(clip: Clip) -> tuple[list[Example], str]:
         if np.abs(mouth - mouth.mean(0)).max() > LARGEST_SHAPE:
             reason = "mouth out of reason"
             continue
-        examples.append(
-            Example(
-                name=clip.name,
-                times=middles(clip.times)[run],
-                mouth=mouth,
-                states=clip.states,
-                speaker=speaker_of(clip.name),
-                held=clip.name.startswith(HELD),
-            )
-        )
+        examples.append(example_of(clip, run, mouth))
     return examples, "used" if examples else reason
+
+
+def example_of(clip: Clip, run: slice, mouth: Floats) -> Example:
+    """Return one run of a clip, its mouth (T, 61, 3) in canonical coordinates."""
+    return Example(
+        name=clip.name,
+        times=middles(clip.times)[run],
+        mouth=mouth,
+        states=clip.states,
+        speaker=speaker_of(clip.name),
+        held=clip.name.startswith(HELD),
+    )
 
 
 def middles(times: NDArray[np.float64]) -> NDArray[np.float64]:
