@@ -24,6 +24,7 @@ from lipwright.face.speaker import choose_speaker
 from lipwright.face.track import Take, Track, Tracker
 from lipwright.media.probe import MediaInfo, VideoInfo, probe, require_video
 from lipwright.media.read import read_audio, read_video
+from lipwright.media.shots import split_shots
 from lipwright.media.timeline import Timeline
 from lipwright.motion.perform import Performance
 from lipwright.motion.scorer import RATE, SyncScorer
@@ -73,7 +74,7 @@ class Clip:
 
     def mouth(self) -> Floats:
         """Return the smoothed mouth shapes (T, 61, 3), NaN where there is no face."""
-        return mouth_shapes(smooth(self.track.landmarks))
+        return mouth_shapes(smooth(self.track.landmarks, self.take.shots))
 
 
 def find(folder: Path, names: Iterable[str] = ()) -> list[MediaInfo]:
@@ -132,10 +133,15 @@ def _identity(path: Path) -> str:
 
 def _follow(info: MediaInfo, landmarker: FaceLandmarker) -> Take:
     tracker, times = Tracker(landmarker), []
-    for frame in read_video(info):
-        tracker.feed(frame.picture)
+    for frame, cut in split_shots(read_video(info)):
+        tracker.feed(frame.picture, cut=cut)
         times.append(frame.time)
-    return Take(info=require_video(info), times=tuple(times), tracks=tracker.tracks())
+    return Take(
+        info=require_video(info),
+        times=tuple(times),
+        tracks=tracker.tracks(),
+        cuts=tracker.cuts,
+    )
 
 
 def _hear(path: Path, encoder: SpeechEncoder) -> Sound:

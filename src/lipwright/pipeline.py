@@ -37,6 +37,7 @@ from lipwright.media.probe import (
     require_video,
 )
 from lipwright.media.read import read_video
+from lipwright.media.shots import split_shots
 from lipwright.media.shuttle import Reader
 from lipwright.media.sound import iter_audio, read_audio
 from lipwright.media.timeline import Timeline, plan
@@ -193,11 +194,11 @@ class Pipeline:
         self._landmarker = self._landmarker or FaceLandmarker(self._store)
         tracker, times = Tracker(self._landmarker), []
         with watch.stage("track", picture.frames):
-            for frame in read_video(source):
-                tracker.feed(frame.picture)
+            for frame, cut in split_shots(read_video(source)):
+                tracker.feed(frame.picture, cut=cut)
                 times.append(frame.time)
                 watch.frame(len(times))
-        return Take(info=picture, times=tuple(times), tracks=tracker.tracks())
+        return Take(info=picture, times=tuple(times), tracks=tracker.tracks(), cuts=tracker.cuts)
 
     def _speaker(self, take: Take, source: MediaInfo, options: SyncOptions) -> Portrait | None:
         """Choose the face to animate.
@@ -253,7 +254,7 @@ class Pipeline:
         watch: Watch,
     ) -> NDArray[np.intp]:
         """Pass B: decode in timeline order, paint, encode; return which frames were painted."""
-        picks = list(timeline.picks(take.times))
+        picks = whole_at_cuts(timeline.picks(take.times), take.cuts)
         pictures = Reader(source).at(picks)
         if portrait is None or performance is None:
             with watch.stage("paint", timeline.frames):
@@ -298,6 +299,16 @@ def plan_take(take: Take, sound: AudioInfo, mode: SyncMode) -> Timeline:
     return plan(mode, video=length, audio=sound.duration, rate=info.rate)
 
 
+def whole_at_cuts(
+    picks: Iterable[tuple[int, float]], cuts: tuple[int, ...]
+) -> list[tuple[int, float]]:
+    """Return picks (frame, share of the next) that mix no two shots: the nearer frame is shown."""
+    firsts = set(cuts)
+    return [
+        (i + round(share), 0.0) if share and i + 1 in firsts else (i, share) for i, share in picks
+    ]
+
+
 def _cover(speech: MediaInfo, timeline: Timeline) -> Iterator[Floats]:
     """Yield the sound that the output has, in pieces: cut, or followed by silence."""
     left = max(timeline.audio_samples(SAMPLE_RATE), 1)
@@ -312,12 +323,14 @@ def _cover(speech: MediaInfo, timeline: Timeline) -> Iterator[Floats]:
 
 def portrait_of(track: Track, take: Take) -> Portrait:
     """Return the speaker's face as engines see it, without the tracker's jitter."""
+    shots = take.shots[: len(track.confidence)]
     return Portrait(
-        landmarks=smooth(track.landmarks),
+        landmarks=smooth(track.landmarks, shots),
         confidence=track.confidence,
         sharpness=track.sharpness,
         light=track.light,
         depth=8 if take.info.bit_depth <= 8 else 10,
+        shot=shots,
     )
 
 
@@ -332,7 +345,7 @@ def script_for(
     # The networks learnt from pictures and sound timed as here: frame k belongs to the moment k/f.
     times = np.arange(len(picks), dtype=np.float64) / rate
     size = info.width, info.height
-    shown = strength(portrait.landmarks, portrait.confidence, rate, size)
+    shown = strength(portrait.landmarks, portrait.confidence, rate, size, portrait.shot)
 
     def between(values: Floats) -> Floats:
         s = share.reshape(-1, *[1] * (values.ndim - 1))
@@ -345,6 +358,7 @@ def script_for(
         source=(index + share).astype(np.float32),
         light=between(portrait.light),
         strength=np.minimum(shown[index], shown[after]),
+        shot=portrait.shot[index],
     )
 
 

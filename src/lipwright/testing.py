@@ -149,8 +149,17 @@ def synthetic_face_views(
     ]
 
 
-def synthetic_portrait(landmarks: Floats, views: list[View | None], *, depth: int = 8) -> Portrait:
-    """Return what an engine is told about the face in *views*, with landmarks (T, 478, 3)."""
+def synthetic_portrait(
+    landmarks: Floats, views: list[View | None], *, depth: int = 8, cuts: tuple[int, ...] = ()
+) -> Portrait:
+    """Return what an engine is told about the face in *views*, with landmarks (T, 478, 3).
+
+    Args:
+        landmarks: (T, 478, 3) pixels, NaN where no face is.
+        views: of each frame, None where no face is.
+        depth: bits per sample, 8 or 10.
+        cuts: first frames of new shots.
+    """
     grey = [None if v is None else cv2.cvtColor(_eight_bit(v), cv2.COLOR_RGB2GRAY) for v in views]
     return Portrait(
         landmarks=landmarks,
@@ -160,6 +169,7 @@ def synthetic_portrait(landmarks: Floats, views: list[View | None], *, depth: in
         ),
         light=np.array([0 if g is None else g.mean() for g in grey], np.float32),
         depth=depth,
+        shot=np.searchsorted(np.array(cuts, np.int64), np.arange(len(views)), "right"),
     )
 
 
@@ -176,6 +186,7 @@ def synthetic_script(portrait: Portrait, frames: list[int], *, opening: Floats) 
         source=np.array(frames, np.float32),
         light=portrait.light[frames],
         strength=(portrait.confidence[frames] > 0).astype(np.float32),
+        shot=portrait.shot[frames],
     )
 
 
@@ -224,8 +235,8 @@ def _eight_bit(view: View) -> NDArray[np.uint8]:
 def check_engine(spec: EngineSpec, *, seed: int = 0) -> None:
     """Demand of an engine all that the pipeline relies on.
 
-    Views of 8 and of 10 bits, a take with gaps and a take of one frame, None views, views with
-    strength 0, fades, fractional source frames and a second job are tried. The engine must
+    Views of 8 and of 10 bits, a take with gaps and a cut, a take of one frame, None views, views
+    with strength 0, fades, fractional source frames and a second job are tried. The engine must
 
     - ask for source frames that exist, in rising order,
     - yield one patch per view, in order, and None for a None view,
@@ -279,7 +290,8 @@ def _scene(depth: int, seed: int, frames: int = 14) -> _Scene:
     if frames > 1:
         landmarks[5:7] = np.nan
     source = synthetic_face_views(landmarks, depth=depth, seed=seed)
-    portrait = synthetic_portrait(landmarks, source, depth=depth)
+    cuts = (7,) if frames > 7 else ()
+    portrait = synthetic_portrait(landmarks, source, depth=depth, cuts=cuts)
     order = [min(i, frames - 1) for i in (0, 1, 2, 3, 5, 8, 9, 8, 7)]
     wave = np.sin(np.arange(len(order)) * 1.3)
     script = synthetic_script(portrait, order, opening=0.05 * wave.astype(np.float32))

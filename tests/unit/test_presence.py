@@ -100,3 +100,21 @@ def test_it_fades_as_the_lips_leave_the_frame():
     assert shown[0] == 1
     assert shown[1] < 0.2
     assert shown[2] == 0
+
+
+def test_a_cut_needs_no_fade():
+    """The face is there in the second and the fourth shot, from cut to cut."""
+    shots = np.repeat([0, 1, 2, 3], 20)
+    landmarks = heads(np.zeros(80))
+    landmarks[shots % 2 == 0] = np.nan
+    shown = strength(landmarks, np.ones(80, np.float32), RATE, SIZE, shots)
+    assert shown.tolist() == (shots % 2 == 1).astype(float).tolist()
+
+
+def test_a_face_that_comes_amid_a_shot_fades_in_even_when_another_shot_showed_it():
+    shots = np.repeat([0, 1], 20)
+    landmarks = heads(np.zeros(40))
+    landmarks[20:24] = np.nan
+    shown = strength(landmarks, np.ones(40, np.float32), RATE, SIZE, shots)
+    assert (shown[:20] == 1).all()
+    assert (np.diff(shown[24:28]) > 0).all()

@@ -67,6 +67,15 @@ def test_gaps_stay_gaps_and_nothing_leaks_over_them():
     assert np.array_equal(both[22:], smooth(landmarks[22:]))
 
 
+def test_nothing_leaks_over_a_cut():
+    landmarks = jitter(synthetic_landmarks(40))
+    landmarks[20:] += 60
+    apart = smooth(landmarks, np.repeat([0, 1], 20))
+    assert np.array_equal(apart[:20], smooth(landmarks[:20]))
+    assert np.array_equal(apart[20:], smooth(landmarks[20:]))
+    assert not np.array_equal(apart, smooth(landmarks))
+
+
 @pytest.mark.parametrize("frames", [0, 1, 2, 4])
 def test_a_run_too_short_to_smooth_is_left_as_it_is(frames):
     landmarks = jitter(synthetic_landmarks(4))[:frames]

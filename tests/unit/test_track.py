@@ -10,8 +10,9 @@ import pytest
 
 from lipwright.face.landmarker import Detection, Region
 from lipwright.face.shape import reference
-from lipwright.face.track import LOOK_AROUND_FRAMES, MAX_FACES, Tracker, track
+from lipwright.face.track import LOOK_AROUND_FRAMES, MAX_FACES, Take, Tracker, track
 from lipwright.media.picture import Picture
+from lipwright.media.probe import VideoInfo
 from lipwright.media.read import SourceFrame
 
 SIZE = (480, 320)
@@ -25,6 +26,7 @@ class Discs:
 
     def __init__(self) -> None:
         self.detections = 0
+        self.stretch = 1.0  # of the faces, downwards
 
     def detect(self, rgb, *, tiles=False):
         assert rgb.dtype == np.uint8
@@ -40,7 +42,7 @@ class Discs:
         distance, x, y, r, level = min(near, default=(np.inf, 0, 0, 1, 0))
         if distance > region.side / 2:
             return _face(region.x, region.y, region.side / 3), 0.01
-        return _face(x, y, r), {FACE: 0.99, DIM: 0.35, FAINT: 0.05}[_nearest(level)]
+        return _face(x, y, r, self.stretch), {FACE: 0.99, DIM: 0.35, FAINT: 0.05}[_nearest(level)]
 
     def blendshapes(self, landmarks):
         return np.full(52, 0.5, np.float32)
@@ -64,9 +66,9 @@ def _discs(rgb):
     return sorted(found, key=lambda d: -d[3])
 
 
-def _face(x, y, radius):
+def _face(x, y, radius, stretch=1.0):
     """A face of that many pixels to each side around a point."""
-    points = reference().copy()
+    points = reference() * np.array([1, stretch, 1], np.float32)
     middle = (points[:468].min(0) + points[:468].max(0)) / 2
     return ((points - middle) * radius / 0.96 + [x, y, 0]).astype(np.float32)
 
@@ -78,6 +80,15 @@ def picture(*discs, size=SIZE):
         level, radius = (*rest, *(FACE, RADIUS)[len(rest) :])
         cv2.circle(rgb, (round(x), round(y)), radius, (level,) * 3, -1)
     return Picture.from_rgb(rgb)
+
+
+def tracker_of(shots):
+    """Follow shots, each a list of pictures, cut after one another."""
+    tracker = Tracker(Discs())
+    for shot, pictures in enumerate(shots):
+        for k, one in enumerate(pictures):
+            tracker.feed(one, cut=shot > 0 and k == 0)
+    return tracker
 
 
 def follow(pictures, network=None):
@@ -229,3 +240,44 @@ def test_pictures_of_ten_bits_and_large_faces_come_to_the_same_place():
     assert centres(found) == pytest.approx(np.array([[1300, 900]] * 2), abs=8)
     extents = np.ptp(found.landmarks[1, :468], axis=0)
     assert extents == pytest.approx(np.ptp(_face(0, 0, 700)[:468], axis=0), rel=0.03)
+
+
+def test_a_face_on_the_spot_of_another_is_not_taken_for_it_across_a_cut():
+    """Different people: one has a much longer face."""
+    tracker = Tracker(tall := Discs())
+    for k in range(20):
+        if k == 10:
+            tall.stretch = 1.3
+        tracker.feed(picture((200, 150)), cut=k == 10)
+    found = tracker.tracks()
+    assert tracker.cuts == (10,)
+    first, second = sorted((t.seen.tolist() for t in found), reverse=True)
+    assert first == [True] * 10 + [False] * 10
+    assert second == [False] * 10 + [True] * 10
+
+
+def test_the_same_face_elsewhere_after_a_cut_is_one_track():
+    tracker = tracker_of([[picture((100, 150))] * 8, [picture((380, 90))] * 9])
+    (found,) = tracker.tracks()
+    assert found.seen.all()
+    assert centres(found)[8] == pytest.approx((380, 90), abs=2)
+
+
+def test_after_a_cut_all_faces_are_looked_for_at_once():
+    alone, both = [picture((100, 150))] * 8, [picture((110, 150), (330, 150))] * 8
+    found = tracker_of([alone, both]).tracks()
+    assert sorted(int(t.seen.sum()) for t in found) == [8, 16]
+
+
+def test_two_faces_of_one_shot_stay_two_however_alike():
+    both = [picture((110, 150), (330, 150))] * 8
+    found = tracker_of([both, both, both]).tracks()
+    assert len(found) == 2
+    assert all(t.seen.all() for t in found)
+
+
+def test_shots_are_numbered_from_the_cuts():
+    info = VideoInfo  # only its times and cuts are read
+    take = Take(info=info, times=tuple(map(Fraction, range(6))), tracks=(), cuts=(2, 5))
+    assert take.shots.tolist() == [0, 0, 1, 1, 1, 2]
+    assert Take(info=info, times=(Fraction(0),), tracks=()).shots.tolist() == [0]

@@ -47,6 +47,7 @@ class Portrait:
     sharpness: Floats  #: (T,) higher is sharper
     light: Floats  #: (T,) mean grey value of the face, 0 to 255
     depth: int  #: bits per sample of the views
+    shot: NDArray[np.int64]  #: (T,) number of the shot each frame belongs to, from 0, rising
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class Script:
     source: Floats  #: (n,) source frame each one shows, may be fractional
     light: Floats  #: (n,) mean grey value of the face, 0 to 255
     strength: Floats  #: (n,) 0 to 1, how much of the effect is shown; 0: no paint
+    shot: NDArray[np.int64]  #: (n,) number of the source shot each one belongs to
 
 
 #: Decodes views of the asked source frames (rising indices), one after the other.

@@ -7,28 +7,36 @@ face, which moves slowly, by a wider one.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import MOUTH, Floats, Pose, align, to_canonical, to_image
+from lipwright.face.shape import MOUTH, Floats, Ints, Pose, align, to_canonical, to_image
 
 QUADRATIC_5: Floats = np.array([-3, 12, 17, 12, -3], np.float32) / np.float32(35)
 GENTLE_5: Floats = np.array([1, 2, 3, 2, 1], np.float32) / np.float32(9)
 
 
-def smooth(landmarks: Floats) -> Floats:
-    """Return landmarks (T, 478, 3) with less jitter; runs between gaps (NaN) are smoothed apart."""
+def smooth(landmarks: Floats, shots: Ints | None = None) -> Floats:
+    """Return landmarks (T, 478, 3) with less jitter.
+
+    Runs between gaps (NaN) are smoothed apart, and so are *shots* (T,), numbers that change where
+    a shot ends.
+    """
     out = landmarks.copy()
-    for start, stop in runs(np.isfinite(landmarks[:, 0, 0])):
+    for start, stop in runs(np.isfinite(landmarks[:, 0, 0]), shots):
         if stop - start >= len(QUADRATIC_5):
             out[start:stop] = _smooth_run(landmarks[start:stop])
     return out
 
 
-def runs(seen: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the stretches (start, stop) of True in *seen* (T,)."""
-    edges = np.flatnonzero(np.diff(seen.astype(np.int8), prepend=0, append=0))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+def runs(seen: NDArray[np.bool_], shots: Ints | None = None) -> list[tuple[int, int]]:
+    """Return the stretches (start, stop) of True in *seen* (T,), each inside one shot."""
+    parts = seen.astype(np.int64) if shots is None else np.where(seen, shots + 1, 0)
+    bounds = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(parts)]
+    pairs = pairwise(bounds)
+    return [(a, b) for a, b in pairs if a < b and parts[a] > 0]
 
 
 def _smooth_run(landmarks: Floats) -> Floats:

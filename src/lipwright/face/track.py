@@ -1,7 +1,9 @@
 """Follow every face through a clip.
 
-Each face is a track: its region is carried from frame to frame by its own landmarks. The detector
-runs when no face is followed, and from time to time to meet new faces.
+Each face is followed through one shot: its region is carried from frame to frame by its own
+landmarks. The detector runs when no face is followed, and from time to time to meet new faces. At a
+cut all are let go and the new picture is searched; which of those met in different shots are the
+same person, their features tell (:mod:`lipwright.face.identity`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.identity import SAME_DISTANCE, Feature, distance, feature
 from lipwright.face.landmarker import (
     BLENDSHAPES,
     LANDMARKS,
@@ -27,6 +30,7 @@ from lipwright.face.landmarker import (
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo
 from lipwright.media.read import SourceFrame
+from lipwright.media.shots import split_shots
 
 Floats = NDArray[np.float32]
 
@@ -65,6 +69,12 @@ class Take:
     info: VideoInfo
     times: tuple[Fraction, ...]  #: seconds from the first frame
     tracks: tuple[Track, ...]  #: most seen first
+    cuts: tuple[int, ...] = ()  #: index of the first frame of each shot but the first, rising
+
+    @property
+    def shots(self) -> NDArray[np.int64]:
+        """Number of the shot that each frame belongs to, (T,) from 0."""
+        return np.searchsorted(np.array(self.cuts, np.int64), np.arange(len(self.times)), "right")
 
 
 @dataclass
@@ -72,9 +82,11 @@ class _Follower:
     """A track while it grows."""
 
     region: Region
+    shot: int = 0
     active: bool = True
     last: int = 0
     rows: dict[int, tuple[Floats, float, Floats, float, float]] = field(default_factory=dict)
+    skin: list[Floats] = field(default_factory=list)  #: (3,) mean R, G, B in each row
 
 
 class Tracker:
@@ -84,30 +96,47 @@ class Tracker:
         self._net = landmarker
         self._faces: list[_Follower] = []
         self._count = 0
+        self._cuts: list[int] = []
 
-    def feed(self, picture: Picture) -> None:
-        """Follow all faces into the next picture."""
+    def feed(self, picture: Picture, *, cut: bool = False) -> None:
+        """Follow all faces into the next picture; none into one that begins a new shot."""
         index, self._count = self._count, self._count + 1
+        if cut:
+            self._cuts.append(index)
+            for face in self._active():
+                face.active = False
         for face in self._active():
             self._follow(face, picture, index, KEEP_PRESENCE)
         self._drop_doubles(index)
         for face in self._lately_lost(index):
             self._look_near(face, picture, index)
         alone = not self._active()
-        if alone or index % LOOK_AROUND_FRAMES == 0:
-            self._search(picture, index, tiles=alone and index % TILES_FRAMES == 0)
+        since_cut = index - (self._cuts[-1] if self._cuts else 0)
+        if alone or since_cut % LOOK_AROUND_FRAMES == 0:
+            self._search(picture, index, tiles=alone and since_cut % TILES_FRAMES == 0)
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Frames that were fed as the first of a new shot."""
+        return tuple(self._cuts)
 
     def tracks(self) -> tuple[Track, ...]:
         """Return what was followed so far, the face that is seen most first."""
         least = min(MIN_TRACK_FRAMES, self._count)
         faces = [f for f in self._faces if len(f.rows) >= least]
-        return tuple(_finish(f, self._count) for f in sorted(faces, key=lambda f: -_weight(f)))
+        people = _people(sorted(faces, key=lambda f: -_weight(f)))
+        people.sort(key=lambda group: -sum(map(_weight, group)))
+        return tuple(_finish(group, self._count) for group in people)
 
     def _active(self) -> list[_Follower]:
         return [f for f in self._faces if f.active]
 
+    def _lost(self) -> list[_Follower]:
+        shot = len(self._cuts)
+        return [f for f in self._faces if not f.active and f.shot == shot]
+
     def _lately_lost(self, index: int) -> list[_Follower]:
-        return [f for f in self._faces if not f.active and index - f.last <= NEAR_FRAMES]
+        return [f for f in self._lost() if index - f.last <= NEAR_FRAMES]
 
     def _follow(self, face: _Follower, picture: Picture, index: int, least: float) -> None:
         crop, x0, y0, scale = _crop(picture, face.region)
@@ -124,7 +153,9 @@ class Tracker:
         points[:, :2] = (points[:, :2] + 0.5) / scale - 0.5 + [x0, y0]
         points[:, 2] /= scale
         blend = self._net.blendshapes(points)
-        face.rows[index] = points, presence, blend, *_quality(crop, region)
+        sharpness, light, skin = _quality(crop, region)
+        face.rows[index] = points, presence, blend, sharpness, light
+        face.skin.append(skin)
         face.region, face.last = region_of(points), index
 
     def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
@@ -149,12 +180,12 @@ class Tracker:
 
     def _meet(self, region: Region, picture: Picture, index: int) -> None:
         """Take up a lost face again, or begin a new one."""
-        lost = [f for f in self._faces if not f.active and _may_be(f, region, self._active())]
+        lost = [f for f in self._lost() if _may_be(f, region, self._active())]
         face = max(lost, key=lambda f: f.last, default=None)
         if face is not None:
             self._take_up(face, region, picture, index)
             return
-        new = _Follower(region=region)
+        new = _Follower(region=region, shot=len(self._cuts))
         if self._take_up(new, region, picture, index):
             self._faces.append(new)
 
@@ -177,10 +208,10 @@ class Tracker:
 
 
 def track(frames: Iterable[SourceFrame], landmarker: FaceLandmarker) -> tuple[Track, ...]:
-    """Follow every face through *frames*; see :class:`Tracker`."""
+    """Follow every face through *frames*, shot by shot; see :class:`Tracker`."""
     tracker = Tracker(landmarker)
-    for frame in frames:
-        tracker.feed(frame.picture)
+    for frame, cut in split_shots(frames):
+        tracker.feed(frame.picture, cut=cut)
     return tracker.tracks()
 
 
@@ -219,15 +250,16 @@ def _plausible(points: Floats, region: Region) -> bool:
     return bool(shift < region.side * 0.5 and np.ptp(points[:468, 0]) > 0.1 * region.side)
 
 
-def _quality(crop: Any, region: Region) -> tuple[float, float]:
-    """Return sharpness and light of the middle of a face."""
+def _quality(crop: Any, region: Region) -> tuple[float, float, Floats]:
+    """Return sharpness, light and mean colour (3,) of the middle of a face."""
     half = region.side / 3
     x0, y0 = max(int(region.x - half), 0), max(int(region.y - half), 0)
     face = crop[y0 : int(region.y + half) + 1, x0 : int(region.x + half) + 1]
     if face.size == 0:
-        return 0.0, 0.0
+        return 0.0, 0.0, np.zeros(3, np.float32)
     grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).std()), float(grey.mean())
+    skin = np.array(cv2.mean(face)[:3], np.float32)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).std()), float(grey.mean()), skin
 
 
 def _weight(face: _Follower) -> float:
@@ -235,7 +267,35 @@ def _weight(face: _Follower) -> float:
     return len(face.rows) * face.region.side
 
 
-def _finish(face: _Follower, count: int) -> Track:
+def _people(faces: list[_Follower]) -> list[list[_Follower]]:
+    """Group the faces of different shots that are the same person, each with the likest.
+
+    Two faces of one shot are always two people.
+    """
+    known = [_feature(f) for f in faces]
+    pairs = sorted(
+        (distance(known[i], known[j]), i, j)
+        for i in range(len(faces))
+        for j in range(i + 1, len(faces))
+        if faces[i].shot != faces[j].shot
+    )
+    group = {i: [i] for i in range(len(faces))}
+    for apart, i, j in pairs:
+        mine, theirs = group[i], group[j]
+        shots = {faces[k].shot for k in mine} & {faces[k].shot for k in theirs}
+        if apart < SAME_DISTANCE and mine is not theirs and not shots:
+            mine += theirs
+            group.update(dict.fromkeys(theirs, mine))
+    unique = {id(g): g for g in group.values()}
+    return [[faces[k] for k in g] for g in unique.values()]
+
+
+def _feature(face: _Follower) -> Feature:
+    landmarks = np.stack([row[0] for row in face.rows.values()])
+    return feature(landmarks, np.stack(face.skin))
+
+
+def _finish(person: list[_Follower], count: int) -> Track:
     columns: list[Floats] = [
         np.full((count, LANDMARKS, 3), np.nan, np.float32),
         np.zeros(count, np.float32),
@@ -243,7 +303,7 @@ def _finish(face: _Follower, count: int) -> Track:
         np.zeros(count, np.float32),
         np.zeros(count, np.float32),
     ]
-    for i, row in face.rows.items():
+    for i, row in (item for face in person for item in face.rows.items()):
         for column, value in zip(columns, row, strict=True):
             column[i] = np.asarray(value, np.float32)
     landmarks, confidence, blendshapes, sharpness, light = columns
