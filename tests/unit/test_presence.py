@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from lipwright.face.presence import (
     FADE_SECONDS,
-    FULL_PITCH,
-    FULL_YAW,
-    NO_PITCH,
-    NO_YAW,
+    JOLT,
+    PITCH,
+    YAW,
     strength,
 )
 from lipwright.face.shape import LIPS, reference
@@ -39,15 +38,48 @@ def test_a_face_ahead_gets_all_of_the_effect_from_the_first_frame_to_the_last():
     assert strengths(np.zeros(1)).tolist() == [1.0]
 
 
-@pytest.mark.parametrize(
-    ("full", "none", "turn"),
-    [(FULL_YAW, NO_YAW, lambda a: (a, 0.0)), (FULL_PITCH, NO_PITCH, lambda a: (0.0, a))],
-)
+@pytest.mark.parametrize(("ends", "turn"), [(YAW, lambda a: (a, 0.0)), (PITCH, lambda a: (0.0, a))])
 @pytest.mark.parametrize("side", [-1, 1])
-def test_it_fades_as_the_face_turns_away(full, none, turn, side):
+def test_it_fades_as_the_face_turns_away(ends, turn, side):
+    full, none = ends
     angles = side * np.array([0, full - 1, (full + none) / 2, none + 1, 80])
-    shown = strengths(*turn(angles))
+    shown = [float(strengths(*turn(angle))[0]) for angle in angles]
     assert shown == pytest.approx([1, 1, 0.5, 0, 0], abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [25.0, 50.0])
+def test_a_head_that_turns_at_once_never_pops(rate):
+    turned = np.where((np.arange(80) > 30) & (np.arange(80) < 50), 75.0, 0.0)
+    shown = strengths(turned, rate=rate)
+    assert (shown[turned > 0] == 0).all()
+    assert (shown[[0, -1]] == 1).all()
+    assert np.abs(np.diff(shown)).max() <= 1 / (FADE_SECONDS * rate) + 1e-6
+
+
+def test_landmarks_that_jump_are_not_painted_by():
+    landmarks = heads(np.zeros(40))
+    landmarks[20, :234] += 90 * 2 * JOLT[1]  # one side of the face flies off for a frame
+    shown = strength(landmarks, np.ones(40, np.float32), RATE, SIZE)
+    assert (shown[19:22] == 0).all()
+    assert (shown[[10, 30]] == 1).all()
+    assert (np.diff(shown[14:20]) < 0).all()
+
+
+def test_landmarks_that_fit_no_head_are_not_painted_by():
+    """A face squeezed to a quarter of its height for longer than a moment."""
+    landmarks = heads(np.zeros(40))
+    landmarks[12:28, :, 1] = 300 + (landmarks[12:28, :, 1] - 300) * 0.25
+    shown = strength(landmarks, np.ones(40, np.float32), RATE, SIZE)
+    assert (shown[12:28] == 0).all()
+    assert (shown[[5, 35]] == 1).all()
+
+
+def test_a_tracker_in_doubt_fades_the_effect():
+    doubtful = np.ones(40, np.float32)
+    doubtful[18:22] = 0.7
+    shown = strength(heads(np.zeros(40)), doubtful, RATE, SIZE)
+    assert shown[18:22] == pytest.approx(np.full(4, 0.5), abs=0.01)
+    assert (shown[[5, 35]] == 1).all()
 
 
 @given(st.floats(0, 85), st.floats(0, 20), st.floats(0, 85))
@@ -64,9 +96,9 @@ def test_it_fades_in_and_out_around_a_gap_over_the_same_time_at_any_rate():
         shown = strength(landmarks, np.ones(100, np.float32), rate, SIZE)
         assert (shown[40:60] == 0).all()
         out, back = shown[:40], shown[60:]
-        assert (np.diff(out[-fade - 1 :]) < 0).all()
-        assert (np.diff(back[: fade + 1]) > 0).all()
-        assert np.abs(np.diff(shown)).max() <= 1 / fade
+        assert (np.diff(out[-fade:]) < 0).all()
+        assert (np.diff(back[:fade]) > 0).all()
+        assert np.abs(np.diff(shown)).max() <= 1 / fade + 1e-6
         assert (out[:-fade] == 1).all()
         assert (back[fade:] == 1).all()
         assert out[-1] > 0
@@ -96,7 +128,8 @@ def test_it_fades_as_the_lips_leave_the_frame():
     landmarks = np.repeat(heads(np.zeros(1)), 3, 0)
     middle = landmarks[0, LIPS, 0].mean()
     landmarks[1:, :, 0] += np.array([[1000 - middle], [2000]], np.float32)
-    shown = strength(landmarks, np.ones(3, np.float32), RATE, SIZE)
+    apart = np.arange(3)
+    shown = strength(landmarks, np.ones(3, np.float32), RATE, SIZE, apart)
     assert shown[0] == 1
     assert shown[1] < 0.2
     assert shown[2] == 0

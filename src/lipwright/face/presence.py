@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import LIPS, Floats, Ints, align
+from lipwright.face.shape import LIPS, RIGID, Floats, Ints, Pose, align, reference, to_canonical
 from lipwright.face.smooth import runs
 
-FULL_YAW, NO_YAW = 35.0, 60.0  # degrees, to either side
-FULL_PITCH, NO_PITCH = 30.0, 50.0  # degrees, up or down
-FADE_SECONDS = 0.2  # in and out at the edges of what is usable
+# Each from full effect to none; fractions of a unit are canonical (inter-ocular distances).
+YAW = (35.0, 60.0)  # degrees, to either side
+PITCH = (30.0, 50.0)  # degrees, up or down
+PRESENCE = (0.9, 0.5)  # the tracker's own confidence
+MISFIT = (0.09, 0.14)  # of eyes, bridge and forehead to any real head
+JOLT = (0.05, 0.10)  # mean change of the face's shape from frame to frame, at 25 frames per second
+FADE_SECONDS = 0.2  # least time from full to none and back
+_RATE = 25.0
 
 
 def strength(
@@ -22,6 +27,9 @@ def strength(
 ) -> Floats:
     """Return how much of the effect to show in each source frame, (T,) 0 to 1.
 
+    It fades as the head turns away, as the lips leave the frame, and where the landmarks cannot be
+    trusted; it changes over FADE_SECONDS and never pops.
+
     Args:
         landmarks: (T, 478, 3) pixels, NaN where no face is.
         confidence: (T,) 0 to 1 of the tracker.
@@ -30,11 +38,48 @@ def strength(
         shots: (T,) number of each frame's shot; a cut hides any change, so nothing fades there.
     """
     seen = np.isfinite(landmarks[:, 0, 0]) & (confidence > 0)
-    angles = np.nan_to_num(np.abs(align(landmarks).angles()), nan=180.0)
-    yaw = np.clip((NO_YAW - angles[:, 0]) / (NO_YAW - FULL_YAW), 0, 1)
-    pitch = np.clip((NO_PITCH - angles[:, 1]) / (NO_PITCH - FULL_PITCH), 0, 1)
-    shown = yaw * pitch * _inside(landmarks, size) * _ramps(seen, rate, shots)
-    return np.where(seen, shown, 0).astype(np.float32)
+    number = np.zeros(len(seen), np.int64) if shots is None else shots
+    pose = align(landmarks)
+    angles = np.abs(pose.angles())
+    turned = _share(angles[:, 0], YAW) * _share(angles[:, 1], PITCH)
+    sure = _share(confidence, PRESENCE) * _trust(landmarks, pose, rate, number)
+    wanted = np.where(seen, turned * sure * _inside(landmarks, size), 0)
+    return limit_change(np.nan_to_num(wanted).astype(np.float32), rate, number)
+
+
+def limit_change(wanted: Floats, rate: float, shots: Ints) -> Floats:
+    """Return the largest curve (T,) under *wanted* that changes no faster than a fade does.
+
+    It is down when a dip of *wanted* begins, and up only after it. A cut may change anything.
+    """
+    step = np.float32(1 / max(1.0, FADE_SECONDS * rate))
+    out = wanted.copy()
+    for start, stop in runs(np.ones(len(wanted), bool), shots):
+        for k in range(start + 1, stop):
+            out[k] = min(out[k], out[k - 1] + step)
+        for k in range(stop - 2, start - 1, -1):
+            out[k] = min(out[k], out[k + 1] + step)
+    return out
+
+
+def _share(value: NDArray[np.floating], ends: tuple[float, float]) -> Floats:
+    """Return 1 up to (or from) the first end, falling to 0 at the second."""
+    full, none = ends
+    share: Floats = np.clip((none - value) / (none - full), 0, 1).astype(np.float32)
+    return share
+
+
+def _trust(landmarks: Floats, pose: Pose, rate: float, shots: Ints) -> Floats:
+    """Return how far the landmarks (T, 478, 3) look like those of one steady head, (T,) 0 to 1."""
+    shape = to_canonical(landmarks[:, :468], pose)
+    misfit = np.sqrt(((shape[:, RIGID] - reference()[RIGID]) ** 2).sum(-1).mean(-1))
+    jolt = np.zeros(len(shape), np.float32)
+    jolt[1:] = np.linalg.norm(np.diff(shape, axis=0), axis=-1).mean(-1)
+    jolt[1:][np.diff(shots) != 0] = 0
+    jolt = np.nan_to_num(jolt) * np.float32(min(1.0, rate / _RATE))
+    steady = _share(jolt, JOLT)
+    steady[:-1] = np.minimum(steady[:-1], steady[1:])  # which of the two is wrong, nobody knows
+    return _share(misfit, MISFIT) * steady
 
 
 def _inside(landmarks: Floats, size: tuple[int, int]) -> Floats:
@@ -43,23 +88,3 @@ def _inside(landmarks: Floats, size: tuple[int, int]) -> Floats:
     share = ((lips >= 0) & (lips <= np.array(size) - 1)).all(-1).mean(-1)
     inside: Floats = np.clip(2 * share - 1, 0, 1).astype(np.float32)
     return inside
-
-
-def _ramps(seen: NDArray[np.bool_], rate: float, shots: Ints | None) -> Floats:
-    """Return 1 inside stretches of *seen*, falling towards their edges inside a shot."""
-    ramp = np.zeros(len(seen), np.float32)
-    length = max(1.0, FADE_SECONDS * rate)
-    number = np.zeros(len(seen), np.int64) if shots is None else shots
-    starts, stops = _edges(number)
-    for start, stop in runs(seen, number):
-        k = np.arange(stop - start, dtype=np.float32)
-        rise = np.ones_like(k) if starts[start] else (k + 1) / (length + 1)
-        fall = np.ones_like(k) if stops[stop - 1] else (k[::-1] + 1) / (length + 1)
-        ramp[start:stop] = np.minimum(np.minimum(rise, fall), 1)
-    return ramp
-
-
-def _edges(shots: Ints) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which frames (T,) are the first of a shot, and which the last."""
-    change = np.diff(shots) != 0
-    return np.r_[True, change], np.r_[change, True]

@@ -86,7 +86,7 @@ class _Follower:
     active: bool = True
     last: int = 0
     rows: dict[int, tuple[Floats, float, Floats, float, float]] = field(default_factory=dict)
-    skin: list[Floats] = field(default_factory=list)  #: (3,) mean R, G, B in each row
+    skin: dict[int, Floats] = field(default_factory=dict)  #: (3,) mean R, G, B of each row
 
 
 class Tracker:
@@ -155,7 +155,7 @@ class Tracker:
         blend = self._net.blendshapes(points)
         sharpness, light, skin = _quality(crop, region)
         face.rows[index] = points, presence, blend, sharpness, light
-        face.skin.append(skin)
+        face.skin[index] = skin
         face.region, face.last = region_of(points), index
 
     def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
@@ -193,6 +193,8 @@ class Tracker:
         before = face.region
         face.region, face.active = region, True
         self._follow(face, picture, index, MIN_PRESENCE)
+        if face.active:  # again in the region that followed faces have, for landmarks as steady
+            self._follow(face, picture, index, MIN_PRESENCE)
         if not face.active:
             face.region = before
         return face.active
@@ -292,7 +294,7 @@ def _people(faces: list[_Follower]) -> list[list[_Follower]]:
 
 def _feature(face: _Follower) -> Feature:
     landmarks = np.stack([row[0] for row in face.rows.values()])
-    return feature(landmarks, np.stack(face.skin))
+    return feature(landmarks, np.stack([*face.skin.values()]))
 
 
 def _finish(person: list[_Follower], count: int) -> Track:
