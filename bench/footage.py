@@ -192,9 +192,23 @@ class Studio(Pipeline):
         """Return the engine itself, which remembers nothing."""
         return self._fresh
 
-    def perform(self, portrait: Portrait, speech: MediaInfo, timeline: Timeline) -> Performance:
-        """Turn a speech into the motion of this speaker, as a job does."""
-        performance = self._perform(portrait, speech, timeline)
+    def perform(
+        self,
+        portrait: Portrait,
+        speech: MediaInfo,
+        timeline: Timeline,
+        clip: Clip | None = None,
+    ) -> Performance:
+        """Turn a speech into the motion of this speaker, as a job does.
+
+        Args:
+            portrait: the face, NaN in frames that are not to be learnt from.
+            speech: what is to be said.
+            timeline: of the result.
+            clip: whose sound goes with the portrait, to learn from; None: nothing is.
+        """
+        learnt = self._adaptation(portrait, clip.take, clip.info) if clip else None
+        performance = self._perform(portrait, speech, timeline, learnt)
         assert performance is not None  # there is a portrait
         return performance
 

@@ -98,7 +98,8 @@ def own_speech(studio: Studio, clip: Clip, offset: float) -> Acting:
         speech = probe(write_wav(Path(folder) / "own.wav", moved))
         length = require_audio(speech).duration
         timeline = plan("cut_off", video=length, audio=length, rate=clip.take.info.rate)
-        return studio.perform(portrait_of(first_half(clip), clip.take), speech, timeline)
+        portrait = portrait_of(first_half(clip), clip.take)
+        return studio.perform(portrait, speech, timeline, clip)
 
 
 def own_mouth(clip: Clip) -> Acting:

@@ -42,7 +42,8 @@ from lipwright.media.shuttle import Reader
 from lipwright.media.sound import iter_audio, read_audio
 from lipwright.media.timeline import Timeline, plan
 from lipwright.media.write import VideoWriter, check_writable
-from lipwright.motion import rest, style
+from lipwright.motion import adapt, rest, style
+from lipwright.motion.adapt import Adaptation
 from lipwright.motion.model import MotionModel
 from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
@@ -164,7 +165,8 @@ class Pipeline:
         check_length(timeline, options)
         with watch.stage("hear", 1):
             portrait = self._speaker(take, source, options)
-            performance = self._perform(portrait, speech, timeline)
+            learnt = self._adaptation(portrait, take, source)
+            performance = self._perform(portrait, speech, timeline, learnt)
         with VideoWriter(
             out,
             like=picture,
@@ -229,18 +231,44 @@ class Pipeline:
         self._encoder = self._encoder or SpeechEncoder(self._store)
         return np.concatenate([*self._encoder.stream(pieces)])
 
+    def _adaptation(
+        self, portrait: Portrait | None, take: Take, source: MediaInfo
+    ) -> Adaptation | None:
+        """Learn from the source's own speech how this speaker moves the mouth."""
+        length, longest = float(take.times[-1] - take.times[0]), adapt.MOST_SECONDS
+        if portrait is None or source.audio is None or length < adapt.LEAST_SECONDS:
+            return None
+        sound = read_audio(source, rate=SAMPLE_RATE, from_picture=True, seconds=longest)
+        if len(sound) < adapt.LEAST_SECONDS * SAMPLE_RATE:
+            return None
+        heard = self._hear([sound])
+        self._model = self._model or MotionModel(self._store)
+        times = np.array([float(t) for t in take.times])
+        mouth, times = mouth_shapes(portrait.landmarks[times < longest]), times[times < longest]
+        sync = SyncScorer(self._store).offset(mouth, times, heard)
+        pairs = adapt.pair(mouth, times, heard, self._model.articulate(heard), sync)
+        return adapt.learn(self._model.basis, pairs)
+
     def _perform(
-        self, portrait: Portrait | None, speech: MediaInfo, timeline: Timeline
+        self,
+        portrait: Portrait | None,
+        speech: MediaInfo,
+        timeline: Timeline,
+        learnt: Adaptation | None = None,
     ) -> Performance | None:
         """Turn speech into the motion of this speaker's mouth."""
         if portrait is None:
             return None
         self._model = self._model or MotionModel(self._store)
         self._encoder = self._encoder or SpeechEncoder(self._store)
-        prediction = self._model.articulate(self._encoder.stream(_cover(speech, timeline)))
+        states, heard = self._encoder.stream(_cover(speech, timeline)), list[Floats]()
+        prediction = self._model.articulate(learnt.listen(states, heard) if learnt else states)
         activity = speech_activity(_cover(speech, timeline), self._store)
+        spoken = rest.speaking(activity)
+        if learnt:
+            prediction = learnt.correct(prediction, np.concatenate(heard), spoken)
         own = mouth_shapes(portrait.landmarks)
-        manner = style.fit(self._model.basis, own, prediction, rest.speaking(activity))
+        manner = style.fit(self._model.basis, own, prediction, spoken, learnt)
         return perform(self._model.basis, manner, prediction, activity)
 
     def _paint(

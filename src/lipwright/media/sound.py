@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,24 +20,35 @@ Samples = npt.NDArray[np.float32]  #: -1..1
 
 
 def read_audio(
-    source: MediaInfo | str | Path, *, rate: int = 16000, from_picture: bool = False
+    source: MediaInfo | str | Path,
+    *,
+    rate: int = 16000,
+    from_picture: bool = False,
+    seconds: float = math.inf,
 ) -> Samples:
-    """Return the whole sound of *source* as (n,) float32 mono at *rate*.
+    """Return the sound of *source* as (n,) float32 mono at *rate*.
 
     Sample 0 is the first real sample of the sound; with *from_picture*, what is heard with the
-    first frame of the video (silence is put before, or sound left out).
+    first frame of the video (silence is put before, or sound left out). At most *seconds* of it
+    are read, or all.
 
     Raises:
         SourceUnreachable: there is no such file.
         MediaUnreadable: it cannot be decoded, or has no sound.
     """
     info = source if isinstance(source, MediaInfo) else probe(source)
-    parts = list(iter_audio(info, rate=rate))
-    samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    lead = 0
     if from_picture and info.video is not None:
         lead = round((require_audio(info).start - info.video.start) * rate)
-        samples = np.pad(samples, (lead, 0)) if lead > 0 else samples[-lead:]
-    return samples
+    parts, left = [np.zeros(0, np.float32)], seconds * rate - lead
+    for part in iter_audio(info, rate=rate):
+        parts.append(part)
+        left -= len(part)
+        if left <= 0:
+            break
+    samples = np.concatenate(parts)
+    samples = np.pad(samples, (lead, 0)) if lead > 0 else samples[-lead:]
+    return samples if math.isinf(seconds) else samples[: round(seconds * rate)]
 
 
 def iter_audio(source: MediaInfo | str | Path, *, rate: int = 16000) -> Iterator[Samples]:

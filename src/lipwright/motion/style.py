@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face import shape
+from lipwright.motion.adapt import Adaptation
 from lipwright.motion.basis import Basis
 from lipwright.motion.shut import shut
 
@@ -43,7 +44,13 @@ class Style:
     text: str  #: what was done, for the result
 
 
-def fit(basis: Basis, mouth: Floats, prediction: Floats, spoken: Mask | None = None) -> Style:
+def fit(
+    basis: Basis,
+    mouth: Floats,
+    prediction: Floats,
+    spoken: Mask | None = None,
+    learnt: Adaptation | None = None,
+) -> Style:
     """Find the style of a speaker.
 
     Args:
@@ -52,6 +59,7 @@ def fit(basis: Basis, mouth: Floats, prediction: Floats, spoken: Mask | None = N
             mean of its seen frames is what displacements will be counted from.
         prediction: coefficients (S, K) predicted for the new speech.
         spoken: which of the states (S,) are speech; None: all.
+        learnt: how the prediction was fitted to the speaker, if it was; for the text alone.
 
     Raises:
         ValueError: the mouth is never seen.
@@ -73,6 +81,7 @@ def fit(basis: Basis, mouth: Floats, prediction: Floats, spoken: Mask | None = N
         wanted = _steadied((own[lively] @ probe).std(), int(lively.sum()), typical, TYPICAL_FRAMES)
         centre = own[lively].mean(0)
         text = "the speaker's own range of motion"
+    text = learnt.text if learnt else text
     spread = float((heard @ probe).std()) if len(heard) else 0.0
     expected = _steadied(spread, len(heard), basis.predicted_spread, TYPICAL_STATES)
     gain = float(np.clip(wanted / expected, LEAST_GAIN, MOST_GAIN))
