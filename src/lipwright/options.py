@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from lipwright.errors import InvalidOptions
 
+MOST_INTENSITY = 1.5
+
 
 class SyncMode(StrEnum):
     """How a video of length V is made to fit an audio of length A."""
@@ -72,12 +74,18 @@ class SyncOptions:
     mode: SyncMode = SyncMode.CUT_OFF
     speaker: SpeakerPick | None = None  #: None: chosen by agreement with the voice, size, centre
     allow_no_face: bool = False  #: pass a video without a face through instead of failing
+    intensity: float = 1.0  #: how strongly to articulate: 0 at rest, 1 as the speaker does, to 1.5
     crf: float | None = None  #: constant rate factor of the encoder; None: near-transparent
     max_pixels: int = 4096 * 2304  #: largest frame accepted, width x height
     max_seconds: float = 7200.0  #: longest video or audio accepted
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mode", SyncMode.parse(self.mode))  # a plain name is fine too
+        if not 0 <= self.intensity <= MOST_INTENSITY:
+            raise InvalidOptions(
+                f"intensity {self.intensity} is out of range: use 0 (mouth at rest) to "
+                f"{MOST_INTENSITY}, 1 articulates as the speaker does"
+            )
         if self.crf is not None and not 1 <= self.crf <= 51:
             raise InvalidOptions(f"crf {self.crf} is out of range: use 1 (finest) to 51 (coarsest)")
         if self.max_pixels <= 0:

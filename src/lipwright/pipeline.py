@@ -166,7 +166,7 @@ class Pipeline:
         with watch.stage("hear", 1):
             portrait = self._speaker(take, source, options)
             learnt = self._adaptation(portrait, take, source)
-            performance = self._perform(portrait, speech, timeline, learnt)
+            performance = self._perform(portrait, speech, timeline, learnt, options.intensity)
         with VideoWriter(
             out,
             like=picture,
@@ -255,6 +255,7 @@ class Pipeline:
         speech: MediaInfo,
         timeline: Timeline,
         learnt: Adaptation | None = None,
+        intensity: float = 1.0,
     ) -> Performance | None:
         """Turn speech into the motion of this speaker's mouth."""
         if portrait is None:
@@ -269,7 +270,7 @@ class Pipeline:
             prediction = learnt.correct(prediction, np.concatenate(heard), spoken)
         own = mouth_shapes(portrait.landmarks)
         manner = style.fit(self._model.basis, own, prediction, spoken, learnt)
-        return perform(self._model.basis, manner, prediction, activity)
+        return perform(self._model.basis, manner, prediction, activity, intensity)
 
     def _paint(
         self,

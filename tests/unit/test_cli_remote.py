@@ -70,12 +70,24 @@ def run(
 
 def test_submit_prints_the_id_alone_and_how_to_go_on(run: Run, script: Script):
     script.on(MODEL, answer(201, request_id=ID))
-    told = run("submit", VIDEO, AUDIO, "--mode", "loop", "--speaker", "1,2@3", "--crf", "20")
+    told = run(
+        "submit",
+        VIDEO,
+        AUDIO,
+        "--mode",
+        "loop",
+        "--speaker",
+        "1,2@3",
+        "--crf",
+        "20",
+        "--intensity",
+        "0.8",
+    )
     assert (told.status, told.out) == (0, f"{ID}\n")
     assert f"lipwright watch {ID}" in told.err
     body = json.loads(script.bodies[0])
     assert body["sync_mode"] == "loop"
-    assert body["lipwright"] == {"speaker": [1, 2, 3], "crf": 20}
+    assert body["lipwright"] == {"speaker": [1, 2, 3], "intensity": 0.8, "crf": 20}
     told = run("submit", VIDEO, AUDIO, "-q")
     assert (told.out, told.err) == (f"{ID}\n", "")
     told = run("submit", VIDEO, AUDIO, "--json")

@@ -96,7 +96,11 @@ def test_a_plain_job_is_the_plain_contract(client: Face, script: Script):
 def test_options_of_ours_are_in_an_object_of_their_own(client: Face, script: Script):
     script.on("POST /v1/models/lipwright/passthrough", TAKEN)
     options = SyncOptions(
-        mode=SyncMode.LOOP, speaker=SpeakerPick(x=1, y=2, seconds=3), allow_no_face=True, crf=20
+        mode=SyncMode.LOOP,
+        speaker=SpeakerPick(x=1, y=2, seconds=3),
+        allow_no_face=True,
+        intensity=0.5,
+        crf=20,
     )
     client.submit(
         VIDEO,
@@ -111,6 +115,7 @@ def test_options_of_ours_are_in_an_object_of_their_own(client: Face, script: Scr
     assert body["lipwright"] == {
         "speaker": [1, 2, 3],
         "allow_no_face": True,
+        "intensity": 0.5,
         "crf": 20,
         "seed": 0,
         "webhook_url": "https://me.example.org/hook",

@@ -22,7 +22,8 @@ def basis() -> Basis:
     mouth = shape.reference()[shape.MOUTH]
     components = 0.005 * random.standard_normal((SIZE, 61, 3)).astype(np.float32)
     components[0] = 0
-    components[0, mouth[:, 1] > mouth[:, 1].mean(), 1] = 0.04  # opens
+    lips = [*shape.UPPER_INNER, *shape.LOWER_INNER]
+    components[0, mouth[:, 1] > mouth[lips, 1].mean(), 1] = 0.04  # opens
     components[1] = 0
     components[1, :, 0] = 0.04 * np.sign(mouth[:, 0])  # widens
     return Basis(

@@ -29,7 +29,18 @@ def test_options_take_a_mode_by_name():
         SyncOptions(mode="stretch")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("bad", [{"crf": 0}, {"crf": 52}, {"max_pixels": 0}, {"max_seconds": 0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"intensity": -0.1},
+        {"intensity": 1.6},
+        {"intensity": float("nan")},
+        {"crf": 0},
+        {"crf": 52},
+        {"max_pixels": 0},
+        {"max_seconds": 0},
+    ],
+)
 def test_options_out_of_range_are_refused_by_name(bad):
     with pytest.raises(InvalidOptions, match=next(iter(bad))):
         SyncOptions(**bad)

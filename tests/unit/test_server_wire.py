@@ -84,11 +84,18 @@ def test_every_sync_mode_of_the_contract_is_taken(mode):
 
 
 def test_our_own_options_reach_the_work():
-    own = {"speaker": [640, 300], "allow_no_face": True, "crf": 18, "seed": 7, "webhook_url": V}
+    own = {
+        "speaker": [640, 300],
+        "allow_no_face": True,
+        "intensity": 0.5,
+        "crf": 18,
+        "seed": 7,
+        "webhook_url": V,
+    }
     wish = runcomfy.wish_of(CONTRACT, {**BODY, "lipwright": own})
     assert wish.work == {
-        "mode": "cut_off", "speaker": [640.0, 300.0, 0.0], "allow_no_face": True, "crf": 18.0,
-        "seed": 7,
+        "mode": "cut_off", "speaker": [640.0, 300.0, 0.0], "allow_no_face": True, "intensity": 0.5,
+        "crf": 18.0, "seed": 7,
     }  # fmt: skip
     assert wish.webhook is not None
     assert wish.webhook.url == V
@@ -113,6 +120,8 @@ def test_our_own_options_reach_the_work():
         ({"lipwright": {"speaker": "1,2"}}, "lipwright.speaker"),
         ({"lipwright": {"speaker": [True, 2]}}, "lipwright.speaker.0"),
         ({"lipwright": {"allow_no_face": 1}}, "lipwright.allow_no_face"),
+        ({"lipwright": {"intensity": 1.6}}, "lipwright.intensity"),
+        ({"lipwright": {"intensity": "1"}}, "lipwright.intensity"),
         ({"lipwright": {"crf": 0}}, "lipwright.crf"),
         ({"lipwright": {"crf": 10**400}}, "lipwright.crf"),
         ({"lipwright": {"seed": 2**63}}, "lipwright.seed"),

@@ -150,13 +150,14 @@ def test_a_job_is_fetched_rendered_published_and_finished(shop):
 
 def test_the_order_has_the_wish_of_the_job_and_the_limits_of_the_deployment(tmp_path):
     shop = Shop(tmp_path, policy=Policy(max_pixels=1000, max_seconds=5.0))
-    shop.done(mode="loop", speaker=[10, 20], allow_no_face=True, crf=None)
+    shop.done(mode="loop", speaker=[10, 20], allow_no_face=True, intensity=0.7, crf=None)
     (order,) = shop.renderer.orders
     assert order.engine == "passthrough"
     assert order.options == {
         "mode": "loop",
         "speaker": [10, 20],
         "allow_no_face": True,
+        "intensity": 0.7,
         "max_pixels": 1000,
         "max_seconds": 5.0,
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from lipwright.options import SpeakerPick, SyncMode, SyncOptions
+from lipwright.options import MOST_INTENSITY, SpeakerPick, SyncMode, SyncOptions
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object, result or error, on stdout."
@@ -51,6 +51,13 @@ _JOB_OPTIONS = (
         "--allow-no-face",
         is_flag=True,
         help="Pass a video without a face through, with the new sound.",
+    ),
+    click.option(
+        "--intensity",
+        type=click.FloatRange(0, MOST_INTENSITY),
+        default=SyncOptions().intensity,
+        show_default=True,
+        help="How strongly to articulate: 0 leaves the mouth at rest, 1 is as the speaker does.",
     ),
     click.option(
         "--crf",

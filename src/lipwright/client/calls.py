@@ -118,6 +118,7 @@ def _own_options(options: SyncOptions, seed: int | None, webhook: str | None) ->
     given = {
         "speaker": [pick.x, pick.y, pick.seconds] if pick else None,
         "allow_no_face": options.allow_no_face or None,
+        "intensity": None if options.intensity == SyncOptions().intensity else options.intensity,
         "crf": options.crf,
         "seed": seed,
         "webhook_url": webhook,

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face import shape
 from lipwright.face.shape import MOUTH
-from lipwright.motion import curve, rest
+from lipwright.motion import closure, curve, rest
 from lipwright.motion.basis import Basis
 from lipwright.motion.style import Style
 
 Floats = NDArray[np.float32]
 Times = NDArray[np.float64]
+
+SURELY = 4.0  # times the intensity, at most 1: lips that hardly move still meet
 
 _AT = {int(landmark): i for i, landmark in enumerate(MOUTH)}
 # Lips from the right corner to the left: (outer upper, inner upper, inner lower, outer lower).
@@ -54,7 +57,13 @@ class Performance:
         return part_lips(self.style.mean + moved, self.style.pressed) - self.style.mean
 
 
-def perform(basis: Basis, style: Style, prediction: Floats, activity: Floats) -> Performance:
+def perform(
+    basis: Basis,
+    style: Style,
+    prediction: Floats,
+    activity: Floats,
+    intensity: float = 1.0,
+) -> Performance:
     """Give predicted speech to a speaker.
 
     Args:
@@ -62,6 +71,7 @@ def perform(basis: Basis, style: Style, prediction: Floats, activity: Floats) ->
         style: of the speaker.
         prediction: coefficients (S, K), see `MotionModel.articulate`; S at least 1.
         activity: speech probability (S,) at 50 Hz.
+        intensity: how strongly to articulate; 1 as the speaker does, 0 leaves the mouth at rest.
 
     Raises:
         ValueError: lengths differ, or there is no speech at all.
@@ -71,10 +81,29 @@ def perform(basis: Basis, style: Style, prediction: Floats, activity: Floats) ->
             f"cannot perform: {len(prediction)} states and {len(activity)} activities; "
             "both come from the same sound, at 50 Hz, at least one"
         )
-    speaking = style.centre + style.gain * prediction
+    speaking = style.rest + intensity * (style.centre + style.gain * prediction - style.rest)
+    speaking = close_lips(basis, style, speaking, prediction, min(1.0, SURELY * intensity))
     share = rest.presence(activity)[:, None]
     coefficients = (style.rest + share * (speaking - style.rest)).astype(np.float32)
     return Performance(coefficients=coefficients, basis=basis, style=style)
+
+
+def close_lips(
+    basis: Basis, style: Style, speaking: Floats, prediction: Floats, share: float
+) -> Floats:
+    """Return what the mouth does (S, K) with its closures closed.
+
+    Args:
+        basis: of the model.
+        style: of the speaker.
+        speaking: coefficients (S, K) in the speaker's style.
+        prediction: those of the network (S, K), which say where the closures are.
+        share: of the way to closed, 0 to 1.
+    """
+    opening = prediction @ basis.opening
+    weight = share * closure.find(opening - style.level, style.spread).weight(len(opening))
+    gap = float(shape.opening(style.mean[None])[0]) + speaking @ basis.opening
+    return closure.press(speaking, weight, basis, gap, style.pressed)
 
 
 def part_lips(mouth: Floats, least: float) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face import shape
+from lipwright.motion import closure
 from lipwright.motion.adapt import Adaptation
 from lipwright.motion.basis import Basis
 from lipwright.motion.shut import shut
@@ -22,6 +23,7 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 LEAST_GAIN, MOST_GAIN = 0.7, 2.5
+LEAST_SHARE = 0.8
 LEAST_FRAMES = 12  # of a mouth in speech, or at rest, to know anything about it
 SILENT = 0.4  # of the typical spread of the opening; a mouth that moves less does not speak
 AROUND = 25  # frames over which a spread is taken to tell speech from rest
@@ -41,6 +43,8 @@ class Style:
     centre: Floats  #: (K,) what is added to them then
     rest: Floats  #: (K,) coefficients of this speaker's calm mouth, from the mean
     pressed: float  #: least gap of the inner lips in canonical units
+    level: float  #: mean of the predicted opening in the speech, canonical units
+    spread: float  #: its standard deviation
     text: str  #: what was done, for the result
 
 
@@ -86,14 +90,36 @@ def fit(
     expected = _steadied(spread, len(heard), basis.predicted_spread, TYPICAL_STATES)
     gain = float(np.clip(wanted / expected, LEAST_GAIN, MOST_GAIN))
     bias = heard.sum(0) / (len(heard) + TYPICAL_MEAN)
+    pressed = min(float(np.quantile(gap, 0.02)), 0.01)
+    middle = float(shape.opening(mean[None])[0] + centre @ probe)
+    gain *= _share_of_closures(heard @ probe - bias @ probe, expected, gain, middle - pressed)
     return Style(
         mean=mean,
         gain=gain,
         centre=np.asarray(centre - gain * bias, np.float32),
         rest=np.asarray(rest, np.float32),
-        pressed=min(float(np.quantile(gap, 0.02)), 0.01),
+        pressed=pressed,
+        level=float(bias @ probe),
+        spread=expected,
         text=f"{text} (x {gain:.2f})",
     )
+
+
+def _share_of_closures(opening: Floats, spread: float, gain: float, closed: float) -> float:
+    """Return by what share the mouth shall move less because its closures are closed.
+
+    Args:
+        opening: predicted opening (S,) of the speech, about its mean.
+        spread: its standard deviation.
+        gain: factor on it.
+        closed: by how much the lips come closer from the middle of the motion to closed.
+    """
+    if len(opening) < LEAST_FRAMES:
+        return 1.0
+    weight = closure.find(opening, spread).weight(len(opening))
+    plain = gain * opening
+    pressed = plain - weight * np.maximum(plain + closed, 0)
+    return float(np.clip(plain.std() / max(float(pressed.std()), 1e-6), LEAST_SHARE, 1))
 
 
 def _able_to_close(seen: Floats) -> Floats:

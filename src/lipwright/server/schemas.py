@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lipwright.options import MOST_INTENSITY
+
 Mode = Literal["cut_off", "loop", "bounce", "silence", "remap"]
 Wire = Literal["in_queue", "in_progress", "completed", "cancelled"]
 Ending = Literal["succeeded", "failed", "cancelled", "in_queue", "in_progress"]
@@ -52,6 +54,8 @@ class OwnOptions(Strict):
     """Who speaks: the face nearest to `[x, y]` pixels, or `[x, y, seconds]` at that time."""
     allow_no_face: bool = False
     """Pass a video without a face through, with the new sound, instead of failing."""
+    intensity: float | None = Field(default=None, ge=0, le=MOST_INTENSITY)
+    """How strongly to articulate: 0 leaves the mouth at rest, 1, the default, is as the speaker."""
     crf: float | None = Field(default=None, ge=1, le=51)
     """Quality of the encoder: 1 is finest, 51 coarsest. Default: near-transparent."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)
