@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright.media.picture import Box
-from lipwright.render.bank import RUN_FRAMES, choose, crop_box, cut
+from lipwright.render.bank import (
+    LOWER_RIM,
+    RUN_FRAMES,
+    UPPER_RIM,
+    choose,
+    crop_box,
+    cut,
+    most_bytes,
+)
 from lipwright.render.composite import LOOP
 from lipwright.render.path import Look
 from lipwright.testing import draw_face, synthetic_landmarks, synthetic_mouth
@@ -24,13 +33,14 @@ def look(openings, *, yaw=0.0, light=120.0):
     )
 
 
-def choice(of, most, *, sharpness=None, usable=None):
+def choice(of, most, *, sharpness=None, usable=None, shot=None):
     count = len(of)
     return choose(
         of,
         sharpness=np.ones(count, np.float32) if sharpness is None else sharpness,
         usable=np.ones(count, bool) if usable is None else usable,
         most=most,
+        shot=np.zeros(count, np.int64) if shot is None else shot,
     )
 
 
@@ -136,3 +146,54 @@ def test_a_face_that_leaves_the_frame_is_cut_at_the_edge():
     assert kept.rgb.shape[0] > 10
     outside = landmarks + np.array([-5000, 0, 0], np.float32)
     assert cut(frame, Box(0, 0, 80, 200), outside).rgb.size > 0
+
+
+# ----------------------------------------------------------------------------------------- shots
+def test_each_shot_keeps_a_run_even_in_a_small_bank():
+    shot = np.repeat([0, 1, 2], [200, 60, 8])
+    of = look(np.random.default_rng(0).uniform(0, 0.1, len(shot)))
+    kept = choice(of, 4 * RUN_FRAMES, shot=shot)
+    assert len(kept) <= 4 * RUN_FRAMES
+    assert set(shot[kept]) == {0, 1, 2}
+    assert np.array_equal(kept, choice(of, 4 * RUN_FRAMES, shot=shot))
+
+
+def test_a_soft_shot_is_judged_by_itself():
+    shot = np.repeat([0, 1], 50)
+    sharpness = np.where(shot == 0, 10, 3).astype(np.float32)
+    assert len(choice(look(np.zeros(100)), 100, sharpness=sharpness, shot=shot)) == 100
+
+
+# ----------------------------------------------------------------------------------------- bytes
+@pytest.mark.parametrize("depth", [8, 10])
+@given(seed=st.integers(0, 50), unit=st.floats(20, 300))
+def test_no_exemplar_is_larger_than_reckoned(depth, seed, unit):
+    landmarks = synthetic_landmarks(4, unit=unit, seed=seed)
+    for points in landmarks:
+        box = crop_box(points)
+        size = (box.x1 - box.x0) * (box.y1 - box.y0) * 3 * (1 if depth == 8 else 2)
+        assert size <= most_bytes(landmarks, depth)
+
+
+# ----------------------------------------------------------------------------------------- teeth
+def mouth_with(rows, *, closed=False):
+    """An exemplar whose open mouth shows these rows of teeth."""
+    landmarks = synthetic_landmarks(1, opening=np.array([0.12], np.float32), seed=2)[0]
+    frame = draw_face(landmarks)
+    middle = (landmarks[UPPER_RIM] + landmarks[LOWER_RIM]) / 2
+    if closed:
+        landmarks[UPPER_RIM] = landmarks[LOWER_RIM] = middle
+    for row in (UPPER_RIM, LOWER_RIM):
+        half = np.concatenate([landmarks[row], middle[::-1]])[:, :2]
+        shade = 225 if (row is UPPER_RIM and rows & 1) or (row is LOWER_RIM and rows & 2) else 25
+        cv2.fillPoly(frame, [np.round(half).astype(np.int32)], (shade,) * 3)
+    return cut(frame, Box(0, 0, frame.shape[1], frame.shape[0]), landmarks)
+
+
+@pytest.mark.parametrize("rows", range(4))
+def test_an_exemplar_tells_which_teeth_it_shows(rows):
+    assert mouth_with(rows).teeth == rows
+
+
+def test_closed_lips_show_no_teeth():
+    assert mouth_with(3, closed=True).teeth == 0

@@ -11,7 +11,6 @@ from lipwright.render.composite import (
     INNER_LIPS,
     LOOP,
     OUTER_LIPS,
-    match_detail,
     match_light,
     mouth_mask,
     polygon,
@@ -154,17 +153,3 @@ def test_inputs_are_not_touched():
     match_light(frame, frame + 5, mask, lips, UNIT)
     for now, before in zip((frame, mask, lips), kept, strict=True):
         assert np.array_equal(now, before)
-
-
-def test_detail_that_was_softened_comes_back_and_is_never_taken_away():
-    noise = np.random.default_rng(0).normal(128, 20, (80, 80, 3)).astype(np.float32)
-    soft = cv2.GaussianBlur(noise, (0, 0), 0.6)
-    everywhere = np.ones((80, 80), np.float32)
-
-    def fine(picture):
-        return float(np.std(picture - cv2.GaussianBlur(picture, (0, 0), 1.2)))
-
-    raised = match_detail(soft, noise, everywhere)
-    assert fine(soft) < fine(raised) <= 1.05 * fine(noise)
-    assert np.array_equal(match_detail(noise, soft, everywhere), noise)
-    assert np.array_equal(match_detail(soft, noise, 0 * everywhere), soft)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipwright.face.shape import opening
 from lipwright.render import path as module
 from lipwright.render.path import (
     JUMP_COST,
@@ -17,7 +18,10 @@ from lipwright.render.path import (
     cheapest,
     costs,
     find_path,
+    jump_cost,
     jumps,
+    rows_apart,
+    visibility,
 )
 from lipwright.testing import synthetic_mouth
 
@@ -197,3 +201,52 @@ def test_a_run_that_ends_with_the_bank_holds():
     mixes = [dict(m) for m in blend_runs(np.array([0, 1, 2, 3]), index)]
     assert mixes[1] == pytest.approx({1: 0.75, 2: 0.25})
     assert mixes[2] == pytest.approx({2: 0.75, 1: 0.25})
+
+
+# ------------------------------------------------------------------------------- where runs change
+@given(rising(), st.integers(1, 6), st.integers(0, 1000))
+def test_no_path_is_cheaper_where_teeth_and_moments_differ(index, frames, seed):
+    random = np.random.default_rng(seed)
+    cost = grid(frames, len(index), seed)
+    teeth, seen = random.integers(0, 4, len(index)), random.random(frames).astype(np.float32)
+
+    def whole(way):
+        total = sum(float(cost[t, i]) for t, i in enumerate(way))
+        for t, (a, b) in enumerate(pairwise(way), 1):
+            step = STEP_COSTS.get(int(index[b] - index[a]), np.inf)
+            rows = int(rows_apart(teeth[a], teeth[b : b + 1])[0])
+            total += min(step, float(jump_cost(float(seen[t]), np.array([rows]))[0]))
+        return total
+
+    found = whole(cheapest(cost, index, seen=seen, teeth=teeth))
+    ways = product(range(len(index)), repeat=frames) if len(index) ** frames < 3000 else ()
+    assert found <= min((whole(w) for w in ways), default=np.inf) + 1e-4
+
+
+def test_runs_change_between_closed_lips_rather_than_open_ones():
+    """Two exemplars; the second must be shown in the end, and no other moment is better."""
+    cost = np.full((9, 2), 1, np.float32)
+    cost[0, 1] = cost[-1, 0] = 50
+    seen = np.ones(9, np.float32)
+    seen[4] = 0
+    path = cheapest(cost, np.array([0, 20]), seen=seen)
+    assert path.tolist() == [0] * 4 + [1] * 5
+
+
+def test_of_two_runs_that_fit_alike_the_one_with_the_same_teeth_follows():
+    cost = np.zeros((4, 3), np.float32)
+    cost[0, 1:] = cost[2:, 0] = 50
+    path = cheapest(
+        cost, np.array([0, 20, 40]), seen=np.ones(4, np.float32), teeth=np.array([3, 1, 3])
+    )
+    assert path[-1] == 2
+
+
+def test_a_change_is_seen_in_open_calm_mouths():
+    rest = float(opening(synthetic_mouth(np.zeros(1, np.float32)))[0])
+    still = looks([-rest, -rest, 0.1, 0.1, 0.1])
+    fast = looks([0.1, 0.02, 0.1, 0.18, 0.1])
+    seen = visibility(still)
+    assert seen[0] < 0.2 < 0.8 < seen[-1]
+    assert visibility(fast)[2] < 0.5 * seen[-1]
+    assert visibility(looks([0.05])).shape == (1,)

@@ -9,8 +9,8 @@ import numpy as np
 
 from lipwright.engines.base import EngineSpec, Fetch, Floats, Patch, Portrait, Script, View
 from lipwright.face.neutral import Drift, fit_drift
-from lipwright.face.shape import MOUTH, Pose, align, opening, to_canonical
-from lipwright.render.bank import Exemplar, choose, crop_box, cut
+from lipwright.face.shape import MOUTH, Ints, Pose, align, opening, to_canonical
+from lipwright.render.bank import Exemplar, choose, cut, most_bytes
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
 
@@ -27,6 +27,8 @@ class Speaker:
     blur: Floats  #: (n,) 0 for the usual sharpness, 1 for half of it
     opening: Floats  #: (n,) of the exemplars' mouths, canonical
     drift: Drift  #: of the mouth with the head
+    teeth: Ints  #: (n,) which rows of teeth show, see :attr:`Exemplar.teeth`
+    shot: Ints  #: (n,) number of the shot that each is from
 
 
 class ExemplarEngine:
@@ -50,8 +52,10 @@ class ExemplarEngine:
         seen = np.isfinite(landmarks[:, 0, 0]) & (portrait.confidence > 0)
         usable = seen & (np.abs(np.nan_to_num(look.angles[:, :2], nan=180)).max(1) < MAX_TURN)
         usable = usable if usable.any() else seen
-        most = max(1, self._bank_bytes // _bytes_each(landmarks[usable], portrait.depth))
-        frames = choose(look, sharpness=portrait.sharpness, usable=usable, most=most)
+        most = max(1, self._bank_bytes // most_bytes(landmarks[usable], portrait.depth))
+        frames = choose(
+            look, sharpness=portrait.sharpness, usable=usable, most=most, shot=portrait.shot
+        )
         exemplars = tuple(
             cut(view.rgb, view.box, landmarks[i])
             for i, view in zip(frames, fetch(frames), strict=True)
@@ -64,6 +68,8 @@ class ExemplarEngine:
             blur=blur.astype(np.float32),
             opening=opening(mouth[frames]),
             drift=drift,
+            teeth=np.array([e.teeth for e in exemplars]),
+            shot=portrait.shot[frames],
         )
 
     def paint(
@@ -98,28 +104,37 @@ class ExemplarEngine:
 
 
 def _mixes(speaker: Speaker, script: Script, pose: Pose, wanted: Floats) -> list[Mix]:
-    """Return exemplars and shares of every output frame; empty where nothing is painted."""
-    painted = np.flatnonzero(script.strength > 0)
+    """Return exemplars and shares of every output frame; empty where nothing is painted.
+
+    No run goes on over a cut, and none gives way over it to the next.
+    """
     mixes: list[Mix] = [[] for _ in script.strength]
-    if len(painted):
+    for frames in _scenes(np.flatnonzero(script.strength > 0), script.shot):
         goal = Look(
-            mouth=wanted[painted],
-            angles=pose[painted].angles(),
-            light=script.light[painted],
-            index=script.source[painted],
+            mouth=wanted[frames],
+            angles=pose[frames].angles(),
+            light=script.light[frames],
+            index=script.source[frames],
         )
-        index = speaker.look.index.astype(np.int64)
-        path = find_path(goal, speaker.look, speaker.blur)
-        for k, mix in zip(painted, blend_runs(path, index), strict=True):
-            mixes[k] = mix
+        kept = of_shot(speaker.shot, int(script.shot[frames[0]]))
+        bank = speaker.look.at(kept)
+        path = find_path(goal, bank, speaker.blur[kept], speaker.teeth[kept])
+        for k, mix in zip(frames, blend_runs(path, bank.index.astype(np.int64)), strict=True):
+            mixes[k] = [(int(kept[i]), share) for i, share in mix]
     return mixes
 
 
-def _bytes_each(landmarks: Floats, depth: int) -> int:
-    """Return the bytes of the largest exemplar crop of these frames."""
-    boxes = [crop_box(points) for points in landmarks[:: max(1, len(landmarks) // 50)]]
-    area = max((b.x1 - b.x0) * (b.y1 - b.y0) for b in boxes)
-    return area * 3 * (1 if depth == 8 else 2)
+def of_shot(shot: Ints, number: int) -> Ints:
+    """Return which exemplars (n,) are of a shot; all of them if that has none."""
+    own = np.flatnonzero(shot == number)
+    return own if len(own) else np.arange(len(shot))
+
+
+def _scenes(painted: Ints, shot: Ints) -> list[Ints]:
+    """Return the painted frames (m,) in parts that lie within one shot."""
+    if not len(painted):
+        return []
+    return np.split(painted, np.flatnonzero(np.diff(shot[painted])) + 1)
 
 
 SPEC = EngineSpec(

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import Floats, Ints, interocular
+from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, Floats, Ints, interocular
 from lipwright.media.picture import Box
-from lipwright.render.composite import LOOP
+from lipwright.render.composite import LOOP, mouths, polygon
+from lipwright.render.detail import LUMA, Detail, detail_of
 from lipwright.render.path import Look
+from lipwright.render.rig import ring_of
 
 RUN_FRAMES = 12  # neighbouring frames are kept together, so that paths find runs
 CROP_MARGIN = 0.3  # around the loop of the mask, inter-ocular distances
 SHARP_ENOUGH = 0.6  # of the median sharpness
+TOOTH = 0.7  # of the skin's brightness: what is as bright between the lips is a tooth
+PARTED = 0.01  # half a gap of the lips through which teeth show, inter-ocular distances
+UPPER_RIM = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])  # inner lips, right to left
+LOWER_RIM = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,29 +33,108 @@ class Exemplar:
     origin: tuple[int, int]  #: x, y of the crop in its frame
     landmarks: Floats  #: (478, 3) pixels of its frame
 
+    @cached_property
+    def vertices(self) -> Floats:
+        """Mesh vertices (510, 3) of the face, pixels of its frame."""
+        return ring_of(self.landmarks, interocular(self.landmarks))
 
-def choose(look: Look, *, sharpness: Floats, usable: NDArray[np.bool_], most: int) -> Ints:
+    @cached_property
+    def detail(self) -> Detail:
+        """How strong its detail is, in its own code values."""
+        x, y = self.origin
+        box = Box(x, y, x + self.rgb.shape[1], y + self.rgb.shape[0])
+        lips = mouths([self.landmarks], box, interocular(self.landmarks)) > 0
+        return detail_of(self.rgb, (polygon(self.landmarks[LOOP], box) > 0) & ~lips, lips)
+
+    @cached_property
+    def teeth(self) -> int:
+        """Which teeth it shows: 0 none, 1 upper, 2 lower, 3 both rows."""
+        x, y = self.origin
+        box = Box(x, y, x + self.rgb.shape[1], y + self.rgb.shape[0])
+        unit = interocular(self.landmarks)
+        skin = (polygon(self.landmarks[LOOP], box) > 0) & (mouths([self.landmarks], box, unit) == 0)
+        luma = self.rgb @ LUMA
+        bright = TOOTH * np.median(luma[skin]) if skin.any() else np.inf
+        middle = (self.landmarks[UPPER_RIM] + self.landmarks[LOWER_RIM]) / 2
+        shown = 0
+        for bit, rim in ((1, UPPER_RIM), (2, LOWER_RIM)):
+            half = np.concatenate([self.landmarks[rim], middle[::-1]])
+            inside = luma[polygon(half, box) > 0]
+            tall = np.linalg.norm(self.landmarks[rim] - middle, axis=1).mean()
+            if tall > PARTED * unit and len(inside) and np.percentile(inside, 80) > bright:
+                shown |= bit
+        return shown
+
+
+def choose(
+    look: Look, *, sharpness: Floats, usable: NDArray[np.bool_], most: int, shot: Ints
+) -> Ints:
     """Return which frames to keep (rising indices), at most *most*, covering shape and pose.
 
     Whole runs are taken greedily, each time the one that lies farthest from all taken so far
-    (Gonzalez 1985, k-centre), blurred ones last. Deterministic.
+    (Gonzalez 1985, k-centre), after one of each shot, long shots first. Frames that are blurred for
+    their shot are left out. Deterministic.
+
+    Args:
+        look: of T frames.
+        sharpness: (T,) higher is sharper.
+        usable: (T,) which frames may be kept.
+        most: how many.
+        shot: (T,) number of each frame's shot.
     """
-    usable = usable & (sharpness >= SHARP_ENOUGH * np.median(sharpness[usable]))
-    frames = np.flatnonzero(usable)
+    frames = np.flatnonzero(_sharp(sharpness, usable, shot))
     if len(frames) <= most:
         return frames
-    length = min(RUN_FRAMES, most)
-    starts = np.arange(0, len(frames) - length + 1, length)
-    runs = frames[starts[:, None] + np.arange(length)]
+    runs = _runs(frames, shot, min(RUN_FRAMES, most))
+    room = most // runs.shape[1]
     features = _features(look)
     centres = features[runs].mean(1)
     extremes = features[runs].reshape(len(runs), -1)
-    taken = [int(np.argmax(np.linalg.norm(centres - centres.mean(0), axis=1)))]
-    distance = np.linalg.norm(extremes - extremes[taken[0]], axis=1)
-    while (len(taken) + 1) * length <= most and len(taken) < len(runs):
+    taken = _firsts(centres, shot[runs[:, 0]])[:room]
+    distance = np.min([np.linalg.norm(extremes - extremes[i], axis=1) for i in taken], 0)
+    while len(taken) < min(room, len(runs)):
         taken.append(int(distance.argmax()))
         distance = np.minimum(distance, np.linalg.norm(extremes - extremes[taken[-1]], axis=1))
     return np.unique(runs[taken])
+
+
+def _sharp(sharpness: Floats, usable: NDArray[np.bool_], shot: Ints) -> NDArray[np.bool_]:
+    """Return which usable frames (T,) are about as sharp as their shot."""
+    kept = usable.copy()
+    for number in np.unique(shot[usable]):
+        here = usable & (shot == number)
+        kept[here] = sharpness[here] >= SHARP_ENOUGH * np.median(sharpness[here])
+    return kept
+
+
+def _runs(frames: Ints, shot: Ints, length: int) -> Ints:
+    """Return the frames in runs (r, length), none over a cut; a short shot repeats its last."""
+    runs = []
+    for number in np.unique(shot[frames]):
+        here = frames[shot[frames] == number]
+        count = max(1, len(here) // length)
+        at = np.minimum(np.arange(count * length), len(here) - 1)
+        runs.append(here[at].reshape(count, length))
+    return np.concatenate(runs)
+
+
+def _firsts(centres: Floats, shot: Ints) -> list[int]:
+    """Return of each shot the run that lies farthest from its middle, long shots first."""
+    numbers, counts = np.unique(shot, return_counts=True)
+    firsts = []
+    for number in numbers[np.argsort(-counts, kind="stable")]:
+        here = np.flatnonzero(shot == number)
+        away = np.linalg.norm(centres[here] - centres[here].mean(0), axis=1)
+        firsts.append(int(here[away.argmax()]))
+    return firsts
+
+
+def most_bytes(landmarks: Floats, depth: int) -> int:
+    """Return the bytes of the largest exemplar of frames (T, 478, 3) of *depth* bits."""
+    loop = landmarks[:, LOOP, :2]
+    eyes = np.linalg.norm(landmarks[:, EYE_LEFT] - landmarks[:, EYE_RIGHT], axis=-1)
+    sides = np.ptp(loop, axis=1) + (2 * CROP_MARGIN * eyes[:, None] + 3)
+    return int(sides.prod(1).max()) * 3 * (1 if depth == 8 else 2)
 
 
 def _features(look: Look) -> Floats:

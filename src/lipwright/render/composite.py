@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -24,9 +25,8 @@ INNER_LIPS = np.array([
 ])
 # fmt: on
 FEATHER = 0.055  # sigma of the mask's edge, inter-ocular distances
+RIM = 0.04  # width of the rim around the lips, inter-ocular distances
 LIGHT_SIGMA = 0.22  # scale of light differences that are matched, inter-ocular distances
-DETAIL_SIGMA = 1.2  # pixels: finer than this is detail
-MOST_DETAIL = 1.3
 SHRINK = 4  # light is matched at a quarter of the size
 
 
@@ -48,7 +48,7 @@ def mouth_mask(target: Floats, box: Box, unit: float) -> Floats:
     """
     sigma = FEATHER * unit
     soft = cv2.GaussianBlur(polygon(target[LOOP], box), (0, 0), sigma)
-    lips = cv2.GaussianBlur(_grow(polygon(target[OUTER_LIPS], box), 0.04 * unit), (0, 0), sigma / 3)
+    lips = cv2.GaussianBlur(mouths([target], box, unit), (0, 0), sigma / 3)
     mask: Floats = np.maximum(_smoothstep(soft), lips)
     return mask
 
@@ -75,27 +75,6 @@ def match_light(patch: Floats, frame: Floats, mask: Floats, lips: Floats, unit: 
     return matched
 
 
-def match_detail(patch: Floats, frame: Floats, mask: Floats) -> Floats:
-    """Return *patch* (h, w, 3) with the fine detail and grain of *frame* given back.
-
-    Sampling and dissolving soften a little. The band above DETAIL_SIGMA is raised until it is as
-    strong inside the mask as the frame's own, by MOST_DETAIL at the most; it is never lowered.
-    """
-    fine = patch - cv2.GaussianBlur(patch, (0, 0), DETAIL_SIGMA)
-    own = frame - cv2.GaussianBlur(frame, (0, 0), DETAIL_SIGMA)
-    inside = mask > 0.1
-    if not inside.any():
-        return patch
-    strength = _spread(own[inside]) / max(_spread(fine[inside]), 1e-3)
-    raised: Floats = patch + fine * np.float32(min(max(strength, 1.0), MOST_DETAIL) - 1)
-    return raised
-
-
-def _spread(detail: Floats) -> float:
-    """Return a standard deviation that strong edges do not rule."""
-    return float(np.median(np.abs(detail))) * 1.4826
-
-
 def _robust_range(
     difference: Floats, skin: Floats
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -105,6 +84,17 @@ def _robust_range(
         return np.full(3, -np.inf, np.float32), np.full(3, np.inf, np.float32)
     low, high = np.percentile(values, [10, 90], axis=0).astype(np.float32)
     return low, high
+
+
+def mouths(faces: Sequence[Floats], box: Box, unit: float) -> Floats:
+    """Return where one of several faces (n, 3) shows lips or what is between them (h, w), 0 or 1.
+
+    The rim of the lips counts as lips.
+    """
+    shown = polygon(faces[0][OUTER_LIPS], box)
+    for face in faces[1:]:
+        shown = np.maximum(shown, polygon(face[OUTER_LIPS], box))
+    return _grow(shown, RIM * unit)
 
 
 def _grow(mask: Floats, pixels: float) -> Floats:

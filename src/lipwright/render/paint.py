@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import Floats, Pose, interocular, opening
+from lipwright.face.shape import Floats, Pose, opening
 from lipwright.media.picture import Box
 from lipwright.render import interior
 from lipwright.render.bank import Exemplar
@@ -17,12 +17,13 @@ from lipwright.render.composite import (
     FEATHER,
     LOOP,
     OUTER_LIPS,
-    match_detail,
     match_light,
     mouth_mask,
+    mouths,
     polygon,
 )
-from lipwright.render.rig import followers, mesh, ring_of, steady_contour, vertices
+from lipwright.render.detail import lay, match_detail, mixed
+from lipwright.render.rig import followers, mesh, steady_contour, vertices
 from lipwright.render.warp import (
     Raster,
     affine_between,
@@ -90,12 +91,14 @@ def paint_mouth(
     _follow_jaw(painted, mask, rgb, box, raster, rest, brush)
     inner = _around(target[LOOP], 3 * FEATHER * brush.unit, area)
     window = _window(inner, box)
-    soft = mouth_mask(target, inner, brush.unit) * np.float32(strength)
+    soft = mouth_mask(target, inner, brush.unit)
     under = painted[window].astype(np.float32)
     over = _mouth(under, soft, inner, raster, brush, strokes)
-    over = match_detail(over, rgb[window].astype(np.float32), soft)
-    mixed = np.rint(under + (over - under) * soft[..., None])
-    painted[window] = np.clip(mixed, 0, brush.top).astype(rgb.dtype)
+    lips = mouths([target, rest], inner, brush.unit)
+    own = mixed([(s.exemplar.detail, s.share) for s in strokes])
+    over = match_detail(over, under, soft, lips, own)
+    laid = np.rint(lay(over, under, soft, strength))
+    painted[window] = np.clip(laid, 0, brush.top).astype(rgb.dtype)
     mask[window] = np.maximum(mask[window], soft > 0)
     return painted, mask
 
@@ -145,7 +148,7 @@ def _mouth(
     target = raster.target
     patch = np.zeros_like(under)
     for stroke in strokes:
-        source = ring_of(stroke.exemplar.landmarks, interocular(stroke.exemplar.landmarks))
+        source = stroke.exemplar.vertices
         base = affine_between(target[LOOP], source[LOOP])
         positions = backward_map(raster, source, base, within=inner)
         shown = sample(stroke.exemplar.rgb, positions, stroke.exemplar.origin)

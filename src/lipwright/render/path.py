@@ -17,6 +17,10 @@ EXCESS_UNIT = 0.025  # one more open than wanted only folds them away
 LIGHT_UNIT = 6.0  # 8-bit levels of mean luminance over the face
 BLUR_COST = 1.0  # for an exemplar of half the usual sharpness
 JUMP_COST = 3.0  # a new run
+JUMP_SWING = 0.4  # share by which it costs less between closed lips, more in open, calm ones
+TEETH_COST = 2.0  # for each row of teeth that comes or goes with a new run, where it is seen
+OPEN_UNIT = 0.08  # opening at which all is seen, canonical
+SPEED_UNIT = 0.02  # motion per frame that hides most of a change, canonical
 STEP_COSTS = {1: 0.0, 0: 0.12, 2: 0.12, -1: 0.12}  # inside a run, in source frames
 WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 1500, 100
 DISSOLVE = (0.25, 0.5, 0.25)  # shares of the frames before, at and after, where a run gives way
@@ -62,41 +66,73 @@ def costs(wanted: Look, bank: Look, blur: Floats) -> Floats:
     return total
 
 
-def find_path(wanted: Look, bank: Look, blur: Floats) -> Ints:
-    """Return the exemplar (T,) of each output frame, in windows of bounded memory."""
+def find_path(wanted: Look, bank: Look, blur: Floats, teeth: Ints | None = None) -> Ints:
+    """Return the exemplar (T,) of each output frame, in windows of bounded memory.
+
+    Args:
+        wanted: what the output frames shall look like.
+        bank: how the exemplars (n) look.
+        blur: (n,) 0 for the usual sharpness, 1 for half of it.
+        teeth: (n,) which rows of teeth each shows, as bits 1 and 2; None: all the same.
+    """
     index = bank.index.astype(np.int64)
+    teeth = np.zeros(len(bank), np.int64) if teeth is None else teeth
+    seen = visibility(wanted)
     path = np.zeros(0, np.int64)
     for start in range(0, len(wanted), WINDOW_FRAMES):
-        part = wanted.at(slice(start, start + WINDOW_FRAMES + LOOK_AHEAD_FRAMES))
+        part = slice(start, start + WINDOW_FRAMES + LOOK_AHEAD_FRAMES)
         last = int(path[-1]) if len(path) else None
-        ahead = cheapest(costs(part, bank, blur), index, after=last)
+        cost = costs(wanted.at(part), bank, blur)
+        ahead = cheapest(cost, index, seen=seen[part], teeth=teeth, after=last)
         path = np.concatenate([path, ahead[:WINDOW_FRAMES]])
     return path
 
 
-def cheapest(cost: Floats, index: Ints, *, after: int | None = None) -> Ints:
+def visibility(wanted: Look) -> Floats:
+    """Return how much a change of exemplar would be seen in each output frame (T,), 0 to 1.
+
+    Next to nothing between closed lips, and less while they move fast.
+    """
+    open_: Floats = np.clip(opening(wanted.mouth) / OPEN_UNIT, 0, 1)
+    if len(wanted) < 2:
+        return open_
+    speed = np.linalg.norm(np.gradient(wanted.mouth, axis=0), axis=-1).mean(-1)
+    seen: Floats = (open_ * np.exp(-speed / SPEED_UNIT)).astype(np.float32)
+    return seen
+
+
+def cheapest(
+    cost: Floats,
+    index: Ints,
+    *,
+    seen: Floats | None = None,
+    teeth: Ints | None = None,
+    after: int | None = None,
+) -> Ints:
     """Return the exemplar (T,) of each frame on the cheapest path.
 
     Args:
         cost: (T, n) of each exemplar at each output frame.
         index: (n,) source frame of each exemplar, rising; neighbours in the source make runs.
+        seen: (T,) how much a new run would be seen, 0 to 1; None: middling.
+        teeth: (n,) which rows of teeth each shows, as bits 1 and 2; None: all the same.
         after: the exemplar just before the first frame, if any.
     """
     count = cost.shape[1]
+    seen = np.full(len(cost), 0.5, np.float32) if seen is None else seen
+    teeth = np.zeros(count, np.int64) if teeth is None else teeth
     moves = [(step_cost, _neighbour(index, step)) for step, step_cost in STEP_COSTS.items()]
-    best = cost[0].astype(np.float64)
+    best: NDArray[np.float64] = np.zeros(count)
     if after is not None:
-        best += _arrivals(after, moves, count)
+        best = np.full(count, np.inf)
+        best[after] = 0
+        best, _ = _arrive(best, moves, teeth, float(seen[0]))
+    best += cost[0]
     back = np.zeros(cost.shape, np.int32)
     for t in range(1, len(cost)):
-        cheapest_end = int(best.argmin())
-        arrive = np.full(count, best[cheapest_end] + JUMP_COST)
-        back[t] = cheapest_end
-        for step_cost, come_from in moves:
-            stay = np.where(come_from >= 0, best[come_from] + step_cost, np.inf)
-            better = stay <= arrive
-            arrive[better], back[t][better] = stay[better], come_from[better]
-        best = arrive + cost[t]
+        arrive, back[t] = _arrive(best, moves, teeth, float(seen[t]))
+        arrive += cost[t]
+        best = arrive
     path = np.zeros(len(cost), np.int64)
     path[-1] = best.argmin()
     for t in range(len(cost) - 1, 0, -1):
@@ -104,12 +140,35 @@ def cheapest(cost: Floats, index: Ints, *, after: int | None = None) -> Ints:
     return path
 
 
-def _arrivals(after: int, moves: list[tuple[float, Ints]], count: int) -> NDArray[np.float64]:
-    """Return the cost of going from one exemplar to each (n,)."""
-    arrive = np.full(count, JUMP_COST)
+def _arrive(
+    best: NDArray[np.float64], moves: list[tuple[float, Ints]], teeth: Ints, seen: float
+) -> tuple[NDArray[np.float64], Ints]:
+    """Return the least cost of coming to each exemplar (n,), and from which (n,)."""
+    arrive: NDArray[np.float64] = np.full(len(best), np.inf)
+    origin = np.zeros(len(best), np.int64)
+    for kind in np.unique(teeth):  # a new run starts from the best exemplar of one kind
+        of_kind = np.flatnonzero(teeth == kind)
+        end = int(of_kind[best[of_kind].argmin()])
+        price = best[end] + jump_cost(seen, rows_apart(kind, teeth))
+        better = price < arrive
+        arrive[better], origin[better] = price[better], end
     for step_cost, come_from in moves:
-        arrive = np.where(come_from == after, np.minimum(arrive, step_cost), arrive)
-    return arrive
+        stay = np.where(come_from >= 0, best[come_from] + step_cost, np.inf)
+        better = stay <= arrive
+        arrive[better], origin[better] = stay[better], come_from[better]
+    return arrive, origin
+
+
+def jump_cost(seen: float, rows: Ints) -> NDArray[np.float64]:
+    """Return what new runs (n,) cost where so much is seen and so many rows of teeth change."""
+    alone = JUMP_COST * (1 + JUMP_SWING * (2 * seen - 1))
+    return np.asarray(alone + TEETH_COST * seen * rows, np.float64)
+
+
+def rows_apart(one: int, others: Ints) -> Ints:
+    """Return how many rows of teeth come or go between one kind and others (n,): 0 to 2."""
+    differ = np.bitwise_xor(one, others)
+    return (differ & 1) + (differ >> 1)
 
 
 def _neighbour(index: Ints, step: int) -> Ints:

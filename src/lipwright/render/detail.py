@@ -1,0 +1,123 @@
+"""Detail and grain of what is painted: as strong as the frame's own, band by band.
+
+Sampling and dissolving soften, and an exemplar may be sharper or noisier than a frame that moves.
+Detail is therefore measured in bands (a Laplacian pyramid's, Burt and Adelson 1983, at full size):
+on skin, the frame itself says how strong it shall be. Lips and teeth of the frame say nothing, as
+they speak otherwise; there the exemplar's own detail is what is wanted, in the focus of the frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.face.shape import Floats
+
+# Fine to coarse: sigma of the blur that ends a band, pixels; how much it may be raised or lowered.
+BANDS = ((1.0, 1.6), (2.0, 1.3))
+FOCUS = (0.7, 1.05)  # how much softer or sharper than its exemplar a mouth may become
+OUTLIER = 4.0  # times the median: what is stronger on skin is an edge, not grain
+LEAST_PIXELS = 64  # to judge by
+STEEP = 5.0  # how much sharper a mask's edge is for detail than for light
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of RGB, BT.709
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """How strong detail is, standard deviations by band, fine to coarse; NaN: too little shows."""
+
+    skin: Floats  #: (2,)
+    lips: Floats  #: (2,)
+
+
+def detail_of(rgb: NDArray[Any], skin: Mask, lips: Mask) -> Detail:
+    """Measure the detail of a picture (h, w, 3) on skin (h, w) and on lips (h, w)."""
+    return _measure(bands(rgb), skin, lips)
+
+
+def bands(rgb: NDArray[Any]) -> list[Floats]:
+    """Return the bands of luma (h, w) of a picture (h, w, 3), fine to coarse."""
+    luma = np.ascontiguousarray(rgb @ LUMA, np.float32)
+    found = []
+    for sigma, _ in BANDS:
+        softer = cv2.GaussianBlur(luma, (0, 0), sigma)
+        found.append(luma - softer)
+        luma = softer
+    return found
+
+
+def mixed(details: list[tuple[Detail, float]]) -> Detail:
+    """Return the detail of several pictures by shares, as if none softened the others."""
+    skin = sum(np.float32(share) * d.skin**2 for d, share in details)
+    lips = sum(np.float32(share) * d.lips**2 for d, share in details)
+    return Detail(skin=np.sqrt(skin), lips=np.sqrt(lips))
+
+
+def match_detail(patch: Floats, frame: Floats, mask: Floats, lips: Floats, own: Detail) -> Floats:
+    """Return *patch* (h, w, 3) with detail as strong as that of *frame*.
+
+    Args:
+        patch: painted pixels, code values.
+        frame: what lies under it.
+        mask: (h, w) where the patch shows, 0 to 1.
+        lips: (h, w) 1 where patch or frame show lips.
+        own: detail of the exemplars that the patch was made of.
+    """
+    inside = mask > 0.1
+    skin, mouth = inside & (lips < 0.5), inside & (lips >= 0.5)
+    layers = bands(patch)
+    made, asked = _measure(layers, skin, mouth), _measure(bands(frame), skin, mouth)
+    focus = np.clip(asked.skin / own.skin, *FOCUS)
+    shift = np.zeros_like(lips)
+    soft = cv2.GaussianBlur(lips, (0, 0), BANDS[-1][0])
+    for i, (_, most) in enumerate(BANDS):
+        on_skin = _gain(asked.skin[i], made.skin[i], most)
+        on_lips = _gain(own.lips[i] * focus[i], made.lips[i], most)
+        shift += layers[i] * (np.float32(on_skin - 1) + soft * np.float32(on_lips - on_skin))
+    matched: Floats = patch + shift[..., None]
+    return matched
+
+
+def lay(over: Floats, under: Floats, mask: Floats, strength: float) -> Floats:
+    """Return *over* (h, w, 3) laid on *under* through a soft mask (h, w), by a share *strength*.
+
+    Light goes over softly; detail, which would be lost where two skins are averaged, at the middle
+    of the mask's edge (Burt and Adelson 1983, "A multiresolution spline").
+    """
+    apart = over - under
+    light = cv2.GaussianBlur(apart, (0, 0), BANDS[-1][0])
+    steep = np.clip((mask - 0.5) * np.float32(STEEP) + np.float32(0.5), 0, 1)
+    laid = light * mask[..., None] + (apart - light) * steep[..., None]
+    out: Floats = under + laid * np.float32(strength)
+    return out
+
+
+def _gain(asked: float, made: float, most: float) -> float:
+    """Return by how much a band is multiplied; 1 where nothing is known."""
+    gain = asked / max(made, 1e-3)
+    return float(np.clip(gain, 1 / most, most)) if np.isfinite(gain) else 1.0
+
+
+def _measure(layers: list[Floats], skin: Mask, lips: Mask) -> Detail:
+    on_skin = [_grain(layer[skin]) for layer in layers]
+    on_lips = [_edges(layer[lips]) for layer in layers]
+    return Detail(skin=np.array(on_skin, np.float32), lips=np.array(on_lips, np.float32))
+
+
+def _grain(values: Floats) -> float:
+    """Return a standard deviation that strong edges do not rule."""
+    if len(values) < LEAST_PIXELS:
+        return float("nan")
+    size = np.abs(values)
+    most = np.float32(OUTLIER * np.median(size) + 1e-3)
+    return max(float(np.sqrt((np.minimum(size, most) ** 2).mean())), 1e-3)
+
+
+def _edges(values: Floats) -> float:
+    return float(np.sqrt((values**2).mean())) if len(values) >= LEAST_PIXELS else float("nan")

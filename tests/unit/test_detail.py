@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from lipwright.render.detail import Detail, detail_of, lay, match_detail, mixed
+
+SIDE = 96
+EVERYWHERE = np.ones((SIDE, SIDE), np.float32)
+LIPS = np.zeros((SIDE, SIDE), np.float32)
+LIPS[40:60, 20:76] = 1
+
+
+def grain(spread, seed=0, blur=0.0):
+    noise = np.random.default_rng(seed).normal(128, spread, (SIDE, SIDE)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), blur) if blur else noise
+    return np.repeat(noise[..., None], 3, 2)
+
+
+def measured(picture):
+    return detail_of(picture, LIPS < 0.5, LIPS > 0.5)
+
+
+def skin_of(picture):
+    return measured(picture).skin[0]
+
+
+@pytest.mark.parametrize(("patch", "frame"), [(8, 8), (6, 8), (8, 6)])
+def test_grain_becomes_that_of_the_frame_whether_finer_or_coarser(patch, frame):
+    made, own = grain(patch), grain(frame, seed=1)
+    matched = match_detail(made, own, EVERYWHERE, LIPS, measured(made))
+    assert skin_of(matched) == pytest.approx(skin_of(own), rel=0.06)
+
+
+def test_what_sampling_softened_comes_back():
+    sharp = grain(8)
+    soft = cv2.GaussianBlur(sharp, (0, 0), 0.5)
+    matched = match_detail(soft, grain(8, seed=1), EVERYWHERE, LIPS, measured(sharp))
+    before, after = (measured(x) for x in (soft, matched))
+    assert before.skin[0] < 0.85 * after.skin[0]
+    assert before.lips[0] < 0.85 * after.lips[0]
+
+
+def test_lips_are_as_sharp_as_the_exemplar_whatever_the_frame_shows_there():
+    made, own = grain(6), grain(6, seed=1)
+    own[LIPS > 0] = 128  # a closed, smooth mouth
+    matched = match_detail(made, own, EVERYWHERE, LIPS, measured(made))
+    assert measured(matched).lips[0] == pytest.approx(measured(made).lips[0], rel=0.05)
+
+
+def test_nothing_is_raised_without_measure():
+    made = grain(2)
+    matched = match_detail(made, grain(40, seed=1), EVERYWHERE, LIPS, measured(made))
+    assert skin_of(matched) < 1.75 * skin_of(made)
+
+
+@pytest.mark.parametrize("mask", [0 * EVERYWHERE, np.zeros_like(EVERYWHERE)])
+def test_where_nothing_can_be_judged_the_patch_stays(mask):
+    made = grain(5)
+    assert np.array_equal(match_detail(made, grain(9), mask, LIPS, measured(made)), made)
+
+
+def test_mixed_detail_is_not_softened_by_the_mixing():
+    one = Detail(skin=np.array([3, 1], np.float32), lips=np.array([6, 2], np.float32))
+    both = mixed([(one, 0.5), (one, 0.5)])
+    assert np.allclose(both.skin, one.skin)
+    assert np.allclose(both.lips, one.lips)
+
+
+def test_a_soft_edge_between_two_skins_keeps_their_grain():
+    over, under = grain(8), grain(8, seed=1)
+    ramp = np.tile(np.linspace(0, 1, SIDE, dtype=np.float32), (SIDE, 1))
+    laid, averaged = lay(over, under, ramp, 1.0), under + (over - under) * ramp[..., None]
+    assert skin_of(laid) > 0.93 * skin_of(over)
+    assert skin_of(averaged) < 0.87 * skin_of(over)
+
+
+def test_light_goes_over_softly_and_nothing_changes_outside():
+    ramp = np.tile(np.linspace(0, 1, SIDE, dtype=np.float32), (SIDE, 1))
+    under = np.full((SIDE, SIDE, 3), 100, np.float32)
+    laid = lay(under + 20, under, ramp, 1.0)
+    assert np.abs(laid[..., 0] - (100 + 20 * ramp)).max() < 0.1
+    grained = grain(8)
+    assert np.array_equal(lay(grained + 20, grained, 0 * ramp, 1.0), grained)
+
+
+def test_less_strength_lays_less():
+    over, under = grain(8), grain(8, seed=1)
+    whole, half = (lay(over, under, EVERYWHERE, s) for s in (1.0, 0.5))
+    assert np.allclose(half - under, (whole - under) / 2, atol=1e-3)
