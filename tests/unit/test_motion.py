@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,8 @@ from lipwright.motion.basis import Basis, mirror, principal, twins
 from lipwright.motion.model import MotionModel, blocks
 from lipwright.motion.perform import part_lips, perform
 from lipwright.motion.style import MOST_GAIN, fit
+from lipwright.speech.activity import speech_activity
+from lipwright.speech.encoder import SpeechEncoder
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +229,64 @@ def test_clicks_are_no_speech() -> None:
     assert (rest.presence(quiet) == 0).all()
 
 
+def test_what_never_surely_is_speech_is_none() -> None:
+    breath = np.zeros(300, np.float32)
+    breath[120:150] = 0.45  # as breath and music are taken for
+    assert (rest.presence(breath) == 0).all()
+    unsure_end = breath + 0
+    unsure_end[105:122] = 0.95  # the same, as the end of a word
+    assert rest.presence(unsure_end)[115:145].min() > 0.99
+
+
+def noise(seed: int, seconds: float, low: float, high: float) -> np.ndarray:
+    """Noise between two frequencies, loudest 1."""
+    count = round(seconds * 16000)
+    hertz = np.fft.rfftfreq(count, 1 / 16000)
+    random = np.random.default_rng(seed)
+    spectrum = random.standard_normal(len(hertz)) + 1j * random.standard_normal(len(hertz))
+    sound = np.fft.irfft(spectrum * ((hertz > low) & (hertz < high)), count)
+    return (sound / np.abs(sound).max()).astype(np.float32)
+
+
+def breaths() -> np.ndarray:
+    one = 0.08 * noise(0, 0.6, 300, 5000) * np.hanning(9600)
+    return np.tile(np.concatenate([one, np.zeros(8000)]), 5).astype(np.float32)
+
+
+def melody() -> np.ndarray:
+    t = np.arange(5600) / 16000
+    tones = [
+        sum(np.sin(2 * np.pi * f * h * t) / h for h in range(1, 7)) * np.exp(-4 * t)
+        for f in (262, 330, 392, 523, 440, 349, 392, 330, 294, 262)
+    ]
+    return (0.1 * np.concatenate(tones)).astype(np.float32)
+
+
+def clicks() -> np.ndarray:
+    out = np.zeros(64000, np.float32)
+    for start in range(3000, 60000, 3700):
+        out[start : start + 80] = (
+            0.3 * noise(start, 80 / 16000, 0, 8000) * np.exp(-np.arange(80) / 15)
+        )
+    return out
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [breaths(), melody(), clicks(), 0.1 * noise(1, 4, 50, 7000)],
+    ids=["breaths", "melody", "clicks", "noise"],
+)
+def test_the_mouth_does_not_chatter_to_what_is_no_speech(
+    model: MotionModel, sound: np.ndarray
+) -> None:
+    basis = model.basis
+    prediction = model.articulate(SpeechEncoder().encode(sound))
+    style = fit(basis, mouths(basis, wave(200, basis.size)), prediction)
+    spoken = perform(basis, style, prediction, speech_activity(sound))
+    moved = spoken.at(np.arange(0, len(sound) / 16000, 1 / 25))
+    assert np.abs(np.diff(moved, axis=0)).max() < 1e-3
+
+
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 1, width=32), max_size=80))
 def test_presence_is_a_share(values: list[float]) -> None:
@@ -255,6 +317,23 @@ def test_lengths_must_agree(model: MotionModel) -> None:
         perform(basis, style, wave(50, basis.size), np.ones(49, np.float32))
     with pytest.raises(ValueError, match="at least one"):
         perform(basis, style, wave(0, basis.size), np.ones(0, np.float32))
+
+
+def test_an_hour_is_performed_in_little_memory_and_without_a_seam(model: MotionModel) -> None:
+    basis, count = model.basis, 3600 * 50
+    prediction = np.tile(wave(1000, basis.size) / 2, (count // 1000, 1))
+    activity = np.tile(speech(12, 1, 6, 1), count // 1000)
+    style = fit(basis, mouths(basis, wave(200, basis.size)), prediction, rest.speaking(activity))
+    tracemalloc.start()
+    hour = perform(basis, style, prediction, activity)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert hour.coefficients.nbytes < 10e6
+    assert peak < 100e6
+    # A stretch of it, performed alone, moves as within the hour away from its ends.
+    part = slice(50_000, 53_000)
+    alone = perform(basis, style, prediction[part], activity[part])
+    assert np.allclose(alone.coefficients[100:-100], hour.coefficients[part][100:-100], atol=1e-4)
 
 
 def test_lips_touch_but_do_not_cross(model: MotionModel) -> None:

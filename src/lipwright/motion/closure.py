@@ -38,13 +38,11 @@ class Closures:
         """Return how closed the lips are kept in each of *count* states (count,), 0 to 1."""
         out = np.zeros(count, np.float32)
         reach = int(np.ceil((HELD + MOVING) * RATE))
-        around = np.arange(-reach, reach + 1)
-        for place, strength in zip(self.places, self.strength, strict=True):
-            at = round(place) + around
-            at = at[(at >= 0) & (at < count)]
-            way = np.clip((np.abs(at - place) / RATE - HELD) / MOVING, 0, 1)
-            shape = strength * (0.5 + 0.5 * np.cos(np.pi * way))
-            out[at] = np.maximum(out[at], shape)
+        at = np.rint(self.places).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
+        way = np.clip((np.abs(at - self.places[:, None]) / RATE - HELD) / MOVING, 0, 1)
+        shape = (self.strength[:, None] * (0.5 + 0.5 * np.cos(np.pi * way))).astype(np.float32)
+        inside = (at >= 0) & (at < count)
+        np.maximum.at(out, at[inside], shape[inside])
         return out
 
 

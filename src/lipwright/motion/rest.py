@@ -17,7 +17,8 @@ from lipwright.motion.curve import RATE
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SPEECH = 0.3  # probability from which on a state is speech; unsure is speech
+SPEECH = 0.3  # probability from which on a state is speech, beside surer ones; unsure is speech
+SURE = 0.6  # probability that speech reaches somewhere; breath and music stay below
 SHORTEST_PAUSE = 0.2  # seconds
 WHOLE_PAUSE = 0.5  # seconds
 SHORTEST_SPEECH = 0.06  # seconds; less, amid silence, is a click
@@ -61,10 +62,11 @@ def presence(activity: Floats) -> Floats:
 
 def _pauses(activity: Floats) -> Iterator[tuple[int, int]]:
     """Yield the runs (start, stop) of states without speech, clicks taken for silence."""
+    sure = np.asarray(activity) > SURE
     loud = np.asarray(activity) > SPEECH
     for start, stop in list(_runs(loud)):
         inner = start > 0 and stop < len(loud)
-        if loud[start] and inner and (stop - start) / RATE < SHORTEST_SPEECH:
+        if loud[start] and inner and sure[start:stop].sum() / RATE < SHORTEST_SPEECH:
             loud[start:stop] = False
     return ((start, stop) for start, stop in _runs(loud) if not loud[start])
 
