@@ -5,6 +5,7 @@ import pytest
 
 from lipwright.face.shape import MOUTH, align, mouth_shapes, opening, to_canonical
 from lipwright.media.picture import Box
+from lipwright.motion.shut import shut
 from lipwright.render.bank import cut
 from lipwright.render.composite import OUTER_LIPS, polygon
 from lipwright.render.paint import Brush, Stroke, paint_mouth
@@ -37,6 +38,7 @@ def brush(gap, wanted, *, depth=8):
         landmarks=face(gap),
         own=shapes[0],
         wanted=shapes[1],
+        calm=shut(shapes[0]),
         top=255 if depth == 8 else 1023,
     )
 

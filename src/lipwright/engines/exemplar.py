@@ -10,6 +10,7 @@ import numpy as np
 from lipwright.engines.base import EngineSpec, Fetch, Floats, Patch, Portrait, Script, View
 from lipwright.face.neutral import Drift, fit_drift
 from lipwright.face.shape import MOUTH, Ints, Pose, align, opening, to_canonical
+from lipwright.motion.shut import shut
 from lipwright.render.bank import Exemplar, choose, cut, most_bytes
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
@@ -27,6 +28,7 @@ class Speaker:
     blur: Floats  #: (n,) 0 for the usual sharpness, 1 for half of it
     opening: Floats  #: (n,) of the exemplars' mouths, canonical
     drift: Drift  #: of the mouth with the head
+    calm: Floats  #: (61, 3) canonical mouth when closed, the head looking into the camera
     teeth: Ints  #: (n,) which rows of teeth show, see :attr:`Exemplar.teeth`
     shot: Ints  #: (n,) number of the shot that each is from
 
@@ -68,6 +70,7 @@ class ExemplarEngine:
             blur=blur.astype(np.float32),
             opening=opening(mouth[frames]),
             drift=drift,
+            calm=shut(look.mouth[frames[int(np.argmin(opening(look.mouth[frames])))]]),
             teeth=np.array([e.teeth for e in exemplars]),
             shot=portrait.shot[frames],
         )
@@ -90,6 +93,7 @@ class ExemplarEngine:
                 landmarks=script.landmarks[k],
                 own=own[k],
                 wanted=wanted[k],
+                calm=speaker.calm + drift[k],
                 top=255 if view.rgb.dtype == np.uint8 else 1023,
             )
             strokes = [

@@ -13,6 +13,7 @@ from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, Floats, Ints, interocular
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP, mouths, polygon
 from lipwright.render.detail import LUMA, Detail, detail_of
+from lipwright.render.palette import Palette, palette_of
 from lipwright.render.path import Look
 from lipwright.render.rig import ring_of
 
@@ -45,6 +46,11 @@ class Exemplar:
         box = Box(x, y, x + self.rgb.shape[1], y + self.rgb.shape[0])
         lips = mouths([self.landmarks], box, interocular(self.landmarks)) > 0
         return detail_of(self.rgb, (polygon(self.landmarks[LOOP], box) > 0) & ~lips, lips)
+
+    @cached_property
+    def palette(self) -> Palette:
+        """The light on the face."""
+        return palette_of(self.rgb, self.origin, self.landmarks)
 
     @cached_property
     def teeth(self) -> int:

@@ -47,6 +47,7 @@ class Brush:
     landmarks: Floats  #: (478, 3) pixels
     own: Floats  #: (61, 3) canonical mouth shape of the frame
     wanted: Floats  #: (61, 3) canonical mouth shape to paint
+    calm: Floats  #: (61, 3) canonical mouth shape of the speaker when closed
     top: int  #: largest code value of the view, 255 or 1023
 
     @property
@@ -152,25 +153,24 @@ def _mouth(
         base = affine_between(target[LOOP], source[LOOP])
         positions = backward_map(raster, source, base, within=inner)
         shown = sample(stroke.exemplar.rgb, positions, stroke.exemplar.origin)
+        shown = _furnished(shown.astype(np.float32), inner, target, brush, stroke)
         patch += shown * np.float32(stroke.share)
-    patch = match_light(patch, under, soft, polygon(target[OUTER_LIPS], inner), brush.unit)
-    return _fill_interior(patch, inner, under, target, brush, strokes)
+    return match_light(patch, under, soft, polygon(target[OUTER_LIPS], inner), brush.unit)
 
 
-def _fill_interior(
-    patch: Floats,
-    inner: Box,
-    around: Floats,
-    target: Floats,
-    brush: Brush,
-    strokes: Sequence[Stroke],
-) -> Floats:
-    wanted = float(opening(brush.wanted[None])[0])
-    amount = sum(s.share * interior.share(wanted, s.opening) for s in strokes)
-    if amount <= 0:
-        return patch
-    skin = float(np.median(around[..., 1]))
-    return interior.fill(patch, target, inner, brush.unit, amount=amount, skin=skin, top=brush.top)
+def _furnished(shown: Floats, inner: Box, target: Floats, brush: Brush, stroke: Stroke) -> Floats:
+    """Return a warped exemplar with the mouth behind its lips, where it lacks that."""
+    return interior.build(
+        shown,
+        target,
+        inner,
+        brush.pose,
+        brush.calm,
+        brush.wanted,
+        amount=interior.share(float(opening(brush.wanted[None])[0]), stroke.opening),
+        exemplar=stroke.exemplar,
+        top=brush.top,
+    )
 
 
 def _around(points: Floats, margin: float, within: Box) -> Box:
