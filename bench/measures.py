@@ -200,6 +200,12 @@ def _blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return x
 
 
+def change(before: Samples, after: Samples, mask: Mask, depth: int) -> float:
+    """Return the 95th percentile of |after - before| (h, w) inside a mask, 8-bit levels."""
+    apart = np.abs(after[mask].astype(np.int32) - before[mask])
+    return float(np.percentile(apart, 95)) / (1 << (depth - 8)) if mask.any() else math.nan
+
+
 def acceleration(points: Floats, used: Mask) -> float:
     """Return the mean square of the second difference over time of values (T, …)."""
     whole = used[:-2] & used[1:-1] & used[2:]

@@ -52,6 +52,7 @@ COLUMNS = (
     Column(key="flicker", head="flicker", aim="≤ 1.1"),
     Column(key="silence", head="silence", aim="≤ 1.0"),
     Column(key="touched", head="touched outside", form=".0f", aim="0"),
+    Column(key="below", head="below chin", form=".1f", aim="≤ 3"),
     Column(key="starts", head="new runs %", form=".0f", factor=100),
     Column(key="offset", head="A/V offset ms", form="+.0f", factor=1000),
     Column(key="study", head="study ms", form=".1f"),
@@ -142,6 +143,7 @@ def pixel_row(half: Half, take: Retake) -> dict[str, float]:
     return {
         "sharpness": measures.ratio(float(fine[0]), float(fine[1])),
         "touched": take.touched,
+        "below": float(np.nanmean(take.below[half.used])),
         "starts": float(take.starts.mean()) if len(take.starts) else math.nan,
         "study": take.study_ms,
         "paint": take.paint_ms,

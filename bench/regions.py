@@ -24,7 +24,10 @@ LOOP = np.array([
 OUTER_LIPS = np.array([
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
 ])
+# The contour of the jaw from side to side, over the chin.
+CONTOUR = np.array([397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172])
 # fmt: on
+BENEATH = (0.12, 0.5)  # canonical units below the contour: a moving chin itself does not get there
 CELLS = 16  # along each side of the square of cells over the mouth
 LIP_MARGIN = 0.05  # canonical units around the lips that are no skin
 CROP_UNITS = 1.6  # side of the crops that a person looks at, inter-ocular distances
@@ -59,6 +62,18 @@ class Regions:
         x1, y1 = np.ceil(points.max(0)).astype(int) + 1
         box = Box(int(x0), int(y0), int(x1), int(y1))
         return box, _filled(points - [box.x0, box.y0], box.width, box.height)
+
+    def beneath(self, index: int) -> tuple[Box, Mask]:
+        """Return the box of neck and collar in a frame, and where they are below the jaw (h, w)."""
+        points = self.landmarks[index, CONTOUR, :2]
+        down = self.pose.rotation[index, :2, 1]
+        down = down / max(float(np.linalg.norm(down)), 1e-6) * self.unit
+        near, far = (points + distance * down for distance in BENEATH)
+        band = np.concatenate([near, far[::-1]])
+        x0, y0 = np.floor(band.min(0)).astype(int)
+        x1, y1 = np.ceil(band.max(0)).astype(int) + 1
+        box = Box(int(x0), int(y0), int(x1), int(y1))
+        return box, _filled(band - [box.x0, box.y0], box.width, box.height)
 
     def luma_of_cells(self, picture: Picture, index: int) -> Floats:
         """Return the mean code value around each cell (c,), 8-bit units, the head held still."""

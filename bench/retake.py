@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.footage import Clip, Studio, Times
-from bench.measures import differing, fine_energy
+from bench.measures import change, differing, fine_energy
 from bench.regions import Regions, luma_in
 from lipwright.engines import exemplar
 from lipwright.engines.base import Engine, Fetch, Patch, Script, View
@@ -61,6 +61,7 @@ class Retake:
     asked: Floats  #: (n, 61, 3) canonical mouth shapes that the painter was asked for
     landmarks: Floats  #: (n, 478, 3) of the painted face, pixels, NaN where it was not found
     fine: Floats  #: (n, 2) fine energy in the mouth region: result, source; NaN if not painted
+    below: Floats  #: (n,) 95th percentile of the change below the chin, 8-bit levels of luma
     cells: Floats  #: (n, 2, c) luma of skin around the lips: result, source
     crops: tuple[tuple[Rgb, Rgb], ...]  #: result and source at native size, or empty
     touched: int  #: samples that differ from the source outside the mask
@@ -218,6 +219,7 @@ class _Scene:
         self.warm_up = min(WARM_UP, middle(clip))
         self._touched = 0
         self._fine: list[tuple[float, float]] = []
+        self._below: list[float] = []
         self._cells: list[Floats] = []
         self._crops: list[tuple[Rgb, Rgb]] = []
 
@@ -233,6 +235,7 @@ class _Scene:
         regions, blank = self._regions, np.full((2, len(self._regions.cells)), np.nan, np.float32)
         if patch is None:
             self._fine.append((math.nan, math.nan))
+            self._below.append(math.nan)
             self._cells.append(blank)
             self._crops.append((regions.blank(), regions.blank()))
             return
@@ -240,6 +243,9 @@ class _Scene:
         self._fine.append(
             (fine_energy(luma_in(after, box), loop), fine_energy(luma_in(before, box), loop))
         )
+        box, neck = regions.beneath(index)
+        was, now = luma_in(before, box), luma_in(after, box)
+        self._below.append(change(was, now, neck, before.depth))
         self._cells.append(np.stack([regions.luma_of_cells(p, index) for p in (after, before)]))
         self._crops.append((regions.crop(after, index), regions.crop(before, index)))
 
@@ -254,6 +260,7 @@ class _Scene:
                 self._tracker.tracks(), self.clip.track.landmarks[m - self.warm_up :]
             )[self.warm_up :],
             fine=np.array(self._fine, np.float32),
+            below=np.array(self._below, np.float32),
             cells=np.array(self._cells),
             crops=tuple(self._crops),
             touched=self._touched,
