@@ -17,10 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script, View
+from lipwright.engines.base import Engine, EngineSpec, Floats, Patch, Portrait, Script, View
 from lipwright.engines.registry import find_engine
 from lipwright.errors import NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
+from lipwright.face.occlusion import Bools, bearable, occluded
 from lipwright.face.presence import strength
 from lipwright.face.shape import interocular, mouth_shapes
 from lipwright.face.smooth import smooth
@@ -49,6 +50,7 @@ from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
 from lipwright.options import SyncMode, SyncOptions
 from lipwright.progress import CancelToken, OnProgress, Watch
+from lipwright.render.occlusion import in_front
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
@@ -304,16 +306,21 @@ class Pipeline:
         self, speaker: Any, script: Script, pictures: Iterable[Picture]
     ) -> Iterator[Picture]:
         """Yield each picture with its patch pasted in; the others as they are."""
-        waiting: list[Picture] = []
+        waiting: list[tuple[Picture, View | None]] = []
 
         def views() -> Iterator[View | None]:
             for k, picture in enumerate(pictures):
-                waiting.append(picture)
-                yield view_of(picture, script.landmarks[k]) if script.strength[k] > 0 else None
+                shown = script.strength[k] > 0
+                view = view_of(picture, script.landmarks[k], script.occluder[k]) if shown else None
+                waiting.append((picture, view))
+                yield view
 
         for patch in self._engine.paint(speaker, script, views()):
-            picture = waiting.pop(0)
-            yield picture if patch is None else picture.paste(patch.box, patch.rgb, patch.mask)
+            picture, view = waiting.pop(0)
+            if patch is None or view is None:
+                yield picture
+            else:
+                yield picture.paste(patch.box, patch.rgb, behind(patch, view))
 
 
 def plan_take(take: Take, sound: AudioInfo, mode: SyncMode) -> Timeline:
@@ -353,13 +360,15 @@ def _cover(speech: MediaInfo, timeline: Timeline) -> Iterator[Floats]:
 def portrait_of(track: Track, take: Take) -> Portrait:
     """Return the speaker's face as engines see it, without the tracker's jitter."""
     shots = take.shots[: len(track.confidence)]
+    landmarks = smooth(track.landmarks, shots)
     return Portrait(
-        landmarks=smooth(track.landmarks, shots),
+        landmarks=landmarks,
         confidence=track.confidence,
         sharpness=track.sharpness,
         light=track.light,
         depth=8 if take.info.bit_depth <= 8 else 10,
         shot=shots,
+        occluder=occluded(track.rasters, landmarks, shots),
     )
 
 
@@ -374,7 +383,14 @@ def script_for(
     # The networks learnt from pictures and sound timed as here: frame k belongs to the moment k/f.
     times = np.arange(len(picks), dtype=np.float64) / rate
     size = info.width, info.height
-    shown = strength(portrait.landmarks, portrait.confidence, rate, size, portrait.shot)
+    shown = strength(
+        portrait.landmarks,
+        portrait.confidence,
+        rate,
+        size,
+        portrait.shot,
+        bearable(portrait.occluder),
+    )
 
     def between(values: Floats) -> Floats:
         s = share.reshape(-1, *[1] * (values.ndim - 1))
@@ -388,15 +404,30 @@ def script_for(
         light=between(portrait.light),
         strength=np.minimum(shown[index], shown[after]),
         shot=portrait.shot[index],
+        occluder=portrait.occluder[index] | portrait.occluder[after],
     )
 
 
-def view_of(picture: Picture, landmarks: Floats) -> View:
-    """Cut the view around a face out of a picture."""
+def view_of(picture: Picture, landmarks: Floats, occluder: Bools | None = None) -> View:
+    """Cut the view around a face out of a picture.
+
+    Args:
+        picture: the whole frame.
+        landmarks: (478, 3) pixels.
+        occluder: (32, 32) cells of the lower face with something in front, if looked for.
+    """
     margin = VIEW_MARGIN * interocular(landmarks)
     low, high = landmarks[:, :2].min(0) - margin, landmarks[:, :2].max(0) + margin
     box = picture.align(Box(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1))
-    return View(rgb=picture.rgb(box), box=box, landmarks=landmarks)
+    hidden = None
+    if occluder is not None and occluder.any():
+        hidden = in_front(occluder, landmarks, box)
+    return View(rgb=picture.rgb(box), box=box, landmarks=landmarks, occluder=hidden)
+
+
+def behind(patch: Patch, view: View) -> Floats:
+    """Return the patch's mask (h, w) without what is in front of the face, whoever painted it."""
+    return patch.mask if view.occluder is None else patch.mask * (1 - view.occluder)
 
 
 class _Fetch:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.engines.base import Engine, EngineSpec, Patch, Portrait, Script, View
+from lipwright.face.occlusion import SIDE
 from lipwright.face.shape import (
     EYE_LEFT,
     EYE_RIGHT,
@@ -170,6 +171,7 @@ def synthetic_portrait(
         light=np.array([0 if g is None else g.mean() for g in grey], np.float32),
         depth=depth,
         shot=np.searchsorted(np.array(cuts, np.int64), np.arange(len(views)), "right"),
+        occluder=np.zeros((len(views), SIDE, SIDE), bool),
     )
 
 
@@ -187,6 +189,7 @@ def synthetic_script(portrait: Portrait, frames: list[int], *, opening: Floats) 
         light=portrait.light[frames],
         strength=(portrait.confidence[frames] > 0).astype(np.float32),
         shot=portrait.shot[frames],
+        occluder=portrait.occluder[frames],
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lipwright.errors import InvalidOptions
+from lipwright.face.occlusion import SIDE
 from lipwright.face.speaker import choose_speaker
 from lipwright.face.track import Take, Track
 from lipwright.media.probe import VideoInfo
@@ -39,6 +40,7 @@ def person(x, *, unit=100.0, seen=range(FRAMES)):
         blendshapes=np.zeros((FRAMES, 52), np.float32),
         sharpness=there,
         light=there,
+        rasters=np.zeros((FRAMES, SIDE, SIDE, 3), np.uint8),
     )
 
 

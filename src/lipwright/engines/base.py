@@ -27,6 +27,8 @@ class View:
     rgb: NDArray[Any]  #: (h, w, 3) RGB uint8 (0 to 255), or uint16 (0 to 1023) for 10-bit video
     box: Box  #: where it lies in the frame, pixels as displayed
     landmarks: Floats  #: (478, 3) pixels of the frame
+    #: (h, w) 0 to 1, where something is in front of the face; the pipeline keeps those pixels
+    occluder: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,14 @@ class Portrait:
     light: Floats  #: (T,) mean grey value of the face, 0 to 255
     depth: int  #: bits per sample of the views
     shot: NDArray[np.int64]  #: (T,) number of the shot each frame belongs to, from 0, rising
+    #: (T, 32, 32) cells of the lower face behind something (:mod:`lipwright.face.occlusion`)
+    occluder: NDArray[np.bool_]
+
+    @property
+    def occlusion(self) -> Floats:
+        """Share of the lower face that is behind something, (T,) 0 to 1."""
+        share: Floats = self.occluder.mean((1, 2), dtype=np.float32)
+        return share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +70,7 @@ class Script:
     light: Floats  #: (n,) mean grey value of the face, 0 to 255
     strength: Floats  #: (n,) 0 to 1, how much of the effect is shown; 0: no paint
     shot: NDArray[np.int64]  #: (n,) number of the source shot each one belongs to
+    occluder: NDArray[np.bool_]  #: (n, 32, 32) as the portrait's
 
 
 #: Decodes views of the asked source frames (rising indices), one after the other.

@@ -16,6 +16,7 @@ from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
 
 BANK_BYTES = 256 << 20
+HIDDEN = 0.0  # share of the lower face behind something, from which a frame is no exemplar
 MAX_TURN = 50.0  # degrees of yaw or pitch beyond which a frame is no exemplar
 
 
@@ -53,6 +54,7 @@ class ExemplarEngine:
         )
         seen = np.isfinite(landmarks[:, 0, 0]) & (portrait.confidence > 0)
         usable = seen & (np.abs(np.nan_to_num(look.angles[:, :2], nan=180)).max(1) < MAX_TURN)
+        usable &= portrait.occlusion <= HIDDEN
         usable = usable if usable.any() else seen
         most = max(1, self._bank_bytes // most_bytes(landmarks[usable], portrait.depth))
         frames = choose(

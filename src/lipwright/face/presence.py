@@ -24,6 +24,7 @@ def strength(
     rate: float,
     size: tuple[int, int],
     shots: Ints | None = None,
+    bearable: Floats | None = None,
 ) -> Floats:
     """Return how much of the effect to show in each source frame, (T,) 0 to 1.
 
@@ -36,6 +37,7 @@ def strength(
         rate: frames per second.
         size: width and height of the frame, pixels; lips beyond its edge cannot be painted.
         shots: (T,) number of each frame's shot; a cut hides any change, so nothing fades there.
+        bearable: (T,) 0 to 1, what else limits the effect, as a covered mouth does.
     """
     seen = np.isfinite(landmarks[:, 0, 0]) & (confidence > 0)
     number = np.zeros(len(seen), np.int64) if shots is None else shots
@@ -44,6 +46,7 @@ def strength(
     turned = _share(angles[:, 0], YAW) * _share(angles[:, 1], PITCH)
     sure = _share(confidence, PRESENCE) * _trust(landmarks, pose, rate, number)
     wanted = np.where(seen, turned * sure * _inside(landmarks, size), 0)
+    wanted = wanted if bearable is None else np.minimum(wanted, bearable)
     return limit_change(np.nan_to_num(wanted).astype(np.float32), rate, number)
 
 

@@ -27,6 +27,7 @@ from lipwright.face.landmarker import (
     overlap,
     region_of,
 )
+from lipwright.face.occlusion import SIDE, Raster, lower_face
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo
 from lipwright.media.read import SourceFrame
@@ -55,6 +56,7 @@ class Track:
     blendshapes: Floats  #: (T, 52) 0 to 1
     sharpness: Floats  #: (T,) standard deviation of the Laplacian over the face, 8-bit units
     light: Floats  #: (T,) mean of the face's grey value, 0 to 255
+    rasters: Raster  #: (T, 32, 32, 3) lower face, by which occluders are found
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -87,6 +89,7 @@ class _Follower:
     last: int = 0
     rows: dict[int, tuple[Floats, float, Floats, float, float]] = field(default_factory=dict)
     skin: dict[int, Floats] = field(default_factory=dict)  #: (3,) mean R, G, B of each row
+    rasters: dict[int, Raster] = field(default_factory=dict)  #: lower face in each row
 
 
 class Tracker:
@@ -156,6 +159,9 @@ class Tracker:
         sharpness, light, skin = _quality(crop, region)
         face.rows[index] = points, presence, blend, sharpness, light
         face.skin[index] = skin
+        placed = points.copy()
+        placed[:, :2] = (points[:, :2] - [x0, y0] + 0.5) * scale - 0.5
+        face.rasters[index] = lower_face(crop, placed)
         face.region, face.last = region_of(points), index
 
     def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
@@ -206,7 +212,8 @@ class Tracker:
             for young in active[i + 1 :]:
                 if old.active and young.active and overlap(old.region, young.region) > 0.5:
                     young.active = False
-                    young.rows.pop(index, None)
+                    for kept in (young.rows, young.skin, young.rasters):
+                        kept.pop(index, None)
 
 
 def track(frames: Iterable[SourceFrame], landmarker: FaceLandmarker) -> tuple[Track, ...]:
@@ -309,10 +316,14 @@ def _finish(person: list[_Follower], count: int) -> Track:
         for column, value in zip(columns, row, strict=True):
             column[i] = np.asarray(value, np.float32)
     landmarks, confidence, blendshapes, sharpness, light = columns
+    rasters = np.zeros((count, SIDE, SIDE, 3), np.uint8)
+    for i, raster in (item for face in person for item in face.rasters.items()):
+        rasters[i] = raster
     return Track(
         landmarks=landmarks,
         confidence=confidence,
         blendshapes=blendshapes,
         sharpness=sharpness,
         light=light,
+        rasters=rasters,
     )
