@@ -20,7 +20,7 @@ Doubles = NDArray[np.float64]
 
 #: How far below the mean of speech a dip lies, in standard deviations of the predicted opening:
 #: from the first no closure at all, from the second a whole one.
-DEEP = (0.4, 1.0)
+DEEP = (0.3, 0.8)
 SHARP = (0.1, 0.25)  # the same for how much the mouth opens on both sides of it
 BESIDE = 0.2  # seconds on each side in which it opens
 HELD = 0.015  # seconds before and after the middle for which the lips stay together
