@@ -170,11 +170,10 @@ def report(rows: Sequence[tuple[Row, Floats, Floats]]) -> Iterator[str]:
         chosen = [r for r in rows if r[0].name.startswith(prefix)]
         long = [r[0] for r in chosen if r[0].seconds >= LONG]
         cells = [interval([r.opening for r in long]), interval([r.width for r in long])]
-        cells += [f"{np.mean([r.amplitude for r in long]):.2f}"]
-        cells += [f"{np.nanmean([r.matched for r in long]):.2f}"]
-        cells += [f"{1000 * np.mean([r.lag for r in long]):+.0f}"]
-        cells += [f"{np.mean([r.confidence for r in long]):.3f}"]
-        cells += [f"{np.mean([r.dubbed for r in long]):.3f}"]
+        cells += [interval([r.amplitude for r in long], ".2f")]
+        cells += [interval([r.matched for r in long], ".2f")]
+        cells += [interval([1000 * r.lag for r in long], "+.0f", "+.0f")]
+        cells += [interval([r.confidence for r in long]), interval([r.dubbed for r in long])]
         cells += [f"{100 * np.mean([r.shifted for r in long]):.0f} %"]
         yield f"| {label} | {len(long)} | " + " | ".join(cells) + " |"
         short = [r for r in chosen if r[0].seconds < LONG]
@@ -187,9 +186,27 @@ def report(rows: Sequence[tuple[Row, Floats, Floats]]) -> Iterator[str]:
             )
 
 
-def interval(values: list[float]) -> str:
-    mean, low, high = mean_and_interval(values)
-    return f"{mean:.3f} ({low:.2f}–{high:.2f})"
+def mean_of_sets(rows: Sequence[tuple[Row, Floats, Floats]]) -> str:
+    """Return the mean over the two sets, each counting alike."""
+    means = [
+        np.mean(
+            [
+                (r.opening, r.width)
+                for r, _, _ in rows
+                if r.name.startswith(s) and r.seconds >= LONG
+            ],
+            0,
+        )
+        for s in SETS
+    ]
+    opening, width = np.mean(means, 0)
+    return f"Mean of the two sets: opening r {opening:.3f}, width r {width:.3f}."
+
+
+def interval(values: list[float], form: str = ".3f", ends: str = ".2f") -> str:
+    """Return the mean of those measured, and its 95 % interval."""
+    mean, low, high = mean_and_interval([v for v in values if np.isfinite(v)])
+    return f"{mean:{form}} ({low:{ends}}–{high:{ends}})"
 
 
 def main() -> None:
@@ -206,7 +223,7 @@ def main() -> None:
         prediction = model.articulate(states)
         voices.append(Voice(states=states, activity=activity, prediction=prediction))
     rows = [measure(t, model, scorer, voices) for t in gather(options.data, options.cache)]
-    print("\n".join(report(rows)))
+    print("\n".join([*report(rows), "", mean_of_sets(rows)]))
     if options.json:
         options.json.write_text(json.dumps([vars(r[0]) for r in rows], indent=1))
 

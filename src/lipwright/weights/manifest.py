@@ -108,8 +108,8 @@ _WEIGHTS = (
         url="",
         licence="Apache-2.0",
         notices=("MODEL_CARD_motion.md",),
-        size=5664670,
-        sha256="528da5c051d3ddb7b7f20a8b2c4a5a369877f566eb48cb5cde83eb3273d76e2f",
+        size=6630752,
+        sha256="283e1457a89b16b7eef8503da26ab30a8a8f3baf5f38b421b774ad2579f4c69d",
     ),
     Weight(
         name="sync_scorer",

@@ -7,9 +7,9 @@ how well, on speakers held back), ``motion`` (the same from all speakers), ``exp
 networks as ONNX). ``all`` does all of them. What a stage finds lies in the cache folder; the same
 data, seed and number of threads give the same files.
 
-``curve`` comes after ``amid`` and by itself: it trains again and again, from more and more
-speakers, and shows how the agreement on the measuring clips grows (a table, and a picture in the
-cache folder). Stopped, it goes on where it was.
+``curve`` is asked for by itself, after ``amid`` (or ``offsets``, with ``--networks 0``): it
+trains again and again, from more and more speakers, and shows how the agreement on the measuring
+clips grows (a table, and a picture in the cache folder). Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -121,10 +121,10 @@ def draw_curve(options: argparse.Namespace) -> None:
 def _learn(examples: list[corpus.Example], options: argparse.Namespace) -> tuple[MotionNet, Basis]:
     recipe = _recipe(options)
     basis = fit.find_basis(examples, recipe.components)
-    heard = list(examples)
-    for folder in (VARIANTS, AMID):
-        heard += corpus.heard_again(examples, options.cache / folder)
-    return fit.train(heard, basis, recipe, fit.Clock()), basis
+    varied: list[corpus.Example] = []
+    for folder in (VARIANTS, AMID) if recipe.emphasis else ():
+        varied += corpus.heard_again(examples, options.cache / folder)
+    return fit.train(examples, varied, basis, recipe, fit.Clock()), basis
 
 
 def _recipe(options: argparse.Namespace) -> fit.Recipe:
@@ -166,7 +166,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FILES, help="folder for the ONNX files")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--networks", type=int, help="train only so many; 0 leaves the filter")
+    parser.add_argument(
+        "--networks", type=int, help="train only so many; 0: the filter, from plain sound"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in STAGES if options.stage == "all" else [options.stage]:

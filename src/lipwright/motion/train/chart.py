@@ -7,21 +7,27 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lipwright.motion.train.growth import MEASURES, SETS, Law, Point, laws
+from lipwright.motion.train.growth import MEASURES, SETS, Point, laws
 
 PANEL, HEIGHT = 330, 300  # pixels of one measure's panel
 LEFT, TOP, BOTTOM, GAP = 48, 34, 46, 18
 SPEAKERS = (3.0, 1200.0)  # the axis, logarithmic
 TICKS = (4, 10, 30, 100, 300, 1000)
 COLOURS = {"clips": "#0b6e99", "eval": "#c2571a"}
-LABELS = {"clips": "clips/", "eval": "eval/"}
+KEY = (
+    ("□ fewer clips of all speakers", "#444444"),
+    ("– – may go on between", "#444444"),
+    ("● draws of speakers, all their clips", "#444444"),
+    ("eval/", COLOURS["eval"]),
+    ("clips/", COLOURS["clips"]),
+)
 
 
 def chart(points: Sequence[Point]) -> str:
     """Return the picture: one panel for each measure, one line for each set.
 
-    Dots are draws, lines their means, dashes the extrapolated law; squares are a share of the clips
-    of every speaker, at the number of speakers that would say as much in whole.
+    Dots are draws, lines their means, dashes the laws between which it may go on; squares are a
+    share of the clips of every speaker, at the number of speakers that would say as much in whole.
     """
     size = LEFT + len(MEASURES) * (PANEL + GAP), TOP + HEIGHT + BOTTOM
     parts = [
@@ -35,16 +41,15 @@ def chart(points: Sequence[Point]) -> str:
         parts += _frame(left, measure, low, high, numbers=index == 0)
         for name in SETS:
             parts += _line(left, f"{name} {measure}", COLOURS[name], points, (low, high))
-    for row, name in enumerate(SETS):
-        y = TOP + HEIGHT - 14 - 16 * row
-        parts.append(_text(LEFT + PANEL - 60, y, LABELS[name], COLOURS[name]))
+    for row, (label, colour) in enumerate(KEY):
+        parts.append(_text(LEFT + PANEL - 10, TOP + HEIGHT - 14 - 16 * row, label, colour, "end"))
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _limits(points: Sequence[Point]) -> tuple[float, float]:
     """Return the ends of the vertical axis, tenths."""
     values = [v for p in points for v in p.scores.values()]
-    values += [law.at(SPEAKERS[1]) for law in laws(points).values()]
+    values += [law.at(SPEAKERS[1]) for key in points[0].scores for law in laws(points, key)]
     return math.floor(10 * min(values)) / 10, math.ceil(10 * max(values)) / 10
 
 
@@ -92,9 +97,10 @@ def _line(
     means = [np.mean([p.scores[key] for p in whole if p.speakers == c]) for c in counts]
     solid = [(float(c), float(m)) for c, m in zip(counts, means, strict=True)]
     yield _path(left, solid, colour, limits)
-    law: Law = laws(points)[key]
     further = np.geomspace(most, SPEAKERS[1], 24).tolist()
-    yield _path(left, [(n, law.at(n)) for n in further], colour, limits, ' stroke-dasharray="5 4"')
+    for law in laws(points, key):
+        dashes = ' stroke-dasharray="5 4" opacity="0.7"'
+        yield _path(left, [(n, law.at(n)) for n in further], colour, limits, dashes)
 
 
 def _path(

@@ -90,8 +90,10 @@ class Graph:
     def motion(self, x: str, net: MotionNet) -> str:
         """Add a whole :class:`MotionNet`."""
         x = self.op("Sub", [x, self.weight("states.mean", net.mean)], "states.centred")
+        directions = self.weight("filter.directions", net.filter_directions)
+        y = self.op("MatMul", [x, directions], "filter.seen")
         x = self.op("MatMul", [x, self.weight("states.directions", net.directions)], "states.seen")
-        y = self.op("Transpose", [x], "filter.channels", perm=[0, 2, 1])
+        y = self.op("Transpose", [y], "filter.channels", perm=[0, 2, 1])
         taps = self.weight("filter.taps", net.taps)
         y = self.op("Conv", [y, taps], "filter.conv", dilations=[TAP_STEP])
         y = self.op("Transpose", [y], "filter.time", perm=[0, 2, 1])

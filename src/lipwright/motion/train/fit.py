@@ -26,7 +26,7 @@ class Recipe:
     """How the network is built and trained."""
 
     components: int = 12  #: directions of mouth motion
-    directions: int = linear.DIRECTIONS  #: of the speech states
+    directions: int = linear.DIRECTIONS  #: of the speech states; for the filter, of each layer
     emphasis: tuple[float, ...] = (
         0.0,
         1.0,
@@ -117,29 +117,34 @@ def loss(out: Tensor, batch: Batch, probe: Probes, recipe: Recipe) -> Tensor:
 
 
 def train(
-    examples: Sequence[Example],
+    plain: Sequence[Example],
+    varied: Sequence[Example],
     basis: Basis,
     recipe: Recipe,
     on_step: Callable[[int, float, Average], None] | None = None,
 ) -> MotionNet:
-    """Return the trained network."""
-    mean, directions = linear.main_directions(examples, recipe.directions)
-    seen = [project(e, mean, directions) for e in examples]
-    taps = linear.ridge(seen, basis)
+    """Return the trained network.
+
+    Args:
+        plain: with the sound as it is; the filter learns from these alone, for others teach it
+            nothing.
+        varied: the same, heard otherwise; the networks learn from both.
+        basis: of the mouths.
+        recipe: how to train.
+        on_step: told the number of each step, its loss and the averaged parameters.
+    """
+    heard = [*plain, *varied]
+    mean, directions = linear.main_directions(heard, recipe.directions)
+    seen = [linear.project(e, mean, directions) for e in heard] if recipe.emphasis else []
     members = [
         train_member(seen, basis, replace(recipe, seed=recipe.seed + i, emphasis=(power,)), on_step)
         for i, power in enumerate(recipe.emphasis)
     ]
-    parts = [torch.from_numpy(x) for x in (mean, directions, taps)]
-    net = MotionNet(parts[0], parts[1], parts[2], members)
+    filter_directions, taps = linear.by_layer(plain, basis, recipe.directions)
+    parts = [torch.from_numpy(x) for x in (mean, directions, filter_directions, taps)]
+    net = MotionNet(parts[0], parts[1], parts[2], parts[3], members)
     net.eval()
     return net
-
-
-def project(example: Example, mean: Floats, directions: Floats) -> Example:
-    """Return an example whose states are seen along their main directions."""
-    states = (example.states.astype(np.float32) - mean) @ directions
-    return replace(example, states=states.astype(np.float16))
 
 
 def train_member(

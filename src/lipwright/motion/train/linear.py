@@ -1,11 +1,13 @@
 """The linear part of the motion network, in closed form: principal components and ridge regression.
 
-Hoerl & Kennard, "Ridge regression", 1970.
+Hoerl & Kennard, "Ridge regression", 1970. There is one filter for each layer of the speech states,
+and their mean is used: two filters that see different things err differently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +17,13 @@ from lipwright.motion.basis import Basis
 from lipwright.motion.train.batches import wanted
 from lipwright.motion.train.corpus import Example, weights
 from lipwright.motion.train.network import TAP_STEP
+from lipwright.speech.encoder import LAYER
 
 Floats = NDArray[np.float32]
 
 DIRECTIONS = 224  # of the states that are looked at
 REACH = 8  # states on each side that the filter sees
-PENALTY = 1.0  # of the square of a coefficient, for each frame
+PENALTY = 0.5  # of the square of a coefficient, for each frame
 AT_ONCE = 4000  # frames
 
 
@@ -36,6 +39,36 @@ def main_directions(examples: Sequence[Example], size: int = DIRECTIONS) -> tupl
     powers, directions = powers[::-1][:size], directions[:, ::-1][:, :size]
     scaled = directions / np.maximum(powers, 1e-6) ** 0.25
     return mean, np.ascontiguousarray(scaled, np.float32)
+
+
+def project(example: Example, mean: Floats, directions: Floats) -> Example:
+    """Return an example whose states are seen along their main directions."""
+    states = (example.states.astype(np.float32) - mean) @ directions
+    return replace(example, states=states.astype(np.float16))
+
+
+def by_layer(
+    examples: Sequence[Example], basis: Basis, size: int = DIRECTIONS
+) -> tuple[Floats, Floats]:
+    """Return the mean of two filters, each of which sees one layer along its main directions.
+
+    Args:
+        examples: with the speech states themselves, (S, 1024).
+        basis: of the mouths.
+        size: directions P of each layer.
+
+    Returns:
+        Directions (1024, 2 P) of both layers, side by side, and the filter (K, 2 P, T).
+    """
+    directions = np.zeros((2 * LAYER, 2 * size), np.float32)
+    taps = []
+    for index in range(2):
+        layer = slice(index * LAYER, (index + 1) * LAYER)
+        own = [replace(e, states=e.states[:, layer]) for e in examples]
+        mean, found = main_directions(own, size)
+        directions[layer, index * size : (index + 1) * size] = found
+        taps.append(ridge([project(e, mean, found) for e in own], basis) / 2)
+    return directions, np.concatenate(taps, 1)
 
 
 def ridge(examples: Sequence[Example], basis: Basis) -> Floats:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 KERNEL = 5  # taps of each convolution
 TAP_STEP = 2  # states between the taps of the linear filter
-NETWORK_SHARE = 0.5  # of the networks in the mean with the linear filter
+NETWORK_SHARE = 0.4  # of the networks in the mean with the linear filter
 
 
 class Block(nn.Module):  # type: ignore[misc]
@@ -74,39 +74,43 @@ class MotionNet(nn.Module):  # type: ignore[misc]
     """Speech states to the motion of a mouth: the mean of a linear filter and of some networks.
 
     The filter, found in closed form, carries over to other rooms and voices better than any
-    network that was tried; the networks know what is not linear. Both see the main directions of
-    the states.
+    network that was tried; the networks know what is not linear. The networks see the main
+    directions of the states, the filter those of each layer.
     """
 
     def __init__(
-        self, mean: Tensor, directions: Tensor, taps: Tensor, members: Sequence[TemporalNet]
+        self,
+        mean: Tensor,
+        directions: Tensor,
+        filter_directions: Tensor,
+        taps: Tensor,
+        members: Sequence[TemporalNet],
     ) -> None:
         """Put the parts together.
 
         Args:
             mean: (C,) of the states.
-            directions: (C, P) main directions, scaled.
-            taps: (K, P, T) the filter, its taps ``TAP_STEP`` states apart.
+            directions: (C, P) main directions, scaled, that the networks see.
+            filter_directions: (C, Q) those that the filter sees.
+            taps: (K, Q, T) the filter, its taps ``TAP_STEP`` states apart.
             members: networks from P channels to K.
         """
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("directions", directions)
+        self.register_buffer("filter_directions", filter_directions)
         self.register_buffer("taps", taps)
         self.members = nn.ModuleList(members)
         spans = [(taps.shape[2] // 2) * TAP_STEP, *(m.reach for m in members)]
         self.reach = max(spans)
 
-    def project(self, x: Tensor) -> Tensor:
-        """Map states (B, n, C) to their main directions (B, n, P)."""
-        out: Tensor = (x - self.mean) @ self.directions
-        return out
-
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n, C) to (B, n - 2 reach, K)."""
-        x = self.project(x)
+        centred = x - self.mean
         count = x.shape[1] - 2 * self.reach
-        filtered = nn.functional.conv1d(x.transpose(1, 2), self.taps, dilation=TAP_STEP)
+        channels = (centred @ self.filter_directions).transpose(1, 2)
+        filtered = nn.functional.conv1d(channels, self.taps, dilation=TAP_STEP)
+        x = centred @ self.directions
         out: Tensor = middle(filtered.transpose(1, 2), count) * (1 - NETWORK_SHARE)
         for member in self.members:
             out = out + middle(member(x), count) * (NETWORK_SHARE / len(self.members))
