@@ -125,6 +125,22 @@ def test_shares_mix():
     assert np.abs(both - middle).mean() < 1
 
 
+def test_the_light_of_what_is_in_front_is_not_taken_for_the_face():
+    """A white cup over one cheek does not whiten the mouth that is painted beside it."""
+    rgb, cup = view(0.0), np.zeros(view(0.0).shape[:2], np.float32)
+    x = int(face(0.0)[[61, 291], 0].mean()) - VIEW.x0
+    cup[:, x + 30 :] = 1
+    covered = rgb.copy()
+    covered[cup > 0] = 250
+    clear, seen, unseen = (
+        paint_mouth(picture, VIEW, brush(0.0, 0.1), [stroke(0.1)], 1.0, where)[0].astype(int)
+        for picture, where in ((rgb, None), (covered, cup), (covered, None))
+    )
+    lip = lips(0.1) & (cup == 0)
+    wrong = [np.abs(p - clear)[lip].mean() for p in (seen, unseen)]
+    assert wrong[0] < 0.5 * wrong[1]
+
+
 @pytest.mark.parametrize(
     "box", [Box(120, 10, 270, 250), Box(20, 10, 150, 250), Box(20, 10, 270, 190)]
 )

@@ -102,7 +102,9 @@ class ExemplarEngine:
                 Stroke(exemplar=speaker.exemplars[i], share=w, opening=float(speaker.opening[i]))
                 for i, w in mixes[k]
             ]
-            rgb, mask = paint_mouth(view.rgb, view.box, brush, strokes, float(script.strength[k]))
+            rgb, mask = paint_mouth(
+                view.rgb, view.box, brush, strokes, float(script.strength[k]), view.occluder
+            )
             yield Patch(rgb=rgb, mask=mask, box=view.box)
 
     def close(self) -> None:

@@ -74,7 +74,12 @@ class Stroke:
 
 
 def paint_mouth(
-    rgb: NDArray[Any], box: Box, brush: Brush, strokes: Sequence[Stroke], strength: float
+    rgb: NDArray[Any],
+    box: Box,
+    brush: Brush,
+    strokes: Sequence[Stroke],
+    strength: float,
+    occluder: Floats | None = None,
 ) -> tuple[NDArray[Any], Floats]:
     """Return the painted view (h, w, 3) and the mask (h, w) of what changed, 0 or 1.
 
@@ -84,6 +89,8 @@ def paint_mouth(
         brush: the face in it.
         strokes: what to paint with.
         strength: 0 to 1, share of the exemplar in the mix.
+        occluder: (h, w) how far each pixel shows something in front of the face, 0 to 1; its light
+            and detail are not the face's.
     """
     rest, target = vertices(brush.landmarks, brush.moved(), brush.unit)
     area = _around(target[np.unique(mesh())], 2, box)
@@ -94,10 +101,11 @@ def paint_mouth(
     window = _window(inner, box)
     soft = mouth_mask(target, inner, brush.unit)
     under = painted[window].astype(np.float32)
-    over = _mouth(under, soft, inner, raster, brush, strokes)
+    face = soft if occluder is None else soft * (occluder[window] <= 0)
+    over = _mouth(under, face, inner, raster, brush, strokes)
     lips = mouths([target, rest], inner, brush.unit)
     own = mixed([(s.exemplar.detail, s.share) for s in strokes])
-    over = match_detail(over, under, soft, lips, own)
+    over = match_detail(over, under, face, lips, own)
     laid = np.rint(lay(over, under, soft, strength))
     painted[window] = np.clip(laid, 0, brush.top).astype(rgb.dtype)
     mask[window] = np.maximum(mask[window], soft > 0)
