@@ -73,7 +73,7 @@ def test_deep_dips_are_closures_and_shallow_ones_are_not() -> None:
     inner = found.places[(found.places > 10) & (found.places < 290)]
     assert inner == pytest.approx(np.arange(15, 286, 15), abs=0.1)
     assert found.strength.min() > 0.95
-    assert len(closure.find(syllables(depth=0.3), SPREAD).places) == 0
+    assert len(closure.find(syllables(depth=0.25), SPREAD).places) == 0
     assert len(closure.find(np.zeros(100), SPREAD).places) == 0
 
 
@@ -86,7 +86,7 @@ def test_a_low_plain_is_no_closure() -> None:
 def test_unsure_dips_are_closed_in_part() -> None:
     sure = [
         closure.find(syllables(depth=depth), SPREAD).strength.max(initial=0)
-        for depth in (0.35, 0.6, 0.75, 1.1)
+        for depth in (0.25, 0.45, 0.6, 1.0)
     ]
     assert sure == sorted(sure)
     assert sure[0] == 0
