@@ -354,6 +354,28 @@ def test_the_linear_part_alone_finds_a_linear_mouth(examples: list[Example]) -> 
     assert found["unseen"].opening > 0.9
 
 
+def test_each_filter_sees_one_layer_and_both_count_half(examples: list[Example]) -> None:
+    pytest.importorskip("torch")
+    from lipwright.motion.train import fit, linear
+
+    basis = fit.find_basis(examples, 2)
+    directions, taps = linear.by_layer(examples, basis, 40)
+    assert directions.shape == (STATES, 80)
+    assert taps.shape[:2] == (2, 80)
+    half = STATES // 2
+    assert not directions[:half, 40:].any()
+    assert not directions[half:, :40].any()
+    deaf = [
+        replace(e, states=np.where(np.arange(STATES) < half, e.states, 0).astype(np.float16))
+        for e in examples
+    ]
+    alone = linear.by_layer(deaf, basis, 40)[1]
+    # What layer 4 holds changes nothing of the filter that sees layer 2.
+    assert np.allclose(alone[:, :40], taps[:, :40], atol=1e-5)
+    assert np.allclose(alone[:, 40:], 0, atol=1e-5)
+    assert np.abs(taps[:, :40]).max() > 1e-3
+
+
 def test_exported_motion_equals_the_trained(examples: list[Example], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
