@@ -24,7 +24,7 @@ JAWLINE = np.array([
 # fmt: on
 FIXED_ABOVE = 0.52  # canonical y: everything above the nostrils stays
 FIXED_SIDE = np.array([454, 323, 361, 132, 93, 234])  # the jaw by the ears hardly moves
-RINGS = ((0.10, 0.45), (0.30, 0.0))  # (distance in canonical units, share of the jaw's motion)
+RINGS = ((0.10, 0.35), (0.22, 0.0))  # (distance in canonical units, share of the jaw's motion)
 FACE = 468  # landmarks of the mesh, without the irises
 
 
