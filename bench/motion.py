@@ -29,14 +29,13 @@ from lipwright.motion.scorer import RATE, SyncScorer
 from lipwright.motion.style import fit
 from lipwright.motion.train import features
 from lipwright.motion.train.corpus import LEAST_FRAMES, middles, unbroken
-from lipwright.motion.train.measure import LONG, compare, curves, lag, mean_and_interval
+from lipwright.motion.train.measure import LONG, SETS, compare, curves, lag, mean_and_interval
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.audio import load as load_sound
 from lipwright.speech.encoder import SpeechEncoder
 
 Floats = NDArray[np.float32]
 
-SETS = ("clips", "eval")
 HALVES = 4.0  # seconds from which on a clip is cut in two for the amplitude
 
 

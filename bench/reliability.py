@@ -31,8 +31,7 @@ from lipwright.media.read import read_video
 from lipwright.motion.basis import mirror
 from lipwright.motion.train.corpus import unbroken
 from lipwright.motion.train.features import find
-from lipwright.motion.train.growth import MEASURES, SETS
-from lipwright.motion.train.measure import compare, curves, mean_and_interval
+from lipwright.motion.train.measure import MEASURES, SETS, compare, curves, mean_and_interval
 
 Floats = NDArray[np.float32]
 Rgb = NDArray[np.uint8]

@@ -290,7 +290,7 @@ def test_the_learning_curve_goes_on_where_it_was(tmp_path: Path) -> None:
     from lipwright.motion.train.network import MotionNet
 
     examples = crowd(5, 3)
-    measuring = [example(f"{s}__{i}", 90 + i, seconds=2.4) for s in growth.SETS for i in range(2)]
+    measuring = [example(f"{s}__{i}", 90 + i, seconds=2.4) for s in measure.SETS for i in range(2)]
     trained: list[int] = []
 
     def learn(chosen: list[Example]) -> tuple[MotionNet, fit.Basis]:

@@ -37,6 +37,7 @@ from lipwright.motion.train import (
     features,
     fit,
     growth,
+    measure,
 )
 from lipwright.motion.train.network import MotionNet
 from lipwright.weights.store import FILES
@@ -106,7 +107,7 @@ def learn_motion(options: argparse.Namespace) -> None:
 def draw_curve(options: argparse.Namespace) -> None:
     """Stage ``curve``."""
     scorer = torch.load(options.cache / SCORER, weights_only=False)
-    measuring = corpus.measured(options.cache / "features", growth.SETS)
+    measuring = corpus.measured(options.cache / "features", measure.SETS)
     kept = options.cache / f"{CURVE}-{len(_recipe(options).emphasis)}.jsonl"
     points = growth.grow(
         _examples(options.cache / CORRECTED),

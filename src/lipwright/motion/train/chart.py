@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lipwright.motion.train.growth import MEASURES, SETS, Point, laws
+from lipwright.motion.train.growth import Point, laws
+from lipwright.motion.train.measure import MEASURES, SETS
 
 PANEL, HEIGHT = 330, 300  # pixels of one measure's panel
 LEFT, TOP, BOTTOM, GAP = 48, 34, 46, 18

@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from lipwright.motion.basis import Basis
 from lipwright.motion.train import evaluate
 from lipwright.motion.train.corpus import Example
-from lipwright.motion.train.measure import LONG, compare
+from lipwright.motion.train.measure import LONG, MEASURES, SETS, compare
 from lipwright.motion.train.network import MotionNet
 
 COUNTS = (4, 8, 16, 28)  # speakers, and then all
 SHARES = (0.125, 0.25, 0.5)  # of every speaker's clips
 DRAWS = 3
-SETS = ("clips", "eval")  # that measure
-MEASURES = ("opening", "width")
 EXPONENTS = (1.0, 0.3)  # of the law, the quickest and the slowest that are usually found
 FURTHER = (100, 300, 1000)  # speakers to which the law is followed
 

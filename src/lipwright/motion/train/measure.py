@@ -14,6 +14,8 @@ from lipwright.motion.scorer import peak
 Floats = NDArray[np.float32]
 
 LONG = 2.0  # seconds; shorter clips are only measured together
+SETS = ("clips", "eval")  # folders of clips that measure
+MEASURES = ("opening", "width")  # whose correlation is told
 
 
 @dataclass(frozen=True, kw_only=True)
