@@ -105,7 +105,7 @@ def cup(random: Random, skin: Floats) -> Occluder:
 def hair(random: Random, skin: Floats) -> Occluder:
     """Return dark strands that fall over the mouth."""
     alpha = np.zeros((PIXELS, PIXELS), np.uint8)
-    start = random.uniform(0.25, 0.5)
+    start = random.uniform(0.28, 0.42)
     for k in range(7):
         x0, bend = start + 0.05 * k + random.uniform(-0.02, 0.02), random.uniform(-0.12, 0.12)
         t = np.linspace(0, 1, 60)
@@ -131,7 +131,7 @@ def _occluder(random: Random, rgb: Any, alpha: Any, *, up: float, tilt: float) -
     sprite = np.dstack([np.clip(rgb, 0, 255), alpha / np.float32(255)]).astype(np.float32)
     return Occluder(
         sprite=sprite,
-        target=(random.uniform(-0.22, 0.22), random.uniform(0.0, 0.45) * -up),
+        target=(random.uniform(-0.4, 0.4), random.uniform(0.15, 0.6) * -up),
         come=(float(np.sin(angle) * up), float(-np.cos(angle) * up)),
         angle=angle,
         size=random.uniform(0.6, 1.1),

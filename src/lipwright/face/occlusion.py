@@ -11,7 +11,7 @@ go, is judged by what surrounds it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
@@ -49,7 +49,12 @@ PASSES = 2
 UNUSUAL = 3.0  # deviations at which a cell is left out of the prediction
 SEED, GROW = 3.0, 1.9  # deviations at which an occluder is found, and down to which it reaches
 LEAST_CELLS = 4  # of a seed
-FULL_COVER, NO_COVER = 0.3, 0.55  # share of the lips covered: full effect, none
+DOUBT = (
+    0.2,
+    4.0,
+)  # likeness lost, absolutely and in usual deviations, from which frames are in doubt
+DOUBTED = 1.45  # factor of deviations in such a frame
+FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: full effect, none
 CHUNK = 256  # frames judged at a time
 
 # fmt: off
@@ -161,8 +166,11 @@ def occluded(rasters: Raster, landmarks: Floats, shots: Ints | None = None) -> B
     model = _Model.fit(_values(rasters[some]), causes[some], _visible(landmarks[some]))
     for start in range(0, len(index), CHUNK):
         part = index[start : start + CHUNK]
-        strange = model.deviation(_values(rasters[part]), causes[part], _visible(landmarks[part]))
-        found[part] = [_outline(d) for d in strange]
+        values = _values(rasters[part])
+        strange = model.deviation(values, causes[part], _visible(landmarks[part]))
+        doubts = model.doubts(values, causes[part])
+        strange *= np.where(doubts, DOUBTED, 1)[:, None, None]
+        found[part] = [_outline(s, d) for s, d in zip(strange, doubts, strict=True)]
     return _steady(found, seen, shots)
 
 
@@ -187,6 +195,7 @@ class _Model:
     slopes: Floats  #: (k, SIDE * SIDE * 4)
     offset: Floats  #: (k - 1,) mean of the causes
     spread: Floats  #: (SIDE, SIDE, 4)
+    likeness: Floats  #: (k + 1,) that to a mouth, by cause, and its spread
 
     @classmethod
     def fit(cls, values: Floats, causes: Floats, visible: Bools) -> _Model:
@@ -199,16 +208,19 @@ class _Model:
         offset = causes[trusted].mean(0)
         count = causes.shape[1] + 1
         blank = np.zeros((count, SIDE * SIDE * 4), np.float32)
-        model = cls(base=base, slopes=blank, offset=offset, spread=FLOORS + 0 * base)
+        likeness = _fit_likeness(like[trusted], causes[trusted] - offset)
+        model = cls(
+            base=base, slopes=blank, offset=offset, spread=FLOORS + 0 * base, likeness=likeness
+        )
         for last in range(PASSES):
             lit = values - model._light(values, causes, visible)
             slopes = model._solve(lit, causes, weight)
-            model = cls(base=base, slopes=slopes, offset=offset, spread=model.spread)
+            model = replace(model, slopes=slopes)
             apart = np.where(weight[..., None], np.abs(lit - model._predict(causes)), np.nan)
             with np.errstate(all="ignore"):
                 spread = 1.4826 * _nan_median(apart)
             spread = np.nan_to_num(spread, nan=5.0)
-            model = cls(base=base, slopes=slopes, offset=offset, spread=spread.astype(np.float32))
+            model = replace(model, spread=spread.astype(np.float32))
             if last < PASSES - 1:
                 weight = visible & (model.deviation(values, causes, visible) < UNUSUAL)
         return model
@@ -225,6 +237,16 @@ class _Model:
         ]
         out: Floats = np.where(visible, np.sqrt(np.stack(both)), 0).astype(np.float32)
         return out
+
+    def doubts(self, values: Floats, causes: Floats) -> Bools:
+        """Return which frames (T,) look much less like a mouth than they should.
+
+        A hand has the colour of the face, but not its pattern.
+        """
+        expected = np.minimum(_with_one(causes - self.offset) @ self.likeness[:-1], 1)
+        lost = expected - _likeness(values[..., 3])
+        doubtful: Bools = lost > max(DOUBT[0], DOUBT[1] * float(self.likeness[-1]))
+        return doubtful
 
     def _light(self, values: Floats, causes: Floats, visible: Bools) -> Floats:
         """Return how nose and cheeks differ from what was predicted, (T, 1, 1, 4)."""
@@ -276,6 +298,16 @@ def _likeness(fine: Floats) -> Floats:
     return out
 
 
+def _fit_likeness(like: Floats, causes: Floats) -> Floats:
+    """Return the ridge regression of likeness (T,) on causes (T, k - 1), and its spread."""
+    x, middle = _with_one(causes), float(np.median(like))
+    prior = np.diag([1e-2] + [PRIOR_FRAMES] * (x.shape[1] - 1))
+    slopes = np.linalg.solve(x.T @ x + prior, x.T @ (like - middle))
+    slopes[0] += middle
+    spread = 1.4826 * np.median(np.abs(like - x @ slopes))
+    return np.append(slopes, spread).astype(np.float32)
+
+
 def _causes(landmarks: Floats, seen: Bools) -> Floats:
     """Return what the look of a face depends on, (T, k), in comparable units."""
     angles = np.nan_to_num(align(landmarks).angles())
@@ -314,10 +346,11 @@ def _pooled(square: Floats, visible: Floats, side: int) -> Floats:
     return mean
 
 
-def _outline(strange: Floats) -> Bools:
+def _outline(strange: Floats, doubtful: bool) -> Bools:
     """Return the cells (SIDE, SIDE) of occluders: what hangs together with a strong seed.
 
-    Between the lips nothing is a seed.
+    Between the lips nothing is a seed. In a doubtful frame all that lies between what was found
+    counts too: the flat of a finger is no stranger than a cheek.
     """
     plan = layout()
     wide = (strange > GROW) & plan.judged
@@ -328,7 +361,10 @@ def _outline(strange: Floats) -> Bools:
         if (seeds & (marks == i)).sum() >= LEAST_CELLS:
             found[marks == i] = 1
     closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    outline: Bools = closed > 0
+    if doubtful and found.any():
+        hull = cv2.convexHull(np.argwhere(found)[:, ::-1].astype(np.int32))
+        cv2.fillConvexPoly(closed, hull, 1)
+    outline: Bools = (closed > 0) & plan.face
     return outline
 
 
