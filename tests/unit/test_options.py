@@ -56,7 +56,13 @@ def test_a_speaker_is_written_as_a_point_and_a_time():
     assert SpeakerPick.parse("640,300") == SpeakerPick(x=640, y=300, seconds=0)
 
 
-@pytest.mark.parametrize("text", ["", "640", "640,300,1", "a,b", "1,2@x", "-1,2", "nan,1", "1,inf"])
+def test_a_speaker_may_be_written_as_a_box():
+    assert SpeakerPick.parse("600,200,680,400@2.5") == SpeakerPick(x=640, y=300, seconds=2.5)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "640", "640,300,1", "a,b", "1,2@x", "-1,2", "nan,1", "1,inf", "1,2,3,4,5"]
+)
 def test_a_speaker_written_otherwise_is_refused(text):
     with pytest.raises(InvalidOptions, match=r"speaker"):
         SpeakerPick.parse(text)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from lipwright.errors import InvalidOptions
 from lipwright.face.occlusion import SIDE
-from lipwright.face.speaker import choose_speaker
+from lipwright.face.speaker import choose_speaker, join_shots
 from lipwright.face.track import Take, Track
 from lipwright.media.probe import VideoInfo
 from lipwright.options import SpeakerPick
@@ -15,6 +16,7 @@ from lipwright.testing import synthetic_landmarks
 
 SIZE = (1280, 720)
 FRAMES = 20
+EARLY, LATE = range(FRAMES // 2), range(FRAMES // 2, FRAMES)
 INFO = VideoInfo(
     width=SIZE[0],
     height=SIZE[1],
@@ -106,3 +108,32 @@ def test_the_time_of_the_pick_counts():
 def test_a_pick_when_nobody_is_seen_is_refused_with_the_time():
     with pytest.raises(InvalidOptions, match=r"no face is seen at 1\.5 s"):
         choose_speaker(take(person(400, seen=range(10))), SpeakerPick(x=400, y=300, seconds=1.5))
+
+
+def two_cameras(*tracks):
+    return replace(take(*tracks), cuts=(FRAMES // 2,))
+
+
+def test_the_speaker_seen_by_another_camera_is_joined_by_the_voice():
+    first, second = person(200, seen=EARLY), person(800, seen=LATE)
+    listener = person(400, seen=LATE)
+    scores = {id(first): 0.4, id(second): 0.35, id(listener): 0.05}
+    joined = join_shots(first, two_cameras(first, second, listener), lambda t: scores[id(t)])
+    assert joined.seen.all()
+    assert np.array_equal(joined.landmarks[: FRAMES // 2], first.landmarks[: FRAMES // 2])
+    assert np.array_equal(joined.landmarks[FRAMES // 2 :], second.landmarks[FRAMES // 2 :])
+    assert not first.seen.all()
+
+
+@pytest.mark.parametrize(("main", "other"), [(0.4, 0.1), (0.1, 0.4)])
+def test_a_listener_in_another_shot_is_left_alone(main, other):
+    first, second = person(200, seen=EARLY), person(800, seen=LATE)
+    scores = {id(first): main, id(second): other}
+    film = two_cameras(first, second)
+    assert join_shots(first, film, lambda t: scores[id(t)]) is first
+    assert join_shots(first, film) is first
+
+
+def test_whoever_is_seen_beside_the_speaker_is_somebody_else():
+    first, both = person(200, seen=EARLY), person(800)
+    assert join_shots(first, two_cameras(first, both), lambda _: 0.4) is first

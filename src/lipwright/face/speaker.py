@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -42,6 +43,41 @@ def choose_speaker(
             f"no face is seen at {pick.seconds:g} s: point at a time when the speaker is in view"
         )
     return min(seen, key=lambda t: _distance(t, index, pick))
+
+
+def join_shots(main: Track, take: Take, agreement: Agreement | None = None) -> Track:
+    """Return the speaker with the tracks of other shots that the voice shows to be the speaker too.
+
+    Seen from another side a face may look too different to be told by its features. In a shot that
+    does not show the speaker, a face that clearly moves with the voice is the speaker's.
+
+    Args:
+        main: the speaker as followed.
+        take: with all tracks.
+        agreement: see :func:`choose_speaker`; without one nothing is joined.
+    """
+    if agreement is None or agreement(main) < LEAST_AGREEMENT:
+        return main
+    joined = main
+    for shot in range(len(take.cuts) + 1):
+        inside = take.shots == shot
+        if (joined.seen & inside).any():
+            continue
+        others = [t for t in take.tracks if (t.seen & inside).any()]
+        there = [t for t in others if not (t.seen & joined.seen).any()]
+        scored = sorted(((agreement(t), -i) for i, t in enumerate(there)), reverse=True)
+        rival = scored[1][0] if len(scored) > 1 else 0.0
+        if scored and scored[0][0] >= LEAST_AGREEMENT and scored[0][0] - rival >= LEAST_LEAD:
+            joined = _with_rows_of(joined, there[-scored[0][1]])
+    return joined
+
+
+def _with_rows_of(track: Track, other: Track) -> Track:
+    """Return a track with another's frames added."""
+    held = {f.name: (getattr(track, f.name).copy(), getattr(other, f.name)) for f in fields(track)}
+    for mine, theirs in held.values():
+        mine[other.seen] = theirs[other.seen]
+    return replace(track, **{name: mine for name, (mine, _) in held.items()})
 
 
 def _by_voice(take: Take, agreement: Agreement | None) -> Track | None:
