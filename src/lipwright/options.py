@@ -34,6 +34,48 @@ class SyncMode(StrEnum):
             raise InvalidOptions(f"unknown sync mode {name!r}: use one of {known}") from None
 
 
+class Restore(StrEnum):
+    """Whether a mouth is super-resolved where it is painted larger than it was seen."""
+
+    AUTO = "auto"  #: where it has to be enlarged
+    OFF = "off"  #: never
+    TWICE = "2x"  #: always, by 2
+    FOURFOLD = "4x"  #: always, by 4
+
+    @classmethod
+    def parse(cls, name: str) -> Restore:
+        """Return the choice called *name*.
+
+        Raises:
+            InvalidOptions: there is no such choice.
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            known = ", ".join(cls)
+            raise InvalidOptions(f"unknown restore {name!r}: use one of {known}") from None
+
+
+class FrameSize(StrEnum):
+    """What whole frames are enlarged to, either way up, their aspect kept."""
+
+    FULL_HD = "1080p"  #: to fit in 1920 x 1080
+    UHD = "4k"  #: to fit in 3840 x 2160
+
+    @classmethod
+    def parse(cls, name: str) -> FrameSize:
+        """Return the size called *name*.
+
+        Raises:
+            InvalidOptions: there is no such size.
+        """
+        try:
+            return cls(name.lower())
+        except ValueError:
+            known = ", ".join(cls)
+            raise InvalidOptions(f"unknown size {name!r}: use one of {known}") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpeakerPick:
     """Which face speaks: the one nearest to a point at a time."""
@@ -51,24 +93,18 @@ class SpeakerPick:
 
     @classmethod
     def parse(cls, text: str) -> SpeakerPick:
-        """Return the pick written as ``x,y``, or as a box ``x0,y0,x1,y1``, and ``@seconds``.
-
-        Of a box the middle counts.
+        """Return the pick written as ``x,y`` or ``x,y@seconds``.
 
         Raises:
             InvalidOptions: *text* is not written so.
         """
         point, _, seconds = text.partition("@")
         try:
-            place = [float(part) for part in point.split(",")]
-            if len(place) == 4:
-                place = [(place[0] + place[2]) / 2, (place[1] + place[3]) / 2]
-            x, y = place
+            x, y = (float(part) for part in point.split(","))
             time = float(seconds or 0)
         except ValueError as cause:
             raise InvalidOptions(
-                f"cannot read speaker {text!r}: write x,y or a box x0,y0,x1,y1 in pixels, and "
-                "@seconds if it is not the first frame, as 640,300@2.5"
+                f"cannot read speaker {text!r}: write x,y in pixels, or x,y@seconds, as 640,300@2.5"
             ) from cause
         return cls(x=x, y=y, seconds=time)
 
@@ -81,12 +117,17 @@ class SyncOptions:
     speaker: SpeakerPick | None = None  #: None: chosen by agreement with the voice, size, centre
     allow_no_face: bool = False  #: pass a video without a face through instead of failing
     intensity: float = 1.0  #: how strongly to articulate: 0 at rest, 1 as the speaker does, to 1.5
+    restore: Restore = Restore.AUTO  #: whether an enlarged mouth is super-resolved
+    size: FrameSize | None = None  #: what frames are enlarged to; None: they keep their size
     crf: float | None = None  #: constant rate factor of the encoder; None: near-transparent
     max_pixels: int = 4096 * 2304  #: largest frame accepted, width x height
     max_seconds: float = 7200.0  #: longest video or audio accepted
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mode", SyncMode.parse(self.mode))  # a plain name is fine too
+        object.__setattr__(self, "restore", Restore.parse(self.restore))
+        if self.size is not None:
+            object.__setattr__(self, "size", FrameSize.parse(self.size))
         if not 0 <= self.intensity <= MOST_INTENSITY:
             raise InvalidOptions(
                 f"intensity {self.intensity} is out of range: use 0 (mouth at rest) to "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +25,10 @@ from lipwright.face.occlusion import Bools, bearable, occluded
 from lipwright.face.presence import strength
 from lipwright.face.shape import interocular, mouth_shapes
 from lipwright.face.smooth import smooth
-from lipwright.face.speaker import Agreement, choose_speaker, join_shots
+from lipwright.face.speaker import Agreement, choose_speaker
 from lipwright.face.track import Take, Track, Tracker
 from lipwright.limits import check_audio, check_length, check_output, check_video
+from lipwright.media.enlarge import enlarge, enlarged_info, enlarged_size
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import (
     AudioInfo,
@@ -48,7 +49,7 @@ from lipwright.motion.adapt import Adaptation
 from lipwright.motion.model import MotionModel
 from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
-from lipwright.options import SyncMode, SyncOptions
+from lipwright.options import Restore, SyncMode, SyncOptions
 from lipwright.progress import CancelToken, OnProgress, Watch
 from lipwright.render.occlusion import in_front
 from lipwright.speech.activity import speech_activity
@@ -169,15 +170,18 @@ class Pipeline:
             portrait = self._speaker(take, source, options)
             learnt = self._adaptation(portrait, take, source)
             performance = self._perform(portrait, speech, timeline, learnt, options.intensity)
+        shown = enlarged_info(picture, options.size) if options.size else picture
         with VideoWriter(
             out,
-            like=picture,
+            like=shown,
             timeline=timeline,
             audio=speech,
             crf=options.crf,
             metadata=source.metadata,
         ) as writer:
-            painted = self._paint(source, take, portrait, performance, timeline, writer, watch)
+            painted = self._paint(
+                source, take, portrait, performance, timeline, writer, watch, options.restore
+            )
         return SyncResult(
             path=out,
             frames=timeline.frames,
@@ -188,7 +192,7 @@ class Pipeline:
             style=performance.style.text if performance else "none: no face",
             face_frames=len(painted),
             first_face=int(painted[0]) if len(painted) else None,
-            warnings=_warnings(take, timeline, len(painted)),
+            warnings=_warnings(take, timeline, len(painted), options),
             timings=watch.timings,
             weights=self._store.used(),
         )
@@ -211,9 +215,8 @@ class Pipeline:
             NoFaceFound: there is none, and the options do not allow that.
         """
         if take.tracks:
-            agreement = self._agreement(take, source)
-            track = choose_speaker(take, options.speaker, agreement)
-            return portrait_of(join_shots(track, take, agreement), take)
+            track = choose_speaker(take, options.speaker, self._agreement(take, source))
+            return portrait_of(track, take)
         if options.allow_no_face:
             return None
         raise NoFaceFound(
@@ -284,6 +287,7 @@ class Pipeline:
         timeline: Timeline,
         writer: VideoWriter,
         watch: Watch,
+        restore: Restore,
     ) -> NDArray[np.intp]:
         """Pass B: decode in timeline order, paint, encode; return which frames were painted."""
         picks = whole_at_cuts(timeline.picks(take.times), take.cuts)
@@ -291,15 +295,15 @@ class Pipeline:
         if portrait is None or performance is None:
             with watch.stage("paint", timeline.frames):
                 for k, picture in enumerate(pictures, 1):
-                    writer.write(picture)
+                    writer.write(enlarge(picture, *writer.size))
                     watch.frame(k)
             return np.empty(0, np.intp)
         with watch.stage("study", None):
             speaker = self._engine.study(portrait, _Fetch(source, portrait, watch))
-        script = script_for(portrait, performance, picks, take.info)
+        script = replace(script_for(portrait, performance, picks, take.info), restore=restore)
         with watch.stage("paint", timeline.frames):
             for k, picture in enumerate(self._painted(speaker, script, pictures), 1):
-                writer.write(picture)
+                writer.write(enlarge(picture, *writer.size))
                 watch.frame(k)
         return np.flatnonzero(script.strength > 0)
 
@@ -446,8 +450,13 @@ class _Fetch:
             yield view_of(frame.picture, self._portrait.landmarks[i])
 
 
-def _warnings(take: Take, timeline: Timeline, painted: int) -> tuple[str, ...]:
+def _warnings(
+    take: Take, timeline: Timeline, painted: int, options: SyncOptions
+) -> tuple[str, ...]:
     found = []
+    own = take.info.width, take.info.height
+    if options.size and enlarged_size(*own, options.size) == own:
+        found.append("{} x {} fills {} already: its size is kept".format(*own, options.size))
     if take.info.scaled_from:
         found.append(
             "the picture of {} x {} was scaled down".format(*take.info.scaled_from)

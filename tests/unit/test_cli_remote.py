@@ -80,6 +80,10 @@ def test_submit_prints_the_id_alone_and_how_to_go_on(run: Run, script: Script):
         "1,2@3",
         "--crf",
         "20",
+        "--restore",
+        "4x",
+        "--size",
+        "4k",
         "--intensity",
         "0.8",
     )
@@ -87,7 +91,13 @@ def test_submit_prints_the_id_alone_and_how_to_go_on(run: Run, script: Script):
     assert f"lipwright watch {ID}" in told.err
     body = json.loads(script.bodies[0])
     assert body["sync_mode"] == "loop"
-    assert body["lipwright"] == {"speaker": [1, 2, 3], "intensity": 0.8, "crf": 20}
+    assert body["lipwright"] == {
+        "speaker": [1, 2, 3],
+        "intensity": 0.8,
+        "restore": "4x",
+        "size": "4k",
+        "crf": 20,
+    }
     told = run("submit", VIDEO, AUDIO, "-q")
     assert (told.out, told.err) == (f"{ID}\n", "")
     told = run("submit", VIDEO, AUDIO, "--json")

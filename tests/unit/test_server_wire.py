@@ -112,7 +112,7 @@ def test_our_own_options_reach_the_work():
         ({"sync_mode": None}, "sync_mode"),
         ({"restore": True}, "restore"),
         ({"lipwright": []}, "lipwright"),
-        ({"lipwright": {"size": "4k"}}, "lipwright.size"),
+        ({"lipwright": {"size": "8k"}}, "lipwright.size"),
         ({"lipwright": {"restore": True}}, "lipwright.restore"),
         ({"lipwright": {"speaker": [1]}}, "lipwright.speaker"),
         ({"lipwright": {"speaker": [1, 2, 3, 4]}}, "lipwright.speaker"),

@@ -164,10 +164,10 @@ def test_the_order_has_the_wish_of_the_job_and_the_limits_of_the_deployment(tmp_
 
 
 def test_an_option_that_the_worker_does_not_know_is_refused_not_ignored(shop):
-    job = shop.done(restore=True)
+    job = shop.done(sparkle=True)
     assert job.failure is not None
     assert job.failure.code == "invalid_options"
-    assert "restore" in job.failure.message
+    assert "sparkle" in job.failure.message
     assert shop.renderer.orders == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from lipwright.options import MOST_INTENSITY, SpeakerPick, SyncMode, SyncOptions
+from lipwright.options import MOST_INTENSITY, FrameSize, Restore, SpeakerPick, SyncMode, SyncOptions
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object, result or error, on stdout."
@@ -45,8 +45,7 @@ _JOB_OPTIONS = (
         "--speaker",
         metavar="X,Y[@T]",
         callback=parsed_by(SpeakerPick.parse),
-        help="Who speaks: the face nearest to pixel X,Y (or to the middle of a box X0,Y0,X1,Y1) "
-        "at T seconds. Default: found by itself.",
+        help="Who speaks: the face nearest to pixel X,Y at T seconds. Default: found by itself.",
     ),
     click.option(
         "--allow-no-face",
@@ -59,6 +58,19 @@ _JOB_OPTIONS = (
         default=SyncOptions().intensity,
         show_default=True,
         help="How strongly to articulate: 0 leaves the mouth at rest, 1 is as the speaker does.",
+    ),
+    click.option(
+        "--restore",
+        type=click.Choice([choice.value for choice in Restore]),
+        default=SyncOptions().restore.value,
+        show_default=True,
+        help="Super-resolve the painted mouth: where it has to be enlarged, never, or always.",
+    ),
+    click.option(
+        "--size",
+        type=click.Choice([size.value for size in FrameSize]),
+        help="Enlarge whole frames to fit 1920x1080 or 3840x2160, either way up; nothing is made "
+        "smaller. Default: the video's own size.",
     ),
     click.option(
         "--crf",

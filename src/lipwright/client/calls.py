@@ -119,6 +119,8 @@ def _own_options(options: SyncOptions, seed: int | None, webhook: str | None) ->
         "speaker": [pick.x, pick.y, pick.seconds] if pick else None,
         "allow_no_face": options.allow_no_face or None,
         "intensity": None if options.intensity == SyncOptions().intensity else options.intensity,
+        "restore": None if options.restore == SyncOptions().restore else options.restore.value,
+        "size": options.size.value if options.size else None,
         "crf": options.crf,
         "seed": seed,
         "webhook_url": webhook,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.media.picture import Box
+from lipwright.options import Restore
 
 Floats = NDArray[np.float32]
 
@@ -71,6 +72,7 @@ class Script:
     strength: Floats  #: (n,) 0 to 1, how much of the effect is shown; 0: no paint
     shot: NDArray[np.int64]  #: (n,) number of the source shot each one belongs to
     occluder: NDArray[np.bool_]  #: (n, 32, 32) as the portrait's
+    restore: Restore = Restore.OFF  #: whether to super-resolve what is enlarged
 
 
 #: Decodes views of the asked source frames (rising indices), one after the other.

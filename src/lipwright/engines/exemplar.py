@@ -14,6 +14,7 @@ from lipwright.motion.shut import shut
 from lipwright.render.bank import Exemplar, choose, cut, most_bytes
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
+from lipwright.render.restore import Restorer
 
 BANK_BYTES = 256 << 20
 HIDDEN = 0.0  # share of the lower face behind something, from which a frame is no exemplar
@@ -39,6 +40,7 @@ class ExemplarEngine:
 
     def __init__(self, bank_bytes: int = BANK_BYTES) -> None:
         self._bank_bytes = bank_bytes
+        self._restorer = Restorer()
 
     def study(self, portrait: Portrait, fetch: Fetch) -> Speaker:
         """Fill the bank from the frames that cover shape, pose and light best."""
@@ -99,7 +101,14 @@ class ExemplarEngine:
                 top=255 if view.rgb.dtype == np.uint8 else 1023,
             )
             strokes = [
-                Stroke(exemplar=speaker.exemplars[i], share=w, opening=float(speaker.opening[i]))
+                Stroke(
+                    exemplar=speaker.exemplars[i],
+                    share=w,
+                    opening=float(speaker.opening[i]),
+                    fine=self._restorer.fine(
+                        speaker.exemplars[i], script.restore, script.landmarks[k]
+                    ),
+                )
                 for i, w in mixes[k]
             ]
             rgb, mask = paint_mouth(

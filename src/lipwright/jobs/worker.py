@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from lipwright.settings import Settings
 
 #: Of the work, what the render child makes SyncOptions of.
-OPTIONS = frozenset({"mode", "speaker", "speaker_frame", "allow_no_face", "intensity", "crf"})
+OPTIONS = frozenset(
+    {"mode", "speaker", "speaker_frame", "allow_no_face", "intensity", "restore", "size", "crf"}
+)
 SOURCES = {"video": "the video", "audio": "the audio"}  # how messages call them
 IGNORED = frozenset({"seed"})  # nothing here is random
 LONGEST_PAUSE = 3600.0  # seconds before a retry

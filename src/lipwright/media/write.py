@@ -115,6 +115,11 @@ class VideoWriter:
             raise
         return self
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures it takes, as displayed."""
+        return self._like.width, self._like.height
+
     def write(self, picture: Picture) -> None:
         """Encode the next picture, and the sound up to its end.
 

@@ -23,6 +23,7 @@ from lipwright.render.composite import (
     polygon,
 )
 from lipwright.render.detail import lay, match_detail, mixed
+from lipwright.render.restore import Fine
 from lipwright.render.rig import followers, mesh, steady_contour, vertices
 from lipwright.render.warp import (
     Raster,
@@ -71,6 +72,7 @@ class Stroke:
     exemplar: Exemplar
     share: float  #: 0 to 1; those of a frame add up to 1
     opening: float  #: of its mouth, canonical
+    fine: Fine | None = None  #: its pixels super-resolved; None: they are used as they are
 
 
 def paint_mouth(
@@ -160,10 +162,18 @@ def _mouth(
         source = stroke.exemplar.vertices
         base = affine_between(target[LOOP], source[LOOP])
         positions = backward_map(raster, source, base, within=inner)
-        shown = sample(stroke.exemplar.rgb, positions, stroke.exemplar.origin)
+        shown = _sampled(stroke, positions)
         shown = _furnished(shown.astype(np.float32), inner, target, brush, stroke)
         patch += shown * np.float32(stroke.share)
     return match_light(patch, under, soft, polygon(target[OUTER_LIPS], inner), brush.unit)
+
+
+def _sampled(stroke: Stroke, positions: Floats) -> NDArray[Any]:
+    """Return the colours at positions (…, 2) in pixels of an exemplar's frame."""
+    exemplar = stroke.exemplar
+    if stroke.fine is None:
+        return sample(exemplar.rgb, positions, exemplar.origin)
+    return sample(stroke.fine.rgb, stroke.fine.local(positions, exemplar.origin), (0, 0))
 
 
 def _furnished(shown: Floats, inner: Box, target: Floats, brush: Brush, stroke: Stroke) -> Floats:

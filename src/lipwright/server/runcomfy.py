@@ -227,7 +227,8 @@ def _work(own: OwnOptions) -> dict[str, Any]:
     if own.speaker is not None:
         SpeakerPick(**dict(zip(("x", "y", "seconds"), own.speaker, strict=False)))
         work["speaker"] = [*own.speaker, 0.0][:3]
-    optional = {"intensity": own.intensity, "crf": own.crf, "seed": own.seed}
+    names = ("intensity", "restore", "size", "crf", "seed")
+    optional = {name: getattr(own, name) for name in names}
     return work | {name: value for name, value in optional.items() if value is not None}
 
 

@@ -56,6 +56,10 @@ class OwnOptions(Strict):
     """Pass a video without a face through, with the new sound, instead of failing."""
     intensity: float | None = Field(default=None, ge=0, le=MOST_INTENSITY)
     """How strongly to articulate: 0 leaves the mouth at rest, 1, the default, is as the speaker."""
+    restore: Literal["auto", "off", "2x", "4x"] | None = None
+    """Super-resolve the painted mouth where it has to be enlarged (`auto`), never, or always."""
+    size: Literal["1080p", "4k"] | None = None
+    """Enlarge whole frames to fit 1920x1080 or 3840x2160, either way up; nothing gets smaller."""
     crf: float | None = Field(default=None, ge=1, le=51)
     """Quality of the encoder: 1 is finest, 51 coarsest. Default: near-transparent."""
     seed: int | None = Field(default=None, ge=0, lt=2**63)

