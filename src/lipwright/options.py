@@ -93,18 +93,24 @@ class SpeakerPick:
 
     @classmethod
     def parse(cls, text: str) -> SpeakerPick:
-        """Return the pick written as ``x,y`` or ``x,y@seconds``.
+        """Return the pick written as ``x,y``, or as a box ``x0,y0,x1,y1``, and ``@seconds``.
+
+        Of a box the middle counts.
 
         Raises:
             InvalidOptions: *text* is not written so.
         """
         point, _, seconds = text.partition("@")
         try:
-            x, y = (float(part) for part in point.split(","))
+            place = [float(part) for part in point.split(",")]
+            if len(place) == 4:
+                place = [(place[0] + place[2]) / 2, (place[1] + place[3]) / 2]
+            x, y = place
             time = float(seconds or 0)
         except ValueError as cause:
             raise InvalidOptions(
-                f"cannot read speaker {text!r}: write x,y in pixels, or x,y@seconds, as 640,300@2.5"
+                f"cannot read speaker {text!r}: write x,y or a box x0,y0,x1,y1 in pixels, and "
+                "@seconds if it is not the first frame, as 640,300@2.5"
             ) from cause
         return cls(x=x, y=y, seconds=time)
 

@@ -25,7 +25,7 @@ from lipwright.face.occlusion import Bools, bearable, occluded
 from lipwright.face.presence import strength
 from lipwright.face.shape import interocular, mouth_shapes
 from lipwright.face.smooth import smooth
-from lipwright.face.speaker import Agreement, choose_speaker
+from lipwright.face.speaker import Agreement, choose_speaker, join_shots
 from lipwright.face.track import Take, Track, Tracker
 from lipwright.limits import check_audio, check_length, check_output, check_video
 from lipwright.media.enlarge import enlarge, enlarged_info, enlarged_size
@@ -215,8 +215,9 @@ class Pipeline:
             NoFaceFound: there is none, and the options do not allow that.
         """
         if take.tracks:
-            track = choose_speaker(take, options.speaker, self._agreement(take, source))
-            return portrait_of(track, take)
+            agreement = self._agreement(take, source)
+            track = choose_speaker(take, options.speaker, agreement)
+            return portrait_of(join_shots(track, take, agreement), take)
         if options.allow_no_face:
             return None
         raise NoFaceFound(

@@ -45,7 +45,8 @@ _JOB_OPTIONS = (
         "--speaker",
         metavar="X,Y[@T]",
         callback=parsed_by(SpeakerPick.parse),
-        help="Who speaks: the face nearest to pixel X,Y at T seconds. Default: found by itself.",
+        help="Who speaks: the face nearest to pixel X,Y (or to the middle of a box X0,Y0,X1,Y1) "
+        "at T seconds. Default: found by itself.",
     ),
     click.option(
         "--allow-no-face",
