@@ -23,8 +23,8 @@ Doubles = NDArray[np.float64]
 DEEP = (0.3, 0.8)
 SHARP = (0.1, 0.25)  # the same for how much the mouth opens on both sides of it
 BESIDE = 0.2  # seconds on each side in which it opens
-HELD = 0.015  # seconds before and after the middle for which the lips stay together
-MOVING = 0.05  # seconds for which they come together before, and part after
+HELD = 0.01  # seconds before and after the middle for which the lips stay together
+MOVING = 0.065  # seconds for which they come together before, and part after
 
 
 @dataclass(frozen=True, kw_only=True)
