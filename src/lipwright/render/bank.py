@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, Floats, Ints, interocular
 from lipwright.media.picture import Box
-from lipwright.render.composite import LOOP, mouths, polygon
-from lipwright.render.detail import LUMA, Detail, detail_of
+from lipwright.render.composite import LOOP, OUTER_LIPS, mouths, polygon
+from lipwright.render.detail import Detail, detail_of
 from lipwright.render.palette import Palette, palette_of
 from lipwright.render.path import Look
 from lipwright.render.rig import ring_of
@@ -58,14 +58,15 @@ class Exemplar:
         x, y = self.origin
         box = Box(x, y, x + self.rgb.shape[1], y + self.rgb.shape[0])
         unit = interocular(self.landmarks)
-        skin = (polygon(self.landmarks[LOOP], box) > 0) & (mouths([self.landmarks], box, unit) == 0)
-        luma = self.rgb @ LUMA
-        bright = TOOTH * np.median(luma[skin]) if skin.any() else np.inf
+        green = self.rgb[..., 1]  # as good as luma here, and at hand
+        lips = self.landmarks[OUTER_LIPS]
+        skin = (polygon(self.landmarks[LOOP], box) - polygon(lips, box))[::4, ::4] > 0
+        bright = TOOTH * np.median(green[::4, ::4][skin]) if skin.any() else np.inf
         middle = (self.landmarks[UPPER_RIM] + self.landmarks[LOWER_RIM]) / 2
         shown = 0
         for bit, rim in ((1, UPPER_RIM), (2, LOWER_RIM)):
             half = np.concatenate([self.landmarks[rim], middle[::-1]])
-            inside = luma[polygon(half, box) > 0]
+            inside = green[polygon(half, box) > 0]
             tall = np.linalg.norm(self.landmarks[rim] - middle, axis=1).mean()
             if tall > PARTED * unit and len(inside) and np.percentile(inside, 80) > bright:
                 shown |= bit
