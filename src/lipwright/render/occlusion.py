@@ -12,7 +12,7 @@ from lipwright.face.occlusion import SIDE, X0, X1, Y0, Y1, Bools, layout
 from lipwright.face.shape import Floats, Ints, interocular, reference
 from lipwright.media.picture import Box
 from lipwright.render.rig import mesh, ring_of
-from lipwright.render.warp import affine_between, backward_map, rasterise
+from lipwright.render.warp import affine_between, departure, rasterise, refine
 
 
 def in_front(cells: Bools, landmarks: Floats, box: Box) -> Floats:
@@ -33,9 +33,11 @@ def in_front(cells: Bools, landmarks: Floats, box: Box) -> Floats:
     raster = rasterise(target, mesh(), box, unit)
     used = np.unique(mesh())
     base = affine_between(target[used], _cells_of_mesh()[used])
-    at = backward_map(raster, _cells_of_mesh(), base).astype(np.float32)
-    mask: Floats = cv2.remap(wide, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return mask
+    y, x = np.mgrid[0 : raster.triangle.shape[0], 0 : raster.triangle.shape[1]] * raster.step
+    points = np.stack([x + box.x0, y + box.y0, np.ones_like(x)], -1)
+    at = (points @ base.T + departure(raster, _cells_of_mesh(), base)).astype(np.float32)
+    coarse = cv2.remap(wide, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return refine(coarse, raster, box)
 
 
 @cache
