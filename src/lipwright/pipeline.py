@@ -386,7 +386,7 @@ def script_for(
     index = np.array([i for i, _ in picks])
     share = np.array([f for _, f in picks], np.float32)
     after = np.minimum(index + (share > 0), len(portrait.light) - 1)
-    # The networks learnt from pictures and sound timed as here: frame k belongs to the moment k/f.
+    # Frame k belongs to the moment k/f: so real footage is timed on average, by the scorer.
     times = np.arange(len(picks), dtype=np.float64) / rate
     size = info.width, info.height
     shown = strength(
