@@ -21,7 +21,7 @@ from lipwright.face.shape import Floats, Pose, interocular, mouth_shapes, openin
 from lipwright.media.picture import Box
 from lipwright.render.bank import Exemplar
 from lipwright.render.composite import INNER_LIPS, polygon
-from lipwright.render.palette import LOWER_LIP, SHARP, Palette
+from lipwright.render.palette import LOWER_LIP, Palette
 from lipwright.render.teeth import CROWN, Grid, Row, rows
 from lipwright.render.warp import Affine, affine_between, pixels, sample
 
@@ -40,6 +40,7 @@ TONGUE = np.array([0.80, 0.44, 0.46], np.float32)
 TONGUE_HEIGHT = 0.13  # over the edge of the lower teeth, inter-ocular distances
 GUM = np.array([0.90, 0.55, 0.55], np.float32)
 SHADOW, SHADOW_DEPTH = 0.55, (0.0, 0.05)  # level right under the upper lip; where it ends
+SOFTNESS, LEAST_BLUR = 0.45, 0.4  # of teeth against the lips' sharpest edges; in pixels
 HEM = 0.012  # by which closing lips cover more than their edge, inter-ocular distances
 NARROW = 0.05  # gap between the lips under which they shade whatever is there
 LINE_LEVEL = 0.5  # of that shade against the lip
@@ -92,8 +93,7 @@ def build(
     inside = polygon(target[INNER_LIPS], inner)
     gap, given = opening(wanted[None])[0], opening(mouth_shapes(exemplar.landmarks[None]))[0]
     made = synthetic(grid, pose, target, calm, wanted, palette) * np.float32(top)
-    soft = palette.blur * grid.unit
-    made = _blur(made, soft) if soft > SHARP else made
+    made = _blur(made, max(SOFTNESS * palette.blur * grid.unit, LEAST_BLUR))
     made = _with_real(made, inner, target, grid, exemplar)
     (above, below), _ = _lips(grid, target)
     line = np.broadcast_to(palette.lip * np.float32(LINE_LEVEL * top), made.shape)
