@@ -43,7 +43,7 @@ SHADOW, SHADOW_DEPTH = 0.55, (0.0, 0.05)  # level right under the upper lip; whe
 SOFTNESS, LEAST_BLUR = 0.45, 0.4  # of teeth against the lips' sharpest edges; in pixels
 HEM = 0.012  # by which closing lips cover more than their edge, inter-ocular distances
 NARROW = 0.05  # gap between the lips under which they shade whatever is there
-LINE_LEVEL = 0.5  # of that shade against the lip
+LINE_LEVEL = 0.6  # of that shade against the lip
 RIM = 0.022  # width of the inner lower lip that opening brings to light
 LOWER_LEVEL = 0.80  # of the lower teeth against the upper
 
@@ -100,6 +100,7 @@ def build(
     made = _over(line, made, _step((below - above) / NARROW))
     made = _rim(made, grid, target, palette.lip * top)
     if gap < given:  # teeth that the tracker took for lips would stay as bright dots
+        inside = np.maximum(inside, _line(target, inner))
         made, inside = _hem(made, inside, palette.lip * top, grid.unit)
     inside = _blur(inside, max(0.007 * grid.unit, 0.8))
     out = shown.copy()
@@ -184,6 +185,15 @@ def _hem(made: Floats, inside: Floats, lip: Floats, unit: float) -> tuple[Floats
     wide: Floats = cv2.dilate(inside, np.ones((reach, reach), np.uint8))
     hem = _blur(wide - inside, max(0.004 * unit, 0.4))
     return _over(made, np.broadcast_to(lip * np.float32(0.9), made.shape), hem), wide
+
+
+def _line(target: Floats, box: Box) -> Floats:
+    """Return the line between the inner lips, (h, w) 0 to 1: a thin polygon would leave dots."""
+    drawn = np.zeros((box.height, box.width), np.uint8)
+    middle = (target[UPPER_LIP, :2] + target[LOWER_LIP, :2]) / 2 - [box.x0, box.y0]
+    fixed = np.round(middle * 16).astype(np.int32)
+    cv2.polylines(drawn, [fixed], False, 255, 1, cv2.LINE_AA, shift=4)
+    return drawn.astype(np.float32) / 255
 
 
 def _rim(made: Floats, grid: Grid, target: Floats, lip: Floats) -> Floats:
