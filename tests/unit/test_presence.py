@@ -56,6 +56,15 @@ def test_a_head_that_turns_at_once_never_pops(rate):
     assert np.abs(np.diff(shown)).max() <= 1 / (FADE_SECONDS * rate) + 1e-6
 
 
+def test_a_head_that_turns_too_fast_to_be_sharp_is_not_painted_meanwhile():
+    yaw = np.interp(np.arange(60), [28, 31], [-25, 25])  # 50 degrees in 3 frames
+    shown = strengths(yaw)
+    assert (shown[28:32] == 0).all()
+    assert (shown[[15, 45]] == 1).all()
+    slow = strengths(np.interp(np.arange(60), [20, 40], [-25, 25]))
+    assert (slow == 1).all()
+
+
 def test_landmarks_that_jump_are_not_painted_by():
     landmarks = heads(np.zeros(40))
     landmarks[20, :234] += 90 * 2 * JOLT[1]  # one side of the face flies off for a frame

@@ -49,10 +49,7 @@ PASSES = 2
 UNUSUAL = 3.0  # deviations at which a cell is left out of the prediction
 SEED, GROW = 3.0, 1.9  # deviations at which an occluder is found, and down to which it reaches
 LEAST_CELLS = 4  # of a seed
-DOUBT = (
-    0.2,
-    4.0,
-)  # likeness lost, absolutely and in usual deviations, from which frames are in doubt
+DOUBT = (0.2, 6.0)  # likeness lost by a frame in doubt, absolutely and in usual deviations
 DOUBTED = 1.45  # factor of deviations in such a frame
 FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: full effect, none
 CHUNK = 256  # frames judged at a time

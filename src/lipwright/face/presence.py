@@ -11,6 +11,7 @@ from lipwright.face.smooth import runs
 # Each from full effect to none; fractions of a unit are canonical (inter-ocular distances).
 YAW = (35.0, 60.0)  # degrees, to either side
 PITCH = (30.0, 50.0)  # degrees, up or down
+TURN = (230.0, 400.0)  # degrees per second of yaw or pitch: beyond, all is blur
 PRESENCE = (0.9, 0.5)  # the tracker's own confidence
 MISFIT = (0.09, 0.14)  # of eyes, bridge and forehead to any real head
 JOLT = (0.05, 0.10)  # mean change of the face's shape from frame to frame, at 25 frames per second
@@ -43,7 +44,8 @@ def strength(
     number = np.zeros(len(seen), np.int64) if shots is None else shots
     pose = align(landmarks)
     angles = np.abs(pose.angles())
-    turned = _share(angles[:, 0], YAW) * _share(angles[:, 1], PITCH)
+    speed = _speed(pose.angles()[:, :2], rate, number)
+    turned = _share(angles[:, 0], YAW) * _share(angles[:, 1], PITCH) * _share(speed, TURN)
     sure = _share(confidence, PRESENCE) * _trust(landmarks, pose, rate, number)
     wanted = np.where(seen, turned * sure * _inside(landmarks, size), 0)
     wanted = wanted if bearable is None else np.minimum(wanted, bearable)
@@ -83,6 +85,14 @@ def _trust(landmarks: Floats, pose: Pose, rate: float, shots: Ints) -> Floats:
     steady = _share(jolt, JOLT)
     steady[:-1] = np.minimum(steady[:-1], steady[1:])  # which of the two is wrong, nobody knows
     return _share(misfit, MISFIT) * steady
+
+
+def _speed(angles: Floats, rate: float, shots: Ints) -> Floats:
+    """Return how fast angles (T, 2) in degrees change around each frame, (T,) per second."""
+    step = np.abs(np.diff(angles, axis=0)).max(1) * np.float32(rate)
+    step = np.nan_to_num(np.where(np.diff(shots) == 0, step, 0))
+    speed: Floats = np.maximum(np.append(step, 0), np.append(0, step)).astype(np.float32)
+    return speed[: len(angles)]
 
 
 def _inside(landmarks: Floats, size: tuple[int, int]) -> Floats:
