@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -51,6 +52,7 @@ from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
 from lipwright.options import Restore, SyncMode, SyncOptions
 from lipwright.progress import CancelToken, OnProgress, Watch
+from lipwright.relay import Behind, ahead
 from lipwright.render.occlusion import in_front
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
@@ -201,8 +203,11 @@ class Pipeline:
         """Pass A: decode once, follow every face."""
         self._landmarker = self._landmarker or FaceLandmarker(self._store)
         tracker, times = Tracker(self._landmarker), []
-        with watch.stage("track", picture.frames):
-            for frame, cut in split_shots(read_video(source)):
+        with (
+            watch.stage("track", picture.frames),
+            closing(ahead(split_shots(read_video(source)))) as frames,
+        ):
+            for frame, cut in frames:
                 tracker.feed(frame.picture, cut=cut)
                 times.append(frame.time)
                 watch.frame(len(times))
@@ -292,20 +297,22 @@ class Pipeline:
     ) -> NDArray[np.intp]:
         """Pass B: decode in timeline order, paint, encode; return which frames were painted."""
         picks = whole_at_cuts(timeline.picks(take.times), take.cuts)
-        pictures = Reader(source).at(picks)
-        if portrait is None or performance is None:
-            with watch.stage("paint", timeline.frames):
-                for k, picture in enumerate(pictures, 1):
-                    writer.write(enlarge(picture, *writer.size))
-                    watch.frame(k)
-            return np.empty(0, np.intp)
-        with watch.stage("study", None):
-            speaker = self._engine.study(portrait, _Fetch(source, portrait, watch))
-        script = replace(script_for(portrait, performance, picks, take.info), restore=restore)
-        with watch.stage("paint", timeline.frames):
-            for k, picture in enumerate(self._painted(speaker, script, pictures), 1):
-                writer.write(enlarge(picture, *writer.size))
+        script = None
+        if portrait is not None and performance is not None:
+            with watch.stage("study", None):
+                speaker = self._engine.study(portrait, _Fetch(source, portrait, watch))
+            script = replace(script_for(portrait, performance, picks, take.info), restore=restore)
+        with (
+            watch.stage("paint", timeline.frames),
+            closing(ahead(Reader(source).at(picks))) as pictures,
+            Behind[Picture](lambda done: writer.write(enlarge(done, *writer.size))) as encode,
+        ):
+            shown = pictures if script is None else self._painted(speaker, script, pictures)
+            for k, picture in enumerate(shown, 1):
+                encode(picture)
                 watch.frame(k)
+        if script is None:
+            return np.empty(0, np.intp)
         return np.flatnonzero(script.strength > 0)
 
     def _painted(
