@@ -193,7 +193,8 @@ def _line(target: Floats, box: Box) -> Floats:
     middle = (target[UPPER_LIP, :2] + target[LOWER_LIP, :2]) / 2 - [box.x0, box.y0]
     fixed = np.round(middle * 16).astype(np.int32)
     cv2.polylines(drawn, [fixed], False, 255, 1, cv2.LINE_AA, shift=4)
-    return drawn.astype(np.float32) / 255
+    out: Floats = drawn.astype(np.float32) / np.float32(255)
+    return out
 
 
 def _rim(made: Floats, grid: Grid, target: Floats, lip: Floats) -> Floats:
