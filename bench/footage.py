@@ -36,7 +36,17 @@ from lipwright.speech.mel import SAMPLE_RATE
 PACKAGE = Path(lipwright.__file__).parent
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CACHE = Path(tempfile.gettempdir()) / "lipwright-bench"
-DUBBING = ("engines", "face", "media", "motion", "render", "speech", "weights", "pipeline.py")
+DUBBING = (
+    "engines",
+    "face",
+    "media",
+    "motion",
+    "render",
+    "speech",
+    "weights",
+    "pipeline.py",
+    "staging.py",
+)
 COUNTED = (".py", ".onnx", ".tflite", ".npz", ".npy")
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 

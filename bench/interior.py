@@ -30,8 +30,8 @@ from lipwright.face.shape import Floats, align, mouth_shapes, opening
 from lipwright.media.picture import Picture
 from lipwright.media.read import read_video
 from lipwright.media.sheet import sheet, write_png
-from lipwright.pipeline import portrait_of, view_of
 from lipwright.render.composite import INNER_LIPS
+from lipwright.staging import portrait_of, view_of
 
 CLOSED, OPEN = 0.03, 0.07  # openings up to and from which a mouth counts as such
 SAMPLES = 24  # frames painted of each clip

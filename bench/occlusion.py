@@ -32,8 +32,9 @@ from lipwright.media.read import read_video
 from lipwright.media.timeline import plan
 from lipwright.media.write import VideoWriter
 from lipwright.options import SyncOptions
-from lipwright.pipeline import Pipeline, portrait_of
+from lipwright.pipeline import Pipeline
 from lipwright.render.composite import LOOP
+from lipwright.staging import portrait_of
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 60

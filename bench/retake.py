@@ -29,9 +29,9 @@ from lipwright.media.picture import Picture
 from lipwright.media.probe import probe, require_audio
 from lipwright.media.read import read_video
 from lipwright.media.timeline import plan
-from lipwright.pipeline import portrait_of, script_for, view_of
 from lipwright.render.path import jumps
 from lipwright.speech.mel import SAMPLE_RATE
+from lipwright.staging import portrait_of, script_for, view_of
 
 WARM_UP = 10  # frames before the second half that the tracker sees
 

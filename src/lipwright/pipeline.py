@@ -18,21 +18,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.engines.base import Engine, EngineSpec, Floats, Patch, Portrait, Script, View
+from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script, View
 from lipwright.engines.registry import find_engine
 from lipwright.errors import NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
-from lipwright.face.occlusion import Bools, bearable, occluded
-from lipwright.face.presence import strength
-from lipwright.face.shape import interocular, mouth_shapes
-from lipwright.face.smooth import smooth
+from lipwright.face.shape import mouth_shapes
 from lipwright.face.speaker import Agreement, choose_speaker, join_shots
-from lipwright.face.track import Take, Track, Tracker
+from lipwright.face.track import Take, Tracker
 from lipwright.limits import check_audio, check_length, check_output, check_video
 from lipwright.media.enlarge import enlarge, enlarged_info, enlarged_size
-from lipwright.media.picture import Box, Picture
+from lipwright.media.picture import Picture
 from lipwright.media.probe import (
-    AudioInfo,
     MediaInfo,
     VideoInfo,
     probe,
@@ -43,7 +39,7 @@ from lipwright.media.read import read_video
 from lipwright.media.shots import split_shots
 from lipwright.media.shuttle import Reader
 from lipwright.media.sound import iter_audio, read_audio
-from lipwright.media.timeline import Timeline, plan
+from lipwright.media.timeline import Timeline
 from lipwright.media.write import VideoWriter, check_writable
 from lipwright.motion import adapt, rest, style
 from lipwright.motion.adapt import Adaptation
@@ -53,14 +49,13 @@ from lipwright.motion.scorer import SyncScorer
 from lipwright.options import Restore, SyncMode, SyncOptions
 from lipwright.progress import CancelToken, OnProgress, Watch
 from lipwright.relay import Behind, ahead
-from lipwright.render.occlusion import in_front
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
+from lipwright.staging import behind, plan_take, portrait_of, script_for, view_of, whole_at_cuts
 from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
-VIEW_MARGIN = 0.6  # around the landmarks, inter-ocular distances
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,28 +331,6 @@ class Pipeline:
                 yield picture.paste(patch.box, patch.rgb, behind(patch, view))
 
 
-def plan_take(take: Take, sound: AudioInfo, mode: SyncMode) -> Timeline:
-    """Plan the output from what was really decoded, not from what the container claims.
-
-    A still picture has no length of its own: it lasts as long as the sound, in any mode.
-    """
-    info = take.info
-    if info.still:
-        return plan(mode, video=sound.duration, audio=sound.duration, rate=info.rate)
-    length = take.info.duration if info.variable_rate else Fraction(len(take.times)) / info.rate
-    return plan(mode, video=length, audio=sound.duration, rate=info.rate)
-
-
-def whole_at_cuts(
-    picks: Iterable[tuple[int, float]], cuts: tuple[int, ...]
-) -> list[tuple[int, float]]:
-    """Return picks (frame, share of the next) that mix no two shots: the nearer frame is shown."""
-    firsts = set(cuts)
-    return [
-        (i + round(share), 0.0) if share and i + 1 in firsts else (i, share) for i, share in picks
-    ]
-
-
 def _cover(speech: MediaInfo, timeline: Timeline) -> Iterator[Floats]:
     """Yield the sound that the output has, in pieces: cut, or followed by silence."""
     left = max(timeline.audio_samples(SAMPLE_RATE), 1)
@@ -368,79 +341,6 @@ def _cover(speech: MediaInfo, timeline: Timeline) -> Iterator[Floats]:
             return
     for start in range(0, left, SAMPLE_RATE):
         yield np.zeros(min(SAMPLE_RATE, left - start), np.float32)
-
-
-def portrait_of(track: Track, take: Take) -> Portrait:
-    """Return the speaker's face as engines see it, without the tracker's jitter."""
-    shots = take.shots[: len(track.confidence)]
-    landmarks = smooth(track.landmarks, shots)
-    return Portrait(
-        landmarks=landmarks,
-        confidence=track.confidence,
-        sharpness=track.sharpness,
-        light=track.light,
-        depth=8 if take.info.bit_depth <= 8 else 10,
-        shot=shots,
-        occluder=occluded(track.rasters, landmarks, shots),
-    )
-
-
-def script_for(
-    portrait: Portrait, performance: Performance, picks: list[tuple[int, float]], info: VideoInfo
-) -> Script:
-    """Lay the performance over the frames that the timeline shows."""
-    rate = float(info.rate)
-    index = np.array([i for i, _ in picks])
-    share = np.array([f for _, f in picks], np.float32)
-    after = np.minimum(index + (share > 0), len(portrait.light) - 1)
-    # Frame k belongs to the moment k/f: so real footage is timed on average, by the scorer.
-    times = np.arange(len(picks), dtype=np.float64) / rate
-    size = info.width, info.height
-    shown = strength(
-        portrait.landmarks,
-        portrait.confidence,
-        rate,
-        size,
-        portrait.shot,
-        bearable(portrait.occluder),
-    )
-
-    def between(values: Floats) -> Floats:
-        s = share.reshape(-1, *[1] * (values.ndim - 1))
-        mixed: Floats = (values[index] * (1 - s) + values[after] * s).astype(np.float32)
-        return mixed
-
-    return Script(
-        mouth=np.asarray(performance.style.mean + performance.at(times), np.float32),
-        landmarks=between(portrait.landmarks),
-        source=(index + share).astype(np.float32),
-        light=between(portrait.light),
-        strength=np.minimum(shown[index], shown[after]),
-        shot=portrait.shot[index],
-        occluder=portrait.occluder[index] | portrait.occluder[after],
-    )
-
-
-def view_of(picture: Picture, landmarks: Floats, occluder: Bools | None = None) -> View:
-    """Cut the view around a face out of a picture.
-
-    Args:
-        picture: the whole frame.
-        landmarks: (478, 3) pixels.
-        occluder: (32, 32) cells of the lower face with something in front, if looked for.
-    """
-    margin = VIEW_MARGIN * interocular(landmarks)
-    low, high = landmarks[:, :2].min(0) - margin, landmarks[:, :2].max(0) + margin
-    box = picture.align(Box(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1))
-    hidden = None
-    if occluder is not None and occluder.any():
-        hidden = in_front(occluder, landmarks, box)
-    return View(rgb=picture.rgb(box), box=box, landmarks=landmarks, occluder=hidden)
-
-
-def behind(patch: Patch, view: View) -> Floats:
-    """Return the patch's mask (h, w) without what is in front of the face, whoever painted it."""
-    return patch.mask if view.occluder is None else patch.mask * (1 - view.occluder)
 
 
 class _Fetch:

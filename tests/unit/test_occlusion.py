@@ -20,8 +20,8 @@ from lipwright.face.occlusion import (
 )
 from lipwright.face.shape import LIPS, align, interocular
 from lipwright.media.picture import Box
-from lipwright.pipeline import behind
 from lipwright.render.occlusion import in_front
+from lipwright.staging import behind
 from lipwright.testing import SIZE, draw_face, synthetic_landmarks
 
 FRAMES = 40

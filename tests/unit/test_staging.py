@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lipwright.pipeline import whole_at_cuts
+from lipwright.staging import whole_at_cuts
 
 CUTS = (10, 20)
 
