@@ -1,8 +1,9 @@
-"""Make face/pattern.npz: the pattern of a lower face, mean over one clip of each of many people.
+"""Make mouth_pattern.npz: the fine pattern of a lower face, mean over many people.
 
     python scripts/mouth_pattern.py FOLDER [LIMIT]
 
-FOLDER holds clips of talking faces. Only the mean of all is kept, 32 x 32 cells.
+FOLDER holds clips of talking faces. Only the mean of all is kept, 32 x 32 cells. Then run
+``python scripts/update_manifest.py mouth_pattern``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-import lipwright
 from lipwright.face import occlusion
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.track import Tracker
 from lipwright.media.probe import probe
 from lipwright.media.read import read_video
+from lipwright.weights.manifest import MANIFEST
+from lipwright.weights.store import FILES
 
 FRAMES = 8  # of each clip
 
@@ -32,7 +34,7 @@ def main(folder: Path, limit: int) -> None:
             fine = occlusion._values(track.rasters[track.seen])[..., 3].mean(0)
             patterns.append(fine / fine[occlusion.layout().judged].std())
     mean = np.mean(patterns, 0).astype(np.float32)
-    out = Path(lipwright.__file__).parent / "face" / "pattern.npz"
+    out = FILES / MANIFEST["mouth_pattern"].file
     np.savez_compressed(out, pattern=mean)
     print(f"{out}: mean of {len(patterns)} clips")
 

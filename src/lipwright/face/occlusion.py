@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
-from io import BytesIO
 
 import cv2
 import numpy as np
@@ -31,6 +29,7 @@ from lipwright.face.shape import (
     width,
 )
 from lipwright.face.smooth import runs
+from lipwright.weights.store import WeightStore
 
 Bools = NDArray[np.bool_]
 Raster = NDArray[np.uint8]  #: (SIDE, SIDE, 3) L, a, b of the lower face, 8 bit
@@ -111,9 +110,8 @@ def layout() -> Layout:
 
 @cache
 def pattern() -> Floats:
-    """Return the pattern (SIDE, SIDE) of a lower face, mean of many people's (scripts/)."""
-    raw = (files("lipwright.face") / "pattern.npz").read_bytes()
-    with np.load(BytesIO(raw)) as data:
+    """Return the pattern (SIDE, SIDE) of a lower face, the mean of many people's."""
+    with np.load(WeightStore().path("mouth_pattern")) as data:
         return np.asarray(data["pattern"], np.float32)
 
 

@@ -146,6 +146,17 @@ _WEIGHTS = (
         size=1082392,
         sha256="4f38b6311d3ff8a23f65086b098e88e32bb4d24068c145bfe73b0ba6b141d3af",
     ),
+    Weight(
+        name="mouth_pattern",
+        file="mouth_pattern.npz",
+        what="how fine pattern lies over a lower face that nothing hides, 32 x 32 cells",
+        origin="lipwright: scripts/mouth_pattern.py",
+        url="",
+        licence="Apache-2.0",
+        notices=("MODEL_CARD_mouth_pattern.md",),
+        size=4061,
+        sha256="1c331ae36b8a043f0ff310044ee550baff6b907c2744b8a8acb3cb50b8a320a6",
+    ),
 )
 
 #: All weights by name.
