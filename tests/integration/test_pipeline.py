@@ -26,6 +26,7 @@ from lipwright.media.write import VideoWriter
 from lipwright.options import SpeakerPick, SyncMode, SyncOptions
 from lipwright.pipeline import Pipeline, SyncResult, sync
 from lipwright.progress import CancelToken, Progress
+from lipwright.sample import make_sample, speech_asset
 
 SHORT, LONG = 0.52, 1.31  # seconds of speech: 13 frames; 33 frames, the last not full
 
@@ -331,6 +332,14 @@ def test_a_very_short_sound_makes_one_frame(talk, exemplar, tmp_path):
     speech = write_speech(tmp_path / "blip.wav", 1 / 16000)
     result = exemplar.sync(talk, speech, tmp_path / "out.mp4")
     assert (result.frames, result.duration) == (1, Fraction(1, 16000))
+
+
+@pytest.mark.parametrize("side", [96, 384])
+@pytest.mark.parametrize("seconds", [0.2, 0.32])
+def test_a_mouth_that_opens_in_a_very_short_take_is_painted(side, seconds, passthrough, tmp_path):
+    clip = make_sample(tmp_path / "talk.mp4", seconds=seconds, size=(side, side), rate=RATE).path
+    result = passthrough.sync(clip, speech_asset("en"), tmp_path / "out.mp4")
+    assert result.face_frames == result.frames
 
 
 def test_the_sound_of_a_video_will_do(folder, talk, short, exemplar, passthrough, tmp_path):

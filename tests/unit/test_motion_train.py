@@ -258,6 +258,7 @@ def crowd(people: int, clips: int = 4) -> list[Example]:
 
 
 def test_a_task_takes_all_clips_of_some_or_some_clips_of_all() -> None:
+    pytest.importorskip("torch")
     from lipwright.motion.train import growth
 
     examples = crowd(6)
@@ -273,6 +274,7 @@ def test_a_task_takes_all_clips_of_some_or_some_clips_of_all() -> None:
 
 
 def test_the_law_of_learning_is_found_again() -> None:
+    pytest.importorskip("torch")
     from lipwright.motion.train import growth
 
     counts = [4, 8, 16, 28, 40]

@@ -84,6 +84,22 @@ def test_a_mouth_that_opens_wide_once_is_no_occluder():
     assert not occluded(np.stack(rasters), landmarks).any()
 
 
+@pytest.mark.parametrize("frames", [3, 6, 10, 25])
+def test_a_short_take_in_which_the_mouth_opens_has_no_occluder(frames):
+    opening = np.linspace(0, 0.15, frames, dtype=np.float32)
+    landmarks = synthetic_landmarks(frames, opening=opening)
+    rasters = [lower_face(draw_face(p, seed=k), p) for k, p in enumerate(landmarks)]
+    assert not occluded(np.stack(rasters), landmarks).any()
+
+
+def test_a_thing_that_passes_in_a_short_take_is_found():
+    landmarks, rasters, _ = scene(radius=0.25, offset=(0.25, 0.1))
+    part = slice(HIDDEN.start - 8, HIDDEN.start + 4)
+    found = occluded(rasters[part], landmarks[part])
+    assert found[9:].any((1, 2)).all()
+    assert not found[:7].any()
+
+
 @pytest.mark.parametrize("colour", [(40, 44, 60), (230, 230, 225), (60, 90, 180)])
 def test_a_disc_before_half_of_the_mouth_is_found_while_it_is_there(colour):
     landmarks, rasters, _ = scene(radius=0.25, offset=(0.25, 0.1), colour=colour)

@@ -37,11 +37,15 @@ Raster = NDArray[np.uint8]  #: (SIDE, SIDE, 3) L, a, b of the lower face, 8 bit
 SIDE = 32  # cells
 X0, X1, Y0, Y1 = -0.8, 0.8, 0.35, 1.45  # canonical extent of the raster
 FINE_CELLS = 1.5  # sigma: what is finer is pattern, the rest is colour
+FINE_FACE = 40.0  # pixels between the eyes; on a smaller face landmarks miss by whole cells
 FACING = 0.4  # cosine from which a cell is judged
 FLOORS = np.array(
     [6.0, 2.0, 2.0, 1.0], np.float32
 )  # deviations that mean nothing: L, a, b, pattern
 PRIOR_FRAMES = 60.0  # strength of the prior "pose changes nothing"
+EFFECT = np.array([4.0, 1.2, 1.2, 1.5], np.float32)  # what a cause may change all the same
+USUAL = np.array([1.6, 1.0, 1.1, 0.9], np.float32)  # spread in long takes
+USUAL_FRAMES = 20.0  # strength of that prior
 LIKE_SHARE, LIKE_LAG = 0.35, 0.15  # frames most like a mouth, and how much less like counts too
 MODEL_FRAMES = 600  # looked at for the prediction
 PASSES = 2
@@ -164,7 +168,8 @@ def occluded(rasters: Raster, landmarks: Floats, shots: Ints | None = None) -> B
         values = _values(rasters[part])
         strange = model.deviation(values, causes[part], _visible(landmarks[part]))
         doubts = model.doubts(values, causes[part])
-        strange *= np.where(doubts, DOUBTED, 1)[:, None, None]
+        trust = np.minimum(1, 1 / (FINE_FACE * align(landmarks[part]).scale))
+        strange *= (trust * np.where(doubts, DOUBTED, 1))[:, None, None]
         found[part] = [_outline(s, d) for s, d in zip(strange, doubts, strict=True)]
     return _steady(found, seen, shots)
 
@@ -190,6 +195,7 @@ class _Model:
     slopes: Floats  #: (k, SIDE * SIDE * 4)
     offset: Floats  #: (k - 1,) mean of the causes
     spread: Floats  #: (SIDE, SIDE, 4)
+    unlearnt: Floats  #: (k - 1, k - 1) of what causes change, how much the take did not show
     likeness: Floats  #: (k + 1,) that to a mouth, by cause, and its spread
 
     @classmethod
@@ -205,7 +211,12 @@ class _Model:
         blank = np.zeros((count, SIDE * SIDE * 4), np.float32)
         likeness = _fit_likeness(like[trusted], causes[trusted] - offset)
         model = cls(
-            base=base, slopes=blank, offset=offset, spread=FLOORS + 0 * base, likeness=likeness
+            base=base,
+            slopes=blank,
+            offset=offset,
+            spread=FLOORS + 0 * base,
+            unlearnt=_unlearnt(causes[trusted] - offset),
+            likeness=likeness,
         )
         for last in range(PASSES):
             lit = values - model._light(values, causes, visible)
@@ -214,7 +225,8 @@ class _Model:
             apart = np.where(weight[..., None], np.abs(lit - model._predict(causes)), np.nan)
             with np.errstate(all="ignore"):
                 spread = 1.4826 * _nan_median(apart)
-            spread = np.nan_to_num(spread, nan=5.0)
+            known = trusted.sum() / (trusted.sum() + USUAL_FRAMES)
+            spread = np.sqrt(known * np.nan_to_num(spread, nan=5.0) ** 2 + (1 - known) * USUAL**2)
             model = replace(model, spread=spread.astype(np.float32))
             if last < PASSES - 1:
                 weight = visible & (model.deviation(values, causes, visible) < UNUSUAL)
@@ -223,7 +235,8 @@ class _Model:
     def deviation(self, values: Floats, causes: Floats, visible: Bools) -> Floats:
         """Return how strange each judged cell looks, (T, SIDE, SIDE), in usual deviations."""
         apart = values - self._light(values, causes, visible) - self._predict(causes)
-        square = apart**2 / (self.spread**2 + FLOORS**2)
+        strayed = self._strayed(causes)[:, None, None, None]
+        square = apart**2 / (self.spread**2 + FLOORS**2 + strayed * EFFECT**2)
         colour = square[..., :3].sum(-1)
         fine = np.minimum(square[..., 3], 60)
         both = [
@@ -240,8 +253,15 @@ class _Model:
         """
         expected = np.minimum(_with_one(causes - self.offset) @ self.likeness[:-1], 1)
         lost = expected - _likeness(values[..., 3])
-        doubtful: Bools = lost > max(DOUBT[0], DOUBT[1] * float(self.likeness[-1]))
+        least = DOUBT[0] * np.sqrt(1 + self._strayed(causes))
+        doubtful: Bools = lost > np.maximum(least, DOUBT[1] * float(self.likeness[-1]))
         return doubtful
+
+    def _strayed(self, causes: Floats) -> Floats:
+        """Return the square of how far frames (T,) are from all that the take taught."""
+        far = causes - self.offset
+        square: Floats = ((far @ self.unlearnt) * far).sum(1)
+        return square
 
     def _light(self, values: Floats, causes: Floats, visible: Bools) -> Floats:
         """Return how nose and cheeks differ from what was predicted, (T, 1, 1, 4)."""
@@ -270,6 +290,13 @@ class _Model:
         solved = np.linalg.solve(left, right.transpose(1, 0, 2))
         slopes: Floats = solved.transpose(1, 0, 2).reshape(k, -1).astype(np.float32)
         return slopes
+
+
+def _unlearnt(causes: Floats) -> Floats:
+    """Return how much of each slope's prior variance is left (k, k) after frames (T, k)."""
+    count = causes.shape[1]
+    left = np.linalg.inv(causes.T @ causes + PRIOR_FRAMES * np.eye(count))
+    return (PRIOR_FRAMES * left).astype(np.float32)
 
 
 def _values(rasters: Raster) -> Floats:
