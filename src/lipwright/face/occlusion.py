@@ -6,7 +6,8 @@ predicted from head pose and mouth shape (ridge regression, reweighted: Holland 
 what deviates in colour or in pattern, strongly and over several cells, lies in front of the face.
 The prediction starts from the frames whose lower face looks most like a mouth, so that what stays
 for half of the take is not learnt as the face. The mouth's inside, where teeth and tongue come and
-go, is judged by what surrounds it.
+go, is judged by what surrounds it. A take of a few frames cannot tell how a mouth that opens
+changes the face, nor how much is usual: there, what any face may do is allowed for.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ FLOORS = np.array(
 )  # deviations that mean nothing: L, a, b, pattern
 PRIOR_FRAMES = 60.0  # strength of the prior "pose changes nothing"
 EFFECT = np.array([4.0, 1.2, 1.2, 1.5], np.float32)  # what a cause may change all the same
+FEW_FRAMES = 6.0  # trusted ones from which on a take tells what causes change
 USUAL = np.array([1.6, 1.0, 1.1, 0.9], np.float32)  # spread in long takes
-USUAL_FRAMES = 20.0  # strength of that prior
+USUAL_FRAMES = 10.0  # strength of that prior
 LIKE_SHARE, LIKE_LAG = 0.35, 0.15  # frames most like a mouth, and how much less like counts too
 MODEL_FRAMES = 600  # looked at for the prediction
 PASSES = 2
@@ -195,7 +197,7 @@ class _Model:
     slopes: Floats  #: (k, SIDE * SIDE * 4)
     offset: Floats  #: (k - 1,) mean of the causes
     spread: Floats  #: (SIDE, SIDE, 4)
-    unlearnt: Floats  #: (k - 1, k - 1) of what causes change, how much the take did not show
+    unlearnt: float  #: 0 to 1, how little the take can tell of what causes change
     likeness: Floats  #: (k + 1,) that to a mouth, by cause, and its spread
 
     @classmethod
@@ -215,7 +217,7 @@ class _Model:
             slopes=blank,
             offset=offset,
             spread=FLOORS + 0 * base,
-            unlearnt=_unlearnt(causes[trusted] - offset),
+            unlearnt=1 / (1 + (float(trusted.sum()) / FEW_FRAMES) ** 2),
             likeness=likeness,
         )
         for last in range(PASSES):
@@ -235,7 +237,7 @@ class _Model:
     def deviation(self, values: Floats, causes: Floats, visible: Bools) -> Floats:
         """Return how strange each judged cell looks, (T, SIDE, SIDE), in usual deviations."""
         apart = values - self._light(values, causes, visible) - self._predict(causes)
-        strayed = self._strayed(causes)[:, None, None, None]
+        strayed = self.unlearnt * ((causes - self.offset) ** 2).sum(1)[:, None, None, None]
         square = apart**2 / (self.spread**2 + FLOORS**2 + strayed * EFFECT**2)
         colour = square[..., :3].sum(-1)
         fine = np.minimum(square[..., 3], 60)
@@ -253,15 +255,8 @@ class _Model:
         """
         expected = np.minimum(_with_one(causes - self.offset) @ self.likeness[:-1], 1)
         lost = expected - _likeness(values[..., 3])
-        least = DOUBT[0] * np.sqrt(1 + self._strayed(causes))
-        doubtful: Bools = lost > np.maximum(least, DOUBT[1] * float(self.likeness[-1]))
+        doubtful: Bools = lost > max(DOUBT[0], DOUBT[1] * float(self.likeness[-1]))
         return doubtful
-
-    def _strayed(self, causes: Floats) -> Floats:
-        """Return the square of how far frames (T,) are from all that the take taught."""
-        far = causes - self.offset
-        square: Floats = ((far @ self.unlearnt) * far).sum(1)
-        return square
 
     def _light(self, values: Floats, causes: Floats, visible: Bools) -> Floats:
         """Return how nose and cheeks differ from what was predicted, (T, 1, 1, 4)."""
@@ -290,13 +285,6 @@ class _Model:
         solved = np.linalg.solve(left, right.transpose(1, 0, 2))
         slopes: Floats = solved.transpose(1, 0, 2).reshape(k, -1).astype(np.float32)
         return slopes
-
-
-def _unlearnt(causes: Floats) -> Floats:
-    """Return how much of each slope's prior variance is left (k, k) after frames (T, k)."""
-    count = causes.shape[1]
-    left = np.linalg.inv(causes.T @ causes + PRIOR_FRAMES * np.eye(count))
-    return (PRIOR_FRAMES * left).astype(np.float32)
 
 
 def _values(rasters: Raster) -> Floats:
