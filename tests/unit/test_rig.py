@@ -13,6 +13,7 @@ from lipwright.render.rig import (
     JAWLINE,
     RINGS,
     followers,
+    in_pixels,
     mesh,
     ring_of,
     steady_contour,
@@ -126,3 +127,13 @@ def test_a_calm_contour_is_calm():
     trembling[outer] = 3.0
     assert np.abs(steady_contour(trembling)[outer]).max() == 0
     assert set(outer) <= {at[i] for i in JAW}
+
+
+def test_openings_stay_exact_while_width_and_jaw_move_by_more():
+    asked = np.random.default_rng(3).normal(size=(61, 3)).astype(np.float32)
+    moved = in_pixels(asked)
+    lips = slice(0, len(LIPS))
+    assert (moved[lips, 1:] == asked[lips, 1:]).all()
+    assert (np.abs(moved[lips, 0]) > np.abs(asked[lips, 0])).all()
+    assert (np.abs(moved[len(LIPS) :]) > np.abs(asked[len(LIPS) :])).all()
+    assert not in_pixels(np.zeros((61, 3), np.float32)).any()

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import MOUTH, Floats, Ints, reference, triangles
+from lipwright.face.shape import LIPS, MOUTH, Floats, Ints, reference, triangles
 
 # fmt: off
 # The face oval from ear to ear, along the jaw.
@@ -32,6 +32,19 @@ FACE = 468  # landmarks of the mesh, without the irises
 CHIN = (152, 148, 377, 176, 400)
 CONTOUR = {152: 1.0, 148: 0.97, 377: 0.97, 176: 0.9, 400: 0.9, 149: 0.72, 378: 0.72}
 CONTOUR |= {150: 0.5, 379: 0.5, 136: 0.3, 365: 0.3}
+
+
+# Of what is painted wider, or with a lower jaw, the tracker reports about four fifths; how open
+# lips are it reports in full. Shapes are in the tracker's measure, pixels have to move by more.
+WIDENED, LOWERED = np.float32(1.2), np.float32(1.2)
+
+
+def in_pixels(displacement: Floats) -> Floats:
+    """Return the displacement (61, 3) that the tracker will report as the given one."""
+    out = displacement.copy()
+    out[: len(LIPS), 0] *= WIDENED
+    out[len(LIPS) :] *= LOWERED
+    return out
 
 
 def steady_contour(displacement: Floats) -> Floats:
