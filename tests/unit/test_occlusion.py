@@ -20,7 +20,7 @@ from lipwright.face.occlusion import (
 )
 from lipwright.face.shape import LIPS, align, interocular
 from lipwright.media.picture import Box
-from lipwright.render.occlusion import in_front
+from lipwright.render.occlusion import covered, in_front
 from lipwright.staging import behind
 from lipwright.testing import SIZE, draw_face, synthetic_landmarks
 
@@ -147,6 +147,13 @@ def test_the_mask_covers_the_occluder_in_the_frame_and_little_else():
     clear = far & (around > 0)
     assert clear.sum() > 200
     assert mask[clear].mean() < 0.1
+
+
+def test_what_is_beside_the_pasted_part_spoils_no_exemplar():
+    beside, before = np.zeros((2, 1, SIDE, SIDE), bool)
+    beside[0, 12:28, 2:5] = True  # beyond the fold, where a turned jaw ends
+    before[0, 16:20, 14:18] = True
+    assert covered(np.concatenate([beside, before])).tolist() == [0, pytest.approx(0.05, abs=0.02)]
 
 
 def test_the_pipeline_keeps_what_is_in_front_whoever_paints():

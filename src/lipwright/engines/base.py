@@ -54,12 +54,6 @@ class Portrait:
     #: (T, 32, 32) cells of the lower face behind something (:mod:`lipwright.face.occlusion`)
     occluder: NDArray[np.bool_]
 
-    @property
-    def occlusion(self) -> Floats:
-        """Share of the lower face that is behind something, (T,) 0 to 1."""
-        share: Floats = self.occluder.mean((1, 2), dtype=np.float32)
-        return share
-
 
 @dataclass(frozen=True, kw_only=True)
 class Script:

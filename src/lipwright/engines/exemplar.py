@@ -12,12 +12,13 @@ from lipwright.face.neutral import Drift, fit_drift
 from lipwright.face.shape import MOUTH, Ints, Pose, align, opening, to_canonical
 from lipwright.motion.shut import shut
 from lipwright.render.bank import Exemplar, choose, cut, most_bytes
+from lipwright.render.occlusion import covered
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
 from lipwright.render.restore import Restorer
 
 BANK_BYTES = 256 << 20
-HIDDEN = 0.0  # share of the lower face behind something, from which a frame is no exemplar
+HIDDEN = 0.0  # share of the pasted part behind something, over which a frame is no exemplar
 MAX_TURN = 50.0  # degrees of yaw or pitch beyond which a frame is no exemplar
 
 
@@ -56,7 +57,7 @@ class ExemplarEngine:
         )
         seen = np.isfinite(landmarks[:, 0, 0]) & (portrait.confidence > 0)
         usable = seen & (np.abs(np.nan_to_num(look.angles[:, :2], nan=180)).max(1) < MAX_TURN)
-        usable &= portrait.occlusion <= HIDDEN
+        usable &= covered(portrait.occluder) <= HIDDEN
         usable = usable if usable.any() else seen
         most = max(1, self._bank_bytes // most_bytes(landmarks[usable], portrait.depth))
         frames = choose(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lipwright.face.occlusion import SIDE, X0, X1, Y0, Y1, Bools, layout
 from lipwright.face.shape import Floats, Ints, interocular, reference
 from lipwright.media.picture import Box
+from lipwright.render.composite import LOOP
 from lipwright.render.rig import mesh, ring_of
 from lipwright.render.warp import affine_between, departure, rasterise, refine
 
@@ -38,6 +39,28 @@ def in_front(cells: Bools, landmarks: Floats, box: Box) -> Floats:
     at = (points @ base.T + departure(raster, _cells_of_mesh(), base)).astype(np.float32)
     coarse = cv2.remap(wide, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return refine(coarse, raster, box)
+
+
+def covered(cells: Bools) -> Floats:
+    """Return the share of the part that is pasted from exemplars which is covered, (T,) 0 to 1.
+
+    Background beside a turned jaw, that is taken for an occluder, does not count.
+
+    Args:
+        cells: (T, 32, 32) of :func:`lipwright.face.occlusion.occluded`.
+    """
+    share: Floats = cells[:, _pasted()].mean(1, dtype=np.float32)
+    return share
+
+
+@cache
+def _pasted() -> Bools:
+    """Return the cells (SIDE, SIDE) that the mask around a mouth may reach."""
+    drawn = np.zeros((SIDE, SIDE), np.uint8)
+    loop = np.rint(_cells_of_mesh()[LOOP, :2] * 16).astype(np.int32)
+    cv2.fillPoly(drawn, [loop], 1, shift=4)
+    cells: Bools = cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0
+    return cells
 
 
 @cache

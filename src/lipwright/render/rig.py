@@ -34,15 +34,14 @@ CONTOUR = {152: 1.0, 148: 0.97, 377: 0.97, 176: 0.9, 400: 0.9, 149: 0.72, 378: 0
 CONTOUR |= {150: 0.5, 379: 0.5, 136: 0.3, 365: 0.3}
 
 
-# Of what is painted wider, or with a lower jaw, the tracker reports about four fifths; how open
-# lips are it reports in full. Shapes are in the tracker's measure, pixels have to move by more.
-WIDENED, LOWERED = np.float32(1.2), np.float32(1.2)
+# Of a chin that is painted lower the tracker reports about four fifths, lips it reports in full.
+# Shapes are in the tracker's measure, so pixels have to move by more.
+LOWERED = np.float32(1.2)
 
 
 def in_pixels(displacement: Floats) -> Floats:
     """Return the displacement (61, 3) that the tracker will report as the given one."""
     out = displacement.copy()
-    out[: len(LIPS), 0] *= WIDENED
     out[len(LIPS) :] *= LOWERED
     return out
 
