@@ -39,7 +39,7 @@ SIDE = 32  # cells
 X0, X1, Y0, Y1 = -0.8, 0.8, 0.35, 1.45  # canonical extent of the raster
 FINE_CELLS = 1.5  # sigma: what is finer is pattern, the rest is colour
 FINE_FACE = 40.0  # pixels between the eyes; on a smaller face landmarks miss by whole cells
-FACING = 0.4  # cosine from which a cell is judged
+FACING = 0.5  # cosine from which a cell is judged
 FLOORS = np.array(
     [6.0, 2.0, 2.0, 1.0], np.float32
 )  # deviations that mean nothing: L, a, b, pattern
