@@ -13,8 +13,8 @@ from lipwright.render.rig import (
     JAWLINE,
     RINGS,
     followers,
-    in_pixels,
     mesh,
+    overshoot,
     ring_of,
     steady_contour,
     vertices,
@@ -131,7 +131,7 @@ def test_a_calm_contour_is_calm():
 
 def test_lips_stay_exact_while_the_jaw_moves_by_more():
     asked = np.random.default_rng(3).normal(size=(61, 3)).astype(np.float32)
-    moved = in_pixels(asked)
+    moved = overshoot(asked)
     assert (moved[: len(LIPS)] == asked[: len(LIPS)]).all()
     assert (np.abs(moved[len(LIPS) :]) > np.abs(asked[len(LIPS) :])).all()
-    assert not in_pixels(np.zeros((61, 3), np.float32)).any()
+    assert not overshoot(np.zeros((61, 3), np.float32)).any()

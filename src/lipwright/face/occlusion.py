@@ -84,7 +84,7 @@ def layout() -> Layout:
     """Return the layout, the same for every face."""
     face, mesh = reference(), triangles()
     scale = np.array([SIDE / (X1 - X0), SIDE / (Y1 - Y0)])
-    points = (face[:468, :2] - [X0, Y0]) * scale - 0.5
+    points = _cells(face)
     ids = np.full((SIDE, SIDE), -1, np.int32)
     for i in np.argsort(-face[mesh, 2].mean(1), kind="stable"):
         cv2.fillConvexPoly(ids, np.rint(points[mesh[i]] * 16).astype(np.int32), int(i), shift=4)
@@ -95,13 +95,6 @@ def layout() -> Layout:
     weights = np.clip(np.linalg.solve(system, at)[..., 0], 0, 1)
     down, across = Y0 + (y + 0.5) / scale[1], np.abs(X0 + (x + 0.5) / scale[0])
     on_face = ids >= 0
-
-    def inside(loop: list[int]) -> Bools:
-        mask = np.zeros((SIDE, SIDE), np.uint8)
-        cv2.fillPoly(mask, [np.rint(points[loop] * 16).astype(np.int32)], 1, shift=4)
-        grown: Bools = cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0
-        return grown
-
     return Layout(
         triangle=ids.astype(np.int64),
         corners=corners,
@@ -109,9 +102,25 @@ def layout() -> Layout:
         face=on_face,
         judged=on_face & (down > 0.66) & (down < 1.33) & (across < 0.58),
         light=on_face & (down < 0.72) & (across < 0.6),
-        lips=inside(_OUTER),
-        inner=inside(_INNER),
+        lips=inside(np.array(_OUTER)),
+        inner=inside(np.array(_INNER)),
     )
+
+
+def inside(loop: Ints) -> Bools:
+    """Return the cells (SIDE, SIDE) within a loop of landmarks (n,), and one around them."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    points = np.rint(_cells(reference())[loop] * 16).astype(np.int32)
+    cv2.fillPoly(mask, [points], 1, shift=4)
+    grown: Bools = cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0
+    return grown
+
+
+def _cells(face: Floats) -> NDArray[np.float64]:
+    """Return where the mesh of a canonical face (478, 3) lies on the raster, (468, 2) cells."""
+    scale = np.array([SIDE / (X1 - X0), SIDE / (Y1 - Y0)])
+    placed: NDArray[np.float64] = (face[:468, :2] - [X0, Y0]) * scale - 0.5
+    return placed
 
 
 @cache
@@ -210,6 +219,8 @@ class _Model:
         base = np.median(values[trusted], 0)
         offset = causes[trusted].mean(0)
         count = causes.shape[1] + 1
+        frames = float(trusted.sum())
+        known = frames / (frames + USUAL_FRAMES)
         blank = np.zeros((count, SIDE * SIDE * 4), np.float32)
         likeness = _fit_likeness(like[trusted], causes[trusted] - offset)
         model = cls(
@@ -217,7 +228,7 @@ class _Model:
             slopes=blank,
             offset=offset,
             spread=FLOORS + 0 * base,
-            unlearnt=1 / (1 + (float(trusted.sum()) / FEW_FRAMES) ** 2),
+            unlearnt=1 / (1 + (frames / FEW_FRAMES) ** 2),
             likeness=likeness,
         )
         for last in range(PASSES):
@@ -227,7 +238,6 @@ class _Model:
             apart = np.where(weight[..., None], np.abs(lit - model._predict(causes)), np.nan)
             with np.errstate(all="ignore"):
                 spread = 1.4826 * _nan_median(apart)
-            known = trusted.sum() / (trusted.sum() + USUAL_FRAMES)
             spread = np.sqrt(known * np.nan_to_num(spread, nan=5.0) ** 2 + (1 - known) * USUAL**2)
             model = replace(model, spread=spread.astype(np.float32))
             if last < PASSES - 1:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.occlusion import SIDE, X0, X1, Y0, Y1, Bools, layout
+from lipwright.face.occlusion import SIDE, X0, X1, Y0, Y1, Bools, inside, layout
 from lipwright.face.shape import Floats, Ints, interocular, reference
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP
@@ -56,11 +56,7 @@ def covered(cells: Bools) -> Floats:
 @cache
 def _pasted() -> Bools:
     """Return the cells (SIDE, SIDE) that the mask around a mouth may reach."""
-    drawn = np.zeros((SIDE, SIDE), np.uint8)
-    loop = np.rint(_cells_of_mesh()[LOOP, :2] * 16).astype(np.int32)
-    cv2.fillPoly(drawn, [loop], 1, shift=4)
-    cells: Bools = cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0
-    return cells
+    return inside(LOOP)
 
 
 @cache

@@ -24,7 +24,7 @@ from lipwright.render.composite import (
 )
 from lipwright.render.detail import lay, match_detail, mixed
 from lipwright.render.restore import Fine
-from lipwright.render.rig import followers, in_pixels, mesh, steady_contour, vertices
+from lipwright.render.rig import followers, mesh, overshoot, steady_contour, vertices
 from lipwright.render.warp import (
     Raster,
     affine_between,
@@ -58,7 +58,7 @@ class Brush:
 
     def moved(self) -> Floats:
         """Return how far each landmark of the mesh moves, (468, 3) pixels."""
-        canonical = followers() @ steady_contour(in_pixels(self.wanted - self.own))
+        canonical = followers() @ steady_contour(overshoot(self.wanted - self.own))
         out: Floats = (canonical @ self.pose.rotation[0].T * np.float32(self.unit)).astype(
             np.float32
         )

@@ -35,11 +35,11 @@ CONTOUR |= {150: 0.5, 379: 0.5, 136: 0.3, 365: 0.3}
 
 
 # Of a chin that is painted lower the tracker reports about four fifths, lips it reports in full.
-# Shapes are in the tracker's measure, so pixels have to move by more.
+# Shapes are in the tracker's measure, so what is painted has to move by more.
 LOWERED = np.float32(1.2)
 
 
-def in_pixels(displacement: Floats) -> Floats:
+def overshoot(displacement: Floats) -> Floats:
     """Return the displacement (61, 3) that the tracker will report as the given one."""
     out = displacement.copy()
     out[len(LIPS) :] *= LOWERED
