@@ -16,6 +16,7 @@ import fcntl
 import os
 import re
 import stat
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ class LocalStorage:
         Raises:
             PublishFailed: it cannot be made.
         """
+        self._tree = threading.Lock()  # so that who prunes folders cannot starve who writes
         self._root = root.absolute()
         with _failing(str(root)):
             (self._root / WRITING).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -146,7 +148,8 @@ class LocalStorage:
             while time.monotonic() < end:
                 # Any folder of the name may be deleted under our hands.
                 with contextlib.suppress(FileNotFoundError):
-                    version = self._rename(source, segments, kind)
+                    with self._tree:
+                        version = self._rename(source, segments, kind)
                     return _blob(name, version, facts)
             raise OSError(errno.EBUSY, "it is being deleted again and again")
 
@@ -242,7 +245,7 @@ class LocalStorage:
         """Remove the folders of a name, deepest first, as far as they are empty."""
         for depth in range(len(segments), 0, -1):
             try:
-                with self._folder(segments[: depth - 1]) as parent:
+                with self._tree, self._folder(segments[: depth - 1]) as parent:
                     os.rmdir(segments[depth - 1], dir_fd=parent)
             except FileNotFoundError:
                 continue
