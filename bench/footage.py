@@ -149,7 +149,7 @@ def _follow(info: MediaInfo, landmarker: FaceLandmarker) -> Take:
     return Take(
         info=require_video(info),
         times=tuple(times),
-        tracks=tracker.tracks(),
+        tracks=tuple(t.in_memory() for t in tracker.tracks()),
         cuts=tracker.cuts,
     )
 

@@ -161,12 +161,13 @@ def _script(clip: Clip, acting: Acting) -> Script:
     portrait = portrait_of(clip.track, clip.take)
     frames = range(middle(clip), len(clip.take.times))
     times = clip.times[frames.start :]  # as the pipeline does
+    rate = float(clip.take.info.rate)
 
     class Timed:  # the pipeline counts frames from 0; here they are in the middle of a clip
         style = acting.style
 
-        def at(self, _: Times) -> Floats:
-            return acting.at(times)
+        def at(self, asked: Times) -> Floats:
+            return acting.at(times[np.rint(asked * rate).astype(int)])
 
     timed: Any = Timed()
     return script_for(portrait, timed, [(i, 0.0) for i in frames], clip.take.info)
@@ -282,10 +283,11 @@ def same_face(tracks: Iterable[Track], truth: Floats) -> Floats:
     best, nearest = np.full_like(truth, np.nan), math.inf
     eyes = np.linalg.norm(truth[:, EYE_LEFT] - truth[:, EYE_RIGHT], axis=-1)
     for track in tracks:
-        away = np.linalg.norm(track.landmarks - truth, axis=-1).mean(1) / eyes
+        landmarks = np.asarray(track.landmarks)
+        away = np.linalg.norm(landmarks - truth, axis=-1).mean(1) / eyes
         score = float(np.where(np.isfinite(away), away, 1.0).mean())
         if score < nearest:
-            best, nearest = track.landmarks, score
+            best, nearest = landmarks, score
     return best
 
 

@@ -49,6 +49,7 @@ from lipwright.motion.scorer import SyncScorer
 from lipwright.options import Restore, SyncMode, SyncOptions
 from lipwright.progress import CancelToken, OnProgress, Watch
 from lipwright.relay import Behind, ahead
+from lipwright.rows import sampled
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
@@ -56,6 +57,8 @@ from lipwright.staging import behind, plan_take, portrait_of, script_for, view_o
 from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
+# A manner of speaking shows in a few minutes; they are taken in stretches, spread over the take.
+STYLE_FRAMES, STYLE_RUN = 6000, 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +254,8 @@ class Pipeline:
         heard = self._hear([sound])
         self._model = self._model or MotionModel(self._store)
         times = np.array([float(t) for t in take.times])
-        mouth, times = mouth_shapes(portrait.landmarks[times < longest]), times[times < longest]
+        times = times[times < longest]
+        mouth = mouth_shapes(portrait.landmarks, np.arange(len(times)))
         sync = SyncScorer(self._store).offset(mouth, times, heard)
         pairs = adapt.pair(mouth, times, heard, self._model.articulate(heard), sync)
         return adapt.learn(self._model.basis, pairs)
@@ -275,7 +279,8 @@ class Pipeline:
         spoken = rest.speaking(activity)
         if learnt:
             prediction = learnt.correct(prediction, np.concatenate(heard), spoken)
-        own = mouth_shapes(portrait.landmarks)
+        looked_at = sampled(len(portrait.landmarks), STYLE_FRAMES, STYLE_RUN)
+        own = mouth_shapes(portrait.landmarks, looked_at)
         manner = style.fit(self._model.basis, own, prediction, spoken, learnt)
         return perform(self._model.basis, manner, prediction, activity, intensity)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lipwright.engines.base import Floats, Patch, Portrait, Script, View
 from lipwright.face.occlusion import Bools, bearable, occluded
@@ -19,6 +21,7 @@ from lipwright.media.timeline import Timeline, plan
 from lipwright.motion.perform import Performance
 from lipwright.options import SyncMode
 from lipwright.render.occlusion import in_front
+from lipwright.rows import Array, Ints, Made
 
 VIEW_MARGIN = 0.6  # around the landmarks, inter-ocular distances
 
@@ -80,19 +83,36 @@ def script_for(
         bearable(portrait.occluder),
     )
 
-    def between(values: Floats) -> Floats:
-        s = share.reshape(-1, *[1] * (values.ndim - 1))
-        mixed: Floats = (values[index] * (1 - s) + values[after] * s).astype(np.float32)
+    def between(values: Array, asked: Ints) -> Floats:
+        s = share[asked].reshape(-1, *[1] * (values.ndim - 1))
+        mixed: Floats = (values[index[asked]] * (1 - s) + values[after[asked]] * s).astype(
+            np.float32
+        )
         return mixed
 
+    def laid(row: tuple[int, ...], make: Callable[[Ints], NDArray[Any]], kind: Any) -> Made:
+        return Made(len(picks), row, kind, make)
+
     return Script(
-        mouth=np.asarray(performance.style.mean + performance.at(times), np.float32),
-        landmarks=between(portrait.landmarks),
+        mouth=laid(
+            performance.style.mean.shape,
+            lambda asked: performance.style.mean + performance.at(times[asked]),
+            np.float32,
+        ),
+        landmarks=laid(
+            portrait.landmarks.shape[1:],
+            lambda asked: between(portrait.landmarks, asked),
+            np.float32,
+        ),
         source=(index + share).astype(np.float32),
-        light=between(portrait.light),
+        light=between(portrait.light, np.arange(len(picks))),
         strength=np.minimum(shown[index], shown[after]),
         shot=portrait.shot[index],
-        occluder=portrait.occluder[index] | portrait.occluder[after],
+        occluder=laid(
+            portrait.occluder.shape[1:],
+            lambda asked: portrait.occluder[index[asked]] | portrait.occluder[after[asked]],
+            np.bool_,
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from lipwright.render.bank import (
     LOWER_RIM,
     RUN_FRAMES,
     UPPER_RIM,
+    Shelf,
     choose,
     crop_box,
     cut,
@@ -130,7 +131,7 @@ def test_an_exemplar_holds_the_pixels_of_its_frame():
     landmarks = synthetic_landmarks(1)[0]
     frame = draw_face(landmarks)
     view = Box(40, 60, 260, 240)
-    kept = cut(frame[60:240, 40:260], view, landmarks)
+    kept = cut(Shelf(), frame[60:240, 40:260], view, landmarks)
     (x, y), (h, w) = kept.origin, kept.rgb.shape[:2]
     assert np.array_equal(kept.rgb, frame[y : y + h, x : x + w])
     assert (x, y) == (max(crop_box(landmarks).x0, 40), max(crop_box(landmarks).y0, 60))
@@ -141,11 +142,11 @@ def test_an_exemplar_holds_the_pixels_of_its_frame():
 def test_a_face_that_leaves_the_frame_is_cut_at_the_edge():
     landmarks = synthetic_landmarks(1, size=(80, 256))[0]  # half of it is left of the frame
     frame = draw_face(landmarks, (80, 200))
-    kept = cut(frame, Box(0, 0, 80, 200), landmarks)
+    kept = cut(Shelf(), frame, Box(0, 0, 80, 200), landmarks)
     assert kept.origin[0] == 0
     assert kept.rgb.shape[0] > 10
     outside = landmarks + np.array([-5000, 0, 0], np.float32)
-    assert cut(frame, Box(0, 0, 80, 200), outside).rgb.size > 0
+    assert cut(Shelf(), frame, Box(0, 0, 80, 200), outside).rgb.size > 0
 
 
 # ----------------------------------------------------------------------------------------- shots
@@ -172,7 +173,7 @@ def test_no_exemplar_is_larger_than_reckoned(depth, seed, unit):
     for points in landmarks:
         box = crop_box(points)
         size = (box.x1 - box.x0) * (box.y1 - box.y0) * 3 * (1 if depth == 8 else 2)
-        assert size <= most_bytes(landmarks, depth)
+        assert size <= most_bytes(landmarks, np.arange(len(landmarks)), depth)
 
 
 # ----------------------------------------------------------------------------------------- teeth
@@ -187,7 +188,7 @@ def mouth_with(rows, *, closed=False):
         half = np.concatenate([landmarks[row], middle[::-1]])[:, :2]
         shade = 225 if (row is UPPER_RIM and rows & 1) or (row is LOWER_RIM and rows & 2) else 25
         cv2.fillPoly(frame, [np.round(half).astype(np.int32)], (shade,) * 3)
-    return cut(frame, Box(0, 0, frame.shape[1], frame.shape[0]), landmarks)
+    return cut(Shelf(), frame, Box(0, 0, frame.shape[1], frame.shape[0]), landmarks)
 
 
 @pytest.mark.parametrize("rows", range(4))

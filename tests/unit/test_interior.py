@@ -39,7 +39,12 @@ def portrait(opening_=0.0, fill=None, depth=8):
     if fill is not None:
         rgb[polygon(points[INNER_LIPS], box) > 0] = fill
     codes = rgb.astype(np.uint8) if depth == 8 else (rgb * 4).astype(np.uint16)
-    return Exemplar(rgb=codes, origin=(box.x0, box.y0), landmarks=points), box
+    return Exemplar(kept=lambda: (codes, points), origin=(box.x0, box.y0)), box
+
+
+def repainted(exemplar, rgb):
+    """Return an exemplar with other pixels."""
+    return replace(exemplar, kept=lambda: (rgb, exemplar.landmarks))
 
 
 def built(opening_=0.2, *, amount=1.0, exemplar=None, palette=None, drop=0.0, depth=8, turn=None):
@@ -108,14 +113,14 @@ def test_light_from_one_side_is_noticed():
     exemplar, box = portrait()
     level = np.linspace(0.6, 1.2, box.width, dtype=np.float32)[None, :, None]
     lit = np.clip(exemplar.rgb * level, 0, 255).astype(np.uint8)
-    assert replace(exemplar, rgb=lit).palette.tilt > 1.1
-    assert replace(exemplar, rgb=np.ascontiguousarray(lit[:, ::-1])).palette.tilt < 0.95
+    assert repainted(exemplar, lit).palette.tilt > 1.1
+    assert repainted(exemplar, np.ascontiguousarray(lit[:, ::-1])).palette.tilt < 0.95
 
 
 def test_a_soft_picture_is_known_as_such():
     exemplar, _ = portrait()
     soft = cv2.GaussianBlur(exemplar.rgb, (0, 0), 2.5)
-    assert replace(exemplar, rgb=soft).palette.blur > 1.5 * exemplar.palette.blur
+    assert repainted(exemplar, soft).palette.blur > 1.5 * exemplar.palette.blur
 
 
 # ------------------------------------------------------------------------------------------ build

@@ -21,6 +21,7 @@ from lipwright.face.occlusion import (
 from lipwright.face.shape import LIPS, align, interocular
 from lipwright.media.picture import Box
 from lipwright.render.occlusion import covered, in_front
+from lipwright.rows import Reel
 from lipwright.staging import behind
 from lipwright.testing import SIZE, draw_face, synthetic_landmarks
 
@@ -149,11 +150,27 @@ def test_the_mask_covers_the_occluder_in_the_frame_and_little_else():
     assert mask[clear].mean() < 0.1
 
 
+def test_a_long_take_on_disk_is_judged_as_if_it_were_whole(monkeypatch):
+    landmarks, rasters, _ = scene(radius=0.25)
+    whole = occluded(rasters, landmarks)
+    assert whole.any()
+    monkeypatch.setattr("lipwright.face.smooth.CHUNK", 5)
+    on_disk = [Reel(a.shape[1:], a.dtype) for a in (rasters, landmarks)]
+    for reel, values in zip(on_disk, (rasters, landmarks), strict=True):
+        reel.extend(values)
+    parts = occluded(*on_disk)
+    assert isinstance(parts, Reel)
+    assert np.array_equal(np.asarray(parts), whole)
+
+
 def test_what_is_beside_the_pasted_part_spoils_no_exemplar():
     beside, before = np.zeros((2, 1, SIDE, SIDE), bool)
     beside[0, 12:28, 2:5] = True  # beyond the fold, where a turned jaw ends
     before[0, 16:20, 14:18] = True
-    assert covered(np.concatenate([beside, before])).tolist() == [0, pytest.approx(0.05, abs=0.02)]
+    assert covered(np.concatenate([beside, before]), np.arange(2)).tolist() == [
+        0,
+        pytest.approx(0.05, abs=0.02),
+    ]
 
 
 def test_the_pipeline_keeps_what_is_in_front_whoever_paints():

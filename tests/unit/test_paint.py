@@ -6,7 +6,7 @@ import pytest
 from lipwright.face.shape import MOUTH, align, mouth_shapes, opening, to_canonical
 from lipwright.media.picture import Box
 from lipwright.motion.shut import shut
-from lipwright.render.bank import cut
+from lipwright.render.bank import Shelf, cut
 from lipwright.render.composite import OUTER_LIPS, polygon
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.testing import draw_face, synthetic_landmarks
@@ -25,7 +25,7 @@ def view(gap, *, box=VIEW, depth=8, seed=0):
 
 
 def stroke(gap, *, share=1.0, depth=8):
-    kept = cut(view(gap, depth=depth, seed=1), VIEW, face(gap))
+    kept = cut(Shelf(), view(gap, depth=depth, seed=1), VIEW, face(gap))
     wide = float(opening(mouth_shapes(face(gap)[None]))[0])
     return Stroke(exemplar=kept, share=share, opening=wide)
 

@@ -173,7 +173,7 @@ def test_a_script_of_one_frame_and_a_bank_of_one_exemplar_have_a_path():
 @given(rising(1, 12), st.lists(st.integers(0, 11), min_size=1, max_size=30))
 def test_shares_add_up_to_one_and_the_path_leads(index, wish):
     path = np.array([i % len(index) for i in wish])
-    mixes = blend_runs(path, index)
+    mixes = list(blend_runs(path, index))
     assert len(mixes) == len(path)
     for t, mix in enumerate(mixes):
         assert sum(share for _, share in mix) == pytest.approx(1)
@@ -184,7 +184,7 @@ def test_shares_add_up_to_one_and_the_path_leads(index, wish):
 
 def test_inside_a_run_one_exemplar_shows():
     index = np.arange(20)
-    assert blend_runs(np.arange(3, 12), index) == [[(i, 1.0)] for i in range(3, 12)]
+    assert list(blend_runs(np.arange(3, 12), index)) == [[(i, 1.0)] for i in range(3, 12)]
 
 
 def test_runs_give_way_to_each_other_and_go_on_meanwhile():

@@ -9,7 +9,7 @@ import pytest
 from lipwright.media.picture import Box
 from lipwright.options import Restore
 from lipwright.render import restore
-from lipwright.render.bank import cut
+from lipwright.render.bank import Shelf, cut
 from lipwright.render.restore import Restorer, factor_for, growth_of
 from lipwright.testing import draw_face, synthetic_landmarks
 
@@ -33,7 +33,7 @@ def view(depth=8):
 
 def exemplar(blur=0.0):
     rgb = view()
-    return cut(cv2.GaussianBlur(rgb, (0, 0), blur) if blur else rgb, VIEW, landmarks())
+    return cut(Shelf(), cv2.GaussianBlur(rgb, (0, 0), blur) if blur else rgb, VIEW, landmarks())
 
 
 def edges(side=48, depth=8):

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipwright.face import smooth as module
 from lipwright.face.shape import align, mouth_shapes, opening, reference
-from lipwright.face.smooth import runs, smooth
+from lipwright.face.smooth import overlapping, runs, smooth
+from lipwright.rows import Reel
 from lipwright.testing import synthetic_landmarks
 
 UNIT = 84.0
@@ -106,3 +108,32 @@ def test_the_pose_stays_a_rotation_in_a_fast_turn():
     face = (reference() @ np.swapaxes(rotation, 1, 2) * UNIT).astype(np.float32)
     assert align(smooth(face)).angles()[:, 0] == pytest.approx(np.degrees(turn), abs=1.0)
     assert mouth_shapes(smooth(face)) == pytest.approx(mouth_shapes(face), abs=0.01)
+
+
+# ------------------------------------------------------------------------------------- in parts
+@given(st.integers(0, 40), st.integers(1, 60), st.integers(0, 3), st.integers(4, 20))
+def test_parts_cover_a_stretch_and_know_their_neighbours(start, length, reach, size):
+    stop, covered = start + length, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", size)
+        parts = list(overlapping(start, stop, reach))
+    for first, last, inner in parts:
+        own = range(first, last)[inner]
+        covered += own
+        assert first == max(start, own[0] - reach)
+        assert last == min(stop, own[-1] + 1 + reach)
+    assert covered == list(range(start, stop))
+
+
+def test_a_long_take_on_disk_is_smoothed_as_if_it_were_whole(monkeypatch):
+    noisy = jitter(synthetic_landmarks(90))
+    noisy[40:43] = np.nan
+    shots = np.repeat([0, 1], [70, 20])
+    whole = smooth(noisy, shots)
+    monkeypatch.setattr(module, "CHUNK", 8)
+    reel = Reel(noisy.shape[1:], np.float32)
+    reel.extend(noisy)
+    parts = smooth(reel, shots)
+    assert isinstance(parts, Reel)
+    assert np.asarray(parts) == pytest.approx(whole, abs=1e-3, nan_ok=True)
+    assert np.array_equal(smooth(noisy, shots), np.asarray(parts), equal_nan=True)

@@ -39,7 +39,6 @@ def person(x, *, unit=100.0, seen=range(FRAMES)):
     return Track(
         landmarks=landmarks,
         confidence=there,
-        blendshapes=np.zeros((FRAMES, 52), np.float32),
         sharpness=there,
         light=there,
         rasters=np.zeros((FRAMES, SIDE, SIDE, 3), np.uint8),

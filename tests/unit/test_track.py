@@ -44,9 +44,6 @@ class Discs:
             return _face(region.x, region.y, region.side / 3), 0.01
         return _face(x, y, r, self.stretch), {FACE: 0.99, DIM: 0.35, FAINT: 0.05}[_nearest(level)]
 
-    def blendshapes(self, landmarks):
-        return np.full(52, 0.5, np.float32)
-
 
 def _nearest(level):
     return min((FACE, DIM, FAINT), key=lambda known: abs(known - level))
@@ -108,7 +105,6 @@ def test_a_moving_face_is_followed_from_the_first_frame_to_the_last():
     assert found.seen.all()
     assert centres(found) == pytest.approx(np.array(path), abs=2)
     assert found.confidence == pytest.approx(np.full(40, 0.99))
-    assert found.blendshapes == pytest.approx(np.full((40, 52), 0.5))
     assert (found.sharpness > 0).all()
     assert (found.light > 0).all()
 
@@ -123,11 +119,10 @@ def test_every_column_has_a_row_for_every_frame():
     pictures = [picture()] * 4 + [picture((200, 150))] * 8 + [picture()] * 5
     (found,) = follow(pictures)
     assert found.landmarks.shape == (17, 478, 3)
-    assert found.blendshapes.shape == (17, 52)
     assert found.seen.tolist() == [False] * 4 + [True] * 8 + [False] * 5
     away = ~found.seen
     assert np.isnan(found.landmarks[away]).all()
-    for column in (found.confidence, found.sharpness, found.light, found.blendshapes):
+    for column in (found.confidence, found.sharpness, found.light):
         assert (column[away] == 0).all()
         assert column.dtype == np.float32
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lipwright.media.picture import Box
 from lipwright.options import Restore
+from lipwright.rows import Array
 
 Floats = NDArray[np.float32]
 
@@ -43,29 +44,33 @@ class Patch:
 
 @dataclass(frozen=True, kw_only=True)
 class Portrait:
-    """The speaker's face over the source take, T frames; NaN where it is not seen."""
+    """The speaker's face over the source take, T frames; NaN where it is not seen.
 
-    landmarks: Floats  #: (T, 478, 3) pixels as displayed, the tracker's jitter smoothed away
+    What is large may lie on disk: :class:`lipwright.rows.Rows` are indexed as arrays are, and
+    ``np.asarray`` brings them into memory.
+    """
+
+    landmarks: Array  #: (T, 478, 3) pixels as displayed, the tracker's jitter smoothed away
     confidence: Floats  #: (T,) 0 to 1
     sharpness: Floats  #: (T,) higher is sharper
     light: Floats  #: (T,) mean grey value of the face, 0 to 255
     depth: int  #: bits per sample of the views
     shot: NDArray[np.int64]  #: (T,) number of the shot each frame belongs to, from 0, rising
     #: (T, 32, 32) cells of the lower face behind something (:mod:`lipwright.face.occlusion`)
-    occluder: NDArray[np.bool_]
+    occluder: Array
 
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """What the mouth does, for n output frames."""
+    """What the mouth does, for n output frames; what is large is made when it is asked for."""
 
-    mouth: Floats  #: (n, 61, 3) wanted canonical mouth shape (:mod:`lipwright.face.shape`)
-    landmarks: Floats  #: (n, 478, 3) of the frames to paint on, pixels; NaN where no face is
+    mouth: Array  #: (n, 61, 3) wanted canonical mouth shape (:mod:`lipwright.face.shape`)
+    landmarks: Array  #: (n, 478, 3) of the frames to paint on, pixels; NaN where no face is
     source: Floats  #: (n,) source frame each one shows, may be fractional
     light: Floats  #: (n,) mean grey value of the face, 0 to 255
     strength: Floats  #: (n,) 0 to 1, how much of the effect is shown; 0: no paint
     shot: NDArray[np.int64]  #: (n,) number of the source shot each one belongs to
-    occluder: NDArray[np.bool_]  #: (n, 32, 32) as the portrait's
+    occluder: Array  #: (n, 32, 32) as the portrait's
     restore: Restore = Restore.OFF  #: whether to super-resolve what is enlarged
 
 

@@ -9,16 +9,27 @@ import numpy as np
 
 from lipwright.engines.base import EngineSpec, Fetch, Floats, Patch, Portrait, Script, View
 from lipwright.face.neutral import Drift, fit_drift
-from lipwright.face.shape import MOUTH, Ints, Pose, align, opening, to_canonical
+from lipwright.face.shape import (
+    MOUTH,
+    Ints,
+    Pose,
+    align,
+    mouth_shapes,
+    opening,
+    pose_of,
+    to_canonical,
+)
 from lipwright.motion.shut import shut
-from lipwright.render.bank import Exemplar, choose, cut, most_bytes
+from lipwright.render.bank import RUN_FRAMES, Exemplar, Shelf, choose, cut, most_bytes
 from lipwright.render.occlusion import covered
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
 from lipwright.render.restore import Restorer
+from lipwright.rows import CHUNK, sampled
 
 BANK_BYTES = 256 << 20
 HIDDEN = 0.0  # share of the pasted part behind something, over which a frame is no exemplar
+MOST_STUDIED = 4500  # frames that exemplars are chosen from, in runs spread over the take
 MAX_TURN = 50.0  # degrees of yaw or pitch beyond which a frame is no exemplar
 
 
@@ -45,101 +56,140 @@ class ExemplarEngine:
 
     def study(self, portrait: Portrait, fetch: Fetch) -> Speaker:
         """Fill the bank from the frames that cover shape, pose and light best."""
-        landmarks = portrait.landmarks
-        pose = align(landmarks)
-        mouth = to_canonical(landmarks[:, MOUTH], pose)
+        seen = np.flatnonzero(np.isfinite(portrait.landmarks[:, 0, 0]) & (portrait.confidence > 0))
+        some = seen[sampled(len(seen), MOST_STUDIED, RUN_FRAMES)]
+        pose = pose_of(portrait.landmarks, some)
+        mouth = mouth_shapes(portrait.landmarks, some)
         drift = fit_drift(mouth, pose.angles())
         look = Look(
             mouth=mouth - drift.at(pose.angles()),
             angles=pose.angles(),
-            light=portrait.light,
-            index=np.arange(len(landmarks), dtype=np.float32),
+            light=portrait.light[some],
+            index=some.astype(np.float32),
         )
-        seen = np.isfinite(landmarks[:, 0, 0]) & (portrait.confidence > 0)
-        usable = seen & (np.abs(np.nan_to_num(look.angles[:, :2], nan=180)).max(1) < MAX_TURN)
-        usable &= covered(portrait.occluder) <= HIDDEN
-        usable = usable if usable.any() else seen
-        most = max(1, self._bank_bytes // most_bytes(landmarks[usable], portrait.depth))
-        frames = choose(
-            look, sharpness=portrait.sharpness, usable=usable, most=most, shot=portrait.shot
-        )
-        exemplars = tuple(
-            cut(view.rgb, view.box, landmarks[i])
-            for i, view in zip(frames, fetch(frames), strict=True)
-        )
-        usual = float(np.median(portrait.sharpness[frames]))
-        blur = np.clip(2 - 2 * portrait.sharpness[frames] / max(usual, 1e-6), 0, 2)
+        usable = np.abs(look.angles[:, :2]).max(1) < MAX_TURN
+        usable &= covered(portrait.occluder, some) <= HIDDEN
+        usable = usable if usable.any() else np.ones(len(some), bool)
+        most = self._bank_bytes // most_bytes(portrait.landmarks, some[usable], portrait.depth)
+        sharpness, shot = portrait.sharpness[some], portrait.shot[some]
+        kept = choose(look, sharpness=sharpness, usable=usable, most=max(1, most), shot=shot)
+        exemplars, teeth, shelf = [], [], Shelf()
+        for i, view in zip(some[kept], fetch(some[kept]), strict=True):
+            exemplars.append(cut(shelf, view.rgb, view.box, portrait.landmarks[i]))
+            teeth.append(exemplars[-1].teeth)  # while its pixels are at hand
+        usual = float(np.median(sharpness[kept]))
+        blur = np.clip(2 - 2 * sharpness[kept] / max(usual, 1e-6), 0, 2)
+        look = look.at(kept)
         return Speaker(
-            exemplars=exemplars,
-            look=look.at(frames),
+            exemplars=tuple(exemplars),
+            look=look,
             blur=blur.astype(np.float32),
-            opening=opening(mouth[frames]),
+            opening=opening(mouth[kept]),
             drift=drift,
-            calm=shut(look.mouth[frames[int(np.argmin(opening(look.mouth[frames])))]]),
-            teeth=np.array([e.teeth for e in exemplars]),
-            shot=portrait.shot[frames],
+            calm=shut(look.mouth[int(np.argmin(opening(look.mouth)))]),
+            teeth=np.array(teeth),
+            shot=shot[kept],
         )
 
     def paint(
         self, speaker: Speaker, script: Script, views: Iterable[View | None]
     ) -> Iterator[Patch | None]:
         """Yield a painted patch for every view."""
-        pose = align(script.landmarks)
-        own = to_canonical(script.landmarks[:, MOUTH], pose)
-        drift = speaker.drift.at(pose.angles())
-        wanted = own + (script.mouth + drift - own) * script.strength[:, None, None]
-        mixes = _mixes(speaker, script, pose, wanted - drift)
+        frames = np.arange(len(script.strength))
+        mixes = _mixes(speaker, script)
         for k, view in enumerate(views):
-            if view is None or script.strength[k] <= 0:
+            if k % CHUNK == 0:
+                scene = _Scene.of(speaker, script, frames[k : k + CHUNK])
+            mix = next(mixes)
+            if view is None or not mix:
                 yield None
                 continue
+            i, strength = k % CHUNK, float(script.strength[k])
             brush = Brush(
-                pose=pose[k : k + 1],
-                landmarks=script.landmarks[k],
-                own=own[k],
-                wanted=wanted[k],
-                calm=speaker.calm + drift[k],
+                pose=scene.pose[i : i + 1],
+                landmarks=scene.landmarks[i],
+                own=scene.own[i],
+                wanted=scene.wanted[i],
+                calm=speaker.calm + scene.drift[i],
                 top=255 if view.rgb.dtype == np.uint8 else 1023,
             )
             strokes = [
                 Stroke(
-                    exemplar=speaker.exemplars[i],
-                    share=w,
-                    opening=float(speaker.opening[i]),
-                    fine=self._restorer.fine(
-                        speaker.exemplars[i], script.restore, script.landmarks[k]
-                    ),
+                    exemplar=speaker.exemplars[j],
+                    share=share,
+                    opening=float(speaker.opening[j]),
+                    fine=self._restorer.fine(speaker.exemplars[j], script.restore, brush.landmarks),
                 )
-                for i, w in mixes[k]
+                for j, share in mix
             ]
-            rgb, mask = paint_mouth(
-                view.rgb, view.box, brush, strokes, float(script.strength[k]), view.occluder
-            )
+            rgb, mask = paint_mouth(view.rgb, view.box, brush, strokes, strength, view.occluder)
             yield Patch(rgb=rgb, mask=mask, box=view.box)
 
     def close(self) -> None:
         """Free nothing: speakers own their banks."""
 
 
-def _mixes(speaker: Speaker, script: Script, pose: Pose, wanted: Floats) -> list[Mix]:
-    """Return exemplars and shares of every output frame; empty where nothing is painted.
+@dataclass(frozen=True, kw_only=True)
+class _Scene:
+    """Some output frames (m,): the faces to paint on, and the mouths they shall have."""
 
-    No run goes on over a cut, and none gives way over it to the next.
-    """
-    mixes: list[Mix] = [[] for _ in script.strength]
-    for frames in _scenes(np.flatnonzero(script.strength > 0), script.shot):
-        goal = Look(
-            mouth=wanted[frames],
-            angles=pose[frames].angles(),
+    pose: Pose
+    landmarks: Floats  #: (m, 478, 3) pixels
+    own: Floats  #: (m, 61, 3) canonical mouth of the frame
+    wanted: Floats  #: (m, 61, 3) to be painted
+    drift: Floats  #: (m, 61, 3) what of it follows the pose of the head
+
+    @classmethod
+    def of(cls, speaker: Speaker, script: Script, frames: Ints) -> _Scene:
+        landmarks = script.landmarks[frames]
+        pose = align(landmarks)
+        own = to_canonical(landmarks[:, MOUTH], pose)
+        drift = speaker.drift.at(pose.angles())
+        change = script.mouth[frames] + drift - own
+        wanted = own + change * script.strength[frames, None, None]
+        return cls(pose=pose, landmarks=landmarks, own=own, wanted=wanted, drift=drift)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Goal:
+    """How painted frames (m,) shall look, made part by part."""
+
+    speaker: Speaker
+    script: Script
+    frames: Ints
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def at(self, part: slice) -> Look:
+        """Return how some of them shall look."""
+        frames, script = self.frames[part], self.script
+        scene = _Scene.of(self.speaker, script, frames)
+        return Look(
+            mouth=scene.wanted - scene.drift,
+            angles=scene.pose.angles(),
             light=script.light[frames],
             index=script.source[frames],
         )
+
+
+def _mixes(speaker: Speaker, script: Script) -> Iterator[Mix]:
+    """Yield exemplars and shares of every output frame; none where nothing is painted.
+
+    No run goes on over a cut, and none gives way over it to the next.
+    """
+    done = 0
+    for frames in _scenes(np.flatnonzero(script.strength > 0), script.shot):
         kept = of_shot(speaker.shot, int(script.shot[frames[0]]))
         bank = speaker.look.at(kept)
+        goal = _Goal(speaker=speaker, script=script, frames=frames)
         path = find_path(goal, bank, speaker.blur[kept], speaker.teeth[kept])
-        for k, mix in zip(frames, blend_runs(path, bank.index.astype(np.int64)), strict=True):
-            mixes[k] = [(int(kept[i]), share) for i, share in mix]
-    return mixes
+        mixes = blend_runs(path, bank.index.astype(np.int64))
+        for k, mix in zip(frames, mixes, strict=True):
+            yield from ([] for _ in range(done, k))
+            yield [(int(kept[i]), share) for i, share in mix]
+            done = k + 1
+    yield from ([] for _ in range(done, len(script.strength)))
 
 
 def of_shot(shot: Ints, number: int) -> Ints:

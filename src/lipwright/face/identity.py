@@ -14,7 +14,7 @@ from lipwright.face.shape import MOUTH, Floats, align, to_canonical
 
 SAME_DISTANCE = 3.3  # below which two faces are one person: see docs/explanation/painting.md
 STEADY = np.setdiff1d(np.arange(468), MOUTH)  # landmarks that speech moves little
-MOST_FRAMES = 200  # looked at for one feature
+MOST_FRAMES = 200  # worth looking at for one feature
 COLOUR_WEIGHT = 8.0
 
 
@@ -30,11 +30,10 @@ def feature(landmarks: Floats, skin: Floats) -> Feature:
     """Return the feature of one person's face.
 
     Args:
-        landmarks: (T, 478, 3) pixels.
+        landmarks: (n, 478, 3) pixels, of some frames; about MOST_FRAMES are enough.
         skin: (T, 3) mean R, G, B of the middle of the face, 0 to 255.
     """
-    some = landmarks[:: max(1, len(landmarks) // MOST_FRAMES)]
-    shape = np.median(to_canonical(some[:, STEADY], align(some)), 0)
+    shape = np.median(to_canonical(landmarks[:, STEADY], align(landmarks)), 0)
     r, g, b = np.log(np.median(skin, 0).astype(np.float32) + 8)
     colour = np.array([r - g, b - g, 0.3 * g], np.float32)
     return Feature(shape=shape.astype(np.float32), colour=colour)

@@ -12,6 +12,7 @@ changes the face, nor how much is usual: there, what any face may do is allowed 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -25,11 +26,13 @@ from lipwright.face.shape import (
     align,
     mouth_shapes,
     opening,
+    pose_of,
     reference,
     triangles,
     width,
 )
-from lipwright.face.smooth import runs
+from lipwright.face.smooth import overlapping, runs
+from lipwright.rows import CHUNK, Array, Reel
 from lipwright.weights.store import WeightStore
 
 Bools = NDArray[np.bool_]
@@ -57,7 +60,7 @@ LEAST_CELLS = 4  # of a seed
 DOUBT = (0.2, 6.0)  # likeness lost by a frame in doubt, absolutely and in usual deviations
 DOUBTED = 1.45  # factor of deviations in such a frame
 FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: full effect, none
-CHUNK = 256  # frames judged at a time
+REACH = 2  # frames before and after that an outline depends on
 
 # fmt: off
 _OUTER = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]
@@ -158,40 +161,63 @@ def lower_face(rgb: NDArray[np.uint8], landmarks: Floats) -> Raster:
     return raster
 
 
-def occluded(rasters: Raster, landmarks: Floats, shots: Ints | None = None) -> Bools:
+def occluded(rasters: Array, landmarks: Array, shots: Ints | None = None) -> Array:
     """Return the cells (T, SIDE, SIDE) in which something lies in front of the face.
+
+    In memory when the landmarks are, else in a reel.
 
     Args:
         rasters: (T, SIDE, SIDE, 3) of :func:`lower_face`.
         landmarks: (T, 478, 3) pixels, NaN where no face is.
         shots: (T,) number of each frame's shot.
     """
+    cells = Reel((SIDE, SIDE), np.bool_)
+    for part in _occluded(rasters, landmarks, shots):
+        cells.extend(part)
+    return np.asarray(cells) if isinstance(landmarks, np.ndarray) else cells
+
+
+def _occluded(rasters: Array, landmarks: Array, shots: Ints | None) -> Iterator[Bools]:
+    """Yield the cells part by part."""
     seen = np.isfinite(landmarks[:, 0, 0])
-    found = np.zeros((len(seen), SIDE, SIDE), bool)
-    if not seen.any():
-        return found
-    index = np.flatnonzero(seen)
-    causes = _causes(landmarks, seen)
-    some = index[:: max(1, -(-len(index) // MODEL_FRAMES))]
-    model = _Model.fit(_values(rasters[some]), causes[some], _visible(landmarks[some]))
-    for start in range(0, len(index), CHUNK):
-        part = index[start : start + CHUNK]
-        values = _values(rasters[part])
-        strange = model.deviation(values, causes[part], _visible(landmarks[part]))
-        doubts = model.doubts(values, causes[part])
-        trust = np.minimum(1, 1 / (FINE_FACE * align(landmarks[part]).scale))
-        strange *= (trust * np.where(doubts, DOUBTED, 1))[:, None, None]
-        found[part] = [_outline(s, d) for s, d in zip(strange, doubts, strict=True)]
-    return _steady(found, seen, shots)
+    done = 0
+    if seen.any():
+        index = np.flatnonzero(seen)
+        causes = _causes(landmarks, seen)
+        some = index[:: max(1, -(-len(index) // MODEL_FRAMES))]
+        model = _Model.fit(_values(rasters[some]), causes[some], _visible(landmarks[some]))
+        for start, stop in runs(seen, shots):
+            yield from _nothing(done, start)
+            for first, last, inner in overlapping(start, stop, REACH):
+                part = slice(first, last)
+                found = _outlines(model, rasters[part], landmarks[part], causes[part])
+                yield _steady(found)[inner]
+            done = stop
+    yield from _nothing(done, len(seen))
 
 
-def lips_covered(found: Bools) -> Floats:
+def _nothing(start: int, stop: int) -> Iterator[Bools]:
+    for low in range(start, stop, CHUNK):
+        yield np.zeros((min(CHUNK, stop - low), SIDE, SIDE), bool)
+
+
+def _outlines(model: _Model, rasters: Raster, landmarks: Floats, causes: Floats) -> Bools:
+    """Return the cells (m, SIDE, SIDE) found in each frame by itself."""
+    values = _values(rasters)
+    strange = model.deviation(values, causes, _visible(landmarks))
+    doubts = model.doubts(values, causes)
+    trust = np.minimum(1, 1 / (FINE_FACE * align(landmarks).scale))
+    strange *= (trust * np.where(doubts, DOUBTED, 1))[:, None, None]
+    return np.array([_outline(s, d) for s, d in zip(strange, doubts, strict=True)])
+
+
+def lips_covered(found: Array) -> Floats:
     """Return the share of the lips that is covered, (T,) 0 to 1."""
     share: Floats = found[:, layout().lips].mean(1).astype(np.float32)
     return share
 
 
-def bearable(found: Bools) -> Floats:
+def bearable(found: Array) -> Floats:
     """Return how much of the effect frames bear, (T,): none where the mouth is mostly covered."""
     share = (NO_COVER - lips_covered(found)) / (NO_COVER - FULL_COVER)
     out: Floats = np.clip(share, 0, 1).astype(np.float32)
@@ -328,9 +354,9 @@ def _fit_likeness(like: Floats, causes: Floats) -> Floats:
     return np.append(slopes, spread).astype(np.float32)
 
 
-def _causes(landmarks: Floats, seen: Bools) -> Floats:
+def _causes(landmarks: Array, seen: Bools) -> Floats:
     """Return what the look of a face depends on, (T, k), in comparable units."""
-    angles = np.nan_to_num(align(landmarks).angles())
+    angles = np.nan_to_num(pose_of(landmarks).angles())
     mouth = np.nan_to_num(mouth_shapes(landmarks))
     yaw, pitch, roll = angles.T
     gap, across = opening(mouth), width(mouth)
@@ -388,22 +414,18 @@ def _outline(strange: Floats, doubtful: bool) -> Bools:
     return outline
 
 
-def _steady(found: Bools, seen: Bools, shots: Ints | None) -> Bools:
-    """Return the cells that stay, or come and go with others around them in time.
+def _steady(found: Bools) -> Bools:
+    """Return the cells of a run (m, SIDE, SIDE) that stay, or come and go with others in time.
 
     A cell counts where it is found in two of three neighbouring frames; what counts does so a frame
-    before and after as well, since things move.
+    before and after as well, since things move. No frame depends on one more than REACH away.
     """
-    out = np.zeros_like(found)
-    for start, stop in runs(seen, shots):
-        part = found[start:stop]
-        if stop - start < 3:
-            out[start:stop] = part
-            continue
-        padded = np.concatenate([part[:1], part, part[-1:]]).astype(np.int8)
-        often = padded[:-2] + padded[1:-1] + padded[2:] >= 2
-        wide = np.concatenate([often[:1], often, often[-1:]])
-        out[start:stop] = wide[:-2] | wide[1:-1] | wide[2:]
+    if len(found) < 3:
+        return found
+    padded = np.concatenate([found[:1], found, found[-1:]]).astype(np.int8)
+    often = padded[:-2] + padded[1:-1] + padded[2:] >= 2
+    wide = np.concatenate([often[:1], often, often[-1:]])
+    out: Bools = wide[:-2] | wide[1:-1] | wide[2:]
     return out
 
 

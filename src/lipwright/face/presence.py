@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import LIPS, RIGID, Floats, Ints, Pose, align, reference, to_canonical
+from lipwright.face.shape import LIPS, RIGID, Floats, Ints, Pose, pose_of, reference, to_canonical
 from lipwright.face.smooth import runs
+from lipwright.rows import Array, chunks
 
 # Each from full effect to none; fractions of a unit are canonical (inter-ocular distances).
 YAW = (35.0, 60.0)  # degrees, to either side
@@ -20,7 +21,7 @@ _RATE = 25.0
 
 
 def strength(
-    landmarks: Floats,
+    landmarks: Array,
     confidence: Floats,
     rate: float,
     size: tuple[int, int],
@@ -42,7 +43,7 @@ def strength(
     """
     seen = np.isfinite(landmarks[:, 0, 0]) & (confidence > 0)
     number = np.zeros(len(seen), np.int64) if shots is None else shots
-    pose = align(landmarks)
+    pose = pose_of(landmarks)
     angles = np.abs(pose.angles())
     speed = _speed(pose.angles()[:, :2], rate, number)
     turned = _share(angles[:, 0], YAW) * _share(angles[:, 1], PITCH) * _share(speed, TURN)
@@ -74,12 +75,16 @@ def _share(value: NDArray[np.floating], ends: tuple[float, float]) -> Floats:
     return share
 
 
-def _trust(landmarks: Floats, pose: Pose, rate: float, shots: Ints) -> Floats:
+def _trust(landmarks: Array, pose: Pose, rate: float, shots: Ints) -> Floats:
     """Return how far the landmarks (T, 478, 3) look like those of one steady head, (T,) 0 to 1."""
-    shape = to_canonical(landmarks[:, :468], pose)
-    misfit = np.sqrt(((shape[:, RIGID] - reference()[RIGID]) ** 2).sum(-1).mean(-1))
-    jolt = np.zeros(len(shape), np.float32)
-    jolt[1:] = np.linalg.norm(np.diff(shape, axis=0), axis=-1).mean(-1)
+    misfit, jolt = np.zeros((2, len(landmarks)), np.float32)
+    before: Floats | None = None
+    for part, points in chunks(landmarks):
+        shape = to_canonical(points[:, :468], pose[part])
+        misfit[part] = np.sqrt(((shape[:, RIGID] - reference()[RIGID]) ** 2).sum(-1).mean(-1))
+        steps = np.diff(shape, axis=0, prepend=shape[:1] if before is None else before)
+        jolt[part] = np.linalg.norm(steps, axis=-1).mean(-1)
+        before = shape[-1:]
     jolt[1:][np.diff(shots) != 0] = 0
     jolt = np.nan_to_num(jolt) * np.float32(min(1.0, rate / _RATE))
     steady = _share(jolt, JOLT)
@@ -95,7 +100,7 @@ def _speed(angles: Floats, rate: float, shots: Ints) -> Floats:
     return speed[: len(angles)]
 
 
-def _inside(landmarks: Floats, size: tuple[int, int]) -> Floats:
+def _inside(landmarks: Array, size: tuple[int, int]) -> Floats:
     """Return 1 where all lips are in the frame, falling to 0 where half of them are beyond it."""
     lips = np.nan_to_num(landmarks[:, LIPS, :2], nan=-1.0)
     share = ((lips >= 0) & (lips <= np.array(size) - 1)).all(-1).mean(-1)

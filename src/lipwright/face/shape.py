@@ -16,6 +16,8 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.rows import CHUNK, Array
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -83,15 +85,35 @@ class Pose:
 
 def align(landmarks: Floats) -> Pose:
     """Return the pose of landmarks (T, 478, 3); NaN where they are NaN."""
-    known = np.isfinite(landmarks[:, 0, 0])
-    a = landmarks[known][:, RIGID].astype(np.float64)
+    return _fit(landmarks[:, RIGID])
+
+
+def pose_of(landmarks: Array, frames: Ints | None = None) -> Pose:
+    """Return the pose of landmarks (T, 478, 3), or of some *frames* (m,), a part at a time."""
+    return _fit(_columns(landmarks, RIGID, frames))
+
+
+def _columns(landmarks: Array, which: Ints, frames: Ints | None) -> Floats:
+    """Return some of the landmarks (T, 478, 3) in some frames, (m, n, 3)."""
+    if frames is None:
+        return landmarks[:, which]
+    out = np.empty((len(frames), len(which), 3), np.float32)
+    for at in range(0, len(frames), CHUNK):
+        out[at : at + CHUNK] = landmarks[frames[at : at + CHUNK]][:, which]
+    return out
+
+
+def _fit(rigid: Floats) -> Pose:
+    """Return the pose of the rigid part (T, 16, 3) of faces."""
+    known = np.isfinite(rigid[:, 0, 0])
+    a = rigid[known].astype(np.float64)
     b = reference()[RIGID].astype(np.float64)
     ma, mb = a.mean(1, keepdims=True), b.mean(0)
     ca = a - ma
     u, s, vt = np.linalg.svd(np.swapaxes(ca, 1, 2) @ (b - mb))
     turn = np.ones_like(s)
     turn[:, 2] = np.sign(np.linalg.det(u @ vt))
-    count = len(landmarks)
+    count = len(rigid)
     scale = np.full(count, np.nan, np.float32)
     rotation = np.full((count, 3, 3), np.nan, np.float32)
     centre = np.full((count, 3), np.nan, np.float32)
@@ -115,9 +137,17 @@ def to_image(canonical: Floats, pose: Pose) -> Floats:
     return out
 
 
-def mouth_shapes(landmarks: Floats) -> Floats:
-    """Return canonical mouth shapes (T, 61, 3) of landmarks (T, 478, 3) in pixels."""
-    return to_canonical(landmarks[:, MOUTH], align(landmarks))
+def mouth_shapes(landmarks: Array, frames: Ints | None = None) -> Floats:
+    """Return canonical mouth shapes (T, 61, 3) of landmarks (T, 478, 3) in pixels.
+
+    With *frames* (m,), of those frames alone: (m, 61, 3).
+    """
+    frames = np.arange(len(landmarks)) if frames is None else frames
+    out = np.empty((len(frames), len(MOUTH), 3), np.float32)
+    for at in range(0, len(frames), CHUNK):
+        part = landmarks[frames[at : at + CHUNK]]
+        out[at : at + CHUNK] = to_canonical(part[:, MOUTH], align(part))
+    return out
 
 
 def interocular(landmarks: Floats) -> float:

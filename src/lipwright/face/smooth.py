@@ -7,28 +7,72 @@ face, which moves slowly, by a wider one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.shape import MOUTH, Floats, Ints, Pose, align, to_canonical, to_image
+from lipwright.rows import CHUNK, Array, Reel
 
 QUADRATIC_5: Floats = np.array([-3, 12, 17, 12, -3], np.float32) / np.float32(35)
 GENTLE_5: Floats = np.array([1, 2, 3, 2, 1], np.float32) / np.float32(9)
 
 
-def smooth(landmarks: Floats, shots: Ints | None = None) -> Floats:
-    """Return landmarks (T, 478, 3) with less jitter.
+@overload
+def smooth(landmarks: Floats, shots: Ints | None = None) -> Floats: ...
+@overload
+def smooth(landmarks: Array, shots: Ints | None = None) -> Array: ...
+def smooth(landmarks: Array, shots: Ints | None = None) -> Array:
+    """Return landmarks (T, 478, 3) with less jitter; in memory when they are, else in a reel.
 
     Runs between gaps (NaN) are smoothed apart, and so are *shots* (T,), numbers that change where
     a shot ends.
     """
-    out = landmarks.copy()
-    for start, stop in runs(np.isfinite(landmarks[:, 0, 0]), shots):
-        if stop - start >= len(QUADRATIC_5):
-            out[start:stop] = _smooth_run(landmarks[start:stop])
+    calm = calmed(landmarks, shots)
+    if isinstance(landmarks, np.ndarray):
+        return np.concatenate([landmarks[:0], *calm])
+    out = Reel(landmarks.shape[1:], np.float32)
+    for part in calm:
+        out.extend(part)
     return out
+
+
+def calmed(landmarks: Array, shots: Ints | None = None) -> Iterator[Floats]:
+    """Yield :func:`smooth` of landmarks (T, 478, 3) in parts, a part in memory at a time."""
+    seen, done = np.isfinite(landmarks[:, 0, 0]), 0
+    for start, stop in runs(seen, shots):
+        yield from _as_is(landmarks, done, start)
+        done = stop
+        if stop - start < len(QUADRATIC_5):
+            yield landmarks[start:stop]
+            continue
+        for first, last, inner in overlapping(start, stop, len(QUADRATIC_5) // 2):
+            yield _smooth_run(landmarks[first:last])[inner]
+    yield from _as_is(landmarks, done, len(landmarks))
+
+
+def _as_is(landmarks: Array, start: int, stop: int) -> Iterator[Floats]:
+    for low in range(start, stop, CHUNK):
+        yield landmarks[low : min(low + CHUNK, stop)]
+
+
+def overlapping(start: int, stop: int, reach: int) -> Iterator[tuple[int, int, slice]]:
+    """Cut a stretch of frames into parts that know *reach* frames of their neighbours.
+
+    Yields:
+        First frame and end of what to look at, and which of it is the part itself.
+    """
+    for low in range(start, stop, CHUNK):
+        high = min(low + CHUNK, stop)
+        if stop - high <= reach:  # so short a rest would have too few neighbours
+            high = stop
+        first, last = max(start, low - reach), min(stop, high + reach)
+        yield first, last, slice(low - first, high - first)
+        if high == stop:
+            return
 
 
 def runs(seen: NDArray[np.bool_], shots: Ints | None = None) -> list[tuple[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from lipwright.errors import InvalidOptions
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT
 from lipwright.face.track import Take, Track
 from lipwright.options import SpeakerPick
+from lipwright.rows import either
 
 LEAST_AGREEMENT = 0.15  # about half of what a face scores with its own voice
 LEAST_LEAD = 0.05  # over the second best
@@ -74,10 +74,14 @@ def join_shots(main: Track, take: Take, agreement: Agreement | None = None) -> T
 
 def _with_rows_of(track: Track, other: Track) -> Track:
     """Return a track with another's frames added."""
-    held = {f.name: (getattr(track, f.name).copy(), getattr(other, f.name)) for f in fields(track)}
-    for mine, theirs in held.values():
-        mine[other.seen] = theirs[other.seen]
-    return replace(track, **{name: mine for name, (mine, _) in held.items()})
+    added = other.seen
+    return Track(
+        landmarks=either(track.landmarks, other.landmarks, added),
+        confidence=np.where(added, other.confidence, track.confidence),
+        sharpness=np.where(added, other.sharpness, track.sharpness),
+        light=np.where(added, other.light, track.light),
+        rasters=either(track.rasters, other.rasters, added),
+    )
 
 
 def _by_voice(take: Take, agreement: Agreement | None) -> Track | None:
@@ -95,7 +99,7 @@ def _distance(track: Track, index: int, pick: SpeakerPick) -> float:
 
 def _prominence(track: Track, take: Take) -> float:
     """Frames x size x nearness to the middle."""
-    points = track.landmarks[track.seen]
-    size = float(np.linalg.norm(points[:, EYE_LEFT] - points[:, EYE_RIGHT], axis=1).mean())
-    x = float(points[:, :468, 0].mean()) / take.info.width
-    return len(points) * size * (1 - min(abs(x - 0.5), 0.45))
+    eyes = track.landmarks[:, [EYE_LEFT, EYE_RIGHT]][track.seen]
+    size = float(np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1).mean())
+    x = float(track.landmarks[:, :468, 0][track.seen].mean()) / take.info.width
+    return len(eyes) * size * (1 - min(abs(x - 0.5), 0.45))

@@ -9,17 +9,16 @@ same person, their features tell (:mod:`lipwright.face.identity`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.identity import SAME_DISTANCE, Feature, distance, feature
+from lipwright.face.identity import MOST_FRAMES, SAME_DISTANCE, Feature, distance, feature
 from lipwright.face.landmarker import (
-    BLENDSHAPES,
     LANDMARKS,
     Detection,
     FaceLandmarker,
@@ -27,11 +26,12 @@ from lipwright.face.landmarker import (
     overlap,
     region_of,
 )
-from lipwright.face.occlusion import SIDE, Raster, lower_face
+from lipwright.face.occlusion import SIDE, lower_face
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo
 from lipwright.media.read import SourceFrame
 from lipwright.media.shots import split_shots
+from lipwright.rows import Array, Reel, spread
 
 Floats = NDArray[np.float32]
 
@@ -51,17 +51,20 @@ MIN_TRACK_FRAMES = 3  # shorter ones are false alarms, unless the clip is that s
 class Track:
     """One face over all frames of a take; NaN and 0 where it is not seen."""
 
-    landmarks: Floats  #: (T, 478, 3) x, y, z in pixels as displayed, NaN where lost
+    landmarks: Array  #: (T, 478, 3) float32 x, y, z in pixels as displayed, NaN where lost
     confidence: Floats  #: (T,) 0 to 1, presence of a face
-    blendshapes: Floats  #: (T, 52) 0 to 1
     sharpness: Floats  #: (T,) standard deviation of the Laplacian over the face, 8-bit units
     light: Floats  #: (T,) mean of the face's grey value, 0 to 255
-    rasters: Raster  #: (T, 32, 32, 3) lower face, by which occluders are found
+    rasters: Array  #: (T, 32, 32, 3) uint8 lower face, by which occluders are found
 
     @property
     def seen(self) -> NDArray[np.bool_]:
         """Frames (T,) in which this face is seen."""
         return self.confidence > 0
+
+    def in_memory(self) -> Track:
+        """Return the same with all arrays in memory, to be kept for longer than the tracker."""
+        return replace(self, landmarks=np.asarray(self.landmarks), rasters=np.asarray(self.rasters))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +90,17 @@ class _Follower:
     shot: int = 0
     active: bool = True
     last: int = 0
-    rows: dict[int, tuple[Floats, float, Floats, float, float]] = field(default_factory=dict)
-    skin: dict[int, Floats] = field(default_factory=dict)  #: (3,) mean R, G, B of each row
-    rasters: dict[int, Raster] = field(default_factory=dict)  #: lower face in each row
+    rows: dict[int, _Row] = field(default_factory=dict)  #: by frame
+
+
+class _Row(NamedTuple):
+    """A face in one frame."""
+
+    place: int  #: of its landmarks and its raster
+    presence: float
+    sharpness: float
+    light: float
+    skin: tuple[float, float, float]  #: mean R, G, B
 
 
 class Tracker:
@@ -100,6 +111,8 @@ class Tracker:
         self._faces: list[_Follower] = []
         self._count = 0
         self._cuts: list[int] = []
+        self._landmarks = Reel((LANDMARKS, 3), np.float32)
+        self._rasters = Reel((SIDE, SIDE, 3), np.uint8)
 
     def feed(self, picture: Picture, *, cut: bool = False) -> None:
         """Follow all faces into the next picture; none into one that begins a new shot."""
@@ -127,9 +140,24 @@ class Tracker:
         """Return what was followed so far, the face that is seen most first."""
         least = min(MIN_TRACK_FRAMES, self._count)
         faces = [f for f in self._faces if len(f.rows) >= least]
-        people = _people(sorted(faces, key=lambda f: -_weight(f)))
+        people = _people(sorted(faces, key=lambda f: -_weight(f)), self._landmarks)
         people.sort(key=lambda group: -sum(map(_weight, group)))
-        return tuple(_finish(group, self._count) for group in people)
+        return tuple(self._finish(group) for group in people)
+
+    def _finish(self, person: list[_Follower]) -> Track:
+        """Return the rows of one person as a track."""
+        places = np.full(self._count, -1, np.int64)
+        confidence, sharpness, light = np.zeros((3, self._count), np.float32)
+        for i, row in (item for face in person for item in face.rows.items()):
+            places[i], confidence[i] = row.place, row.presence
+            sharpness[i], light[i] = row.sharpness, row.light
+        return Track(
+            landmarks=spread(self._landmarks, places, np.nan),
+            confidence=confidence,
+            sharpness=sharpness,
+            light=light,
+            rasters=spread(self._rasters, places, 0),
+        )
 
     def _active(self) -> list[_Follower]:
         return [f for f in self._faces if f.active]
@@ -155,13 +183,17 @@ class Tracker:
             return
         points[:, :2] = (points[:, :2] + 0.5) / scale - 0.5 + [x0, y0]
         points[:, 2] /= scale
-        blend = self._net.blendshapes(points)
         sharpness, light, skin = _quality(crop, region)
-        face.rows[index] = points, presence, blend, sharpness, light
-        face.skin[index] = skin
         placed = points.copy()
         placed[:, :2] = (points[:, :2] - [x0, y0] + 0.5) * scale - 0.5
-        face.rasters[index] = lower_face(crop, placed)
+        self._rasters.append(lower_face(crop, placed))
+        face.rows[index] = _Row(
+            place=self._landmarks.append(points),
+            presence=presence,
+            sharpness=sharpness,
+            light=light,
+            skin=skin,
+        )
         face.region, face.last = region_of(points), index
 
     def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
@@ -212,8 +244,7 @@ class Tracker:
             for young in active[i + 1 :]:
                 if old.active and young.active and overlap(old.region, young.region) > 0.5:
                     young.active = False
-                    for kept in (young.rows, young.skin, young.rasters):
-                        kept.pop(index, None)
+                    young.rows.pop(index, None)
 
 
 def track(frames: Iterable[SourceFrame], landmarker: FaceLandmarker) -> tuple[Track, ...]:
@@ -259,16 +290,17 @@ def _plausible(points: Floats, region: Region) -> bool:
     return bool(shift < region.side * 0.5 and np.ptp(points[:468, 0]) > 0.1 * region.side)
 
 
-def _quality(crop: Any, region: Region) -> tuple[float, float, Floats]:
-    """Return sharpness, light and mean colour (3,) of the middle of a face."""
+def _quality(crop: Any, region: Region) -> tuple[float, float, tuple[float, float, float]]:
+    """Return sharpness, light and mean R, G, B of the middle of a face."""
     half = region.side / 3
     x0, y0 = max(int(region.x - half), 0), max(int(region.y - half), 0)
     face = crop[y0 : int(region.y + half) + 1, x0 : int(region.x + half) + 1]
     if face.size == 0:
-        return 0.0, 0.0, np.zeros(3, np.float32)
+        return 0.0, 0.0, (0.0, 0.0, 0.0)
     grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
-    skin = np.array(cv2.mean(face)[:3], np.float32)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).std()), float(grey.mean()), skin
+    red, green, blue, _ = cv2.mean(face)
+    sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).std())
+    return sharpness, float(grey.mean()), (red, green, blue)
 
 
 def _weight(face: _Follower) -> float:
@@ -276,12 +308,14 @@ def _weight(face: _Follower) -> float:
     return len(face.rows) * face.region.side
 
 
-def _people(faces: list[_Follower]) -> list[list[_Follower]]:
+def _people(faces: list[_Follower], landmarks: Reel) -> list[list[_Follower]]:
     """Group the faces of different shots that are the same person, each with the likest.
 
     Two faces of one shot are always two people.
     """
-    known = [_feature(f) for f in faces]
+    if len({f.shot for f in faces}) < 2:
+        return [[f] for f in faces]
+    known = [_feature(f, landmarks) for f in faces]
     pairs = sorted(
         (distance(known[i], known[j]), i, j)
         for i in range(len(faces))
@@ -299,31 +333,7 @@ def _people(faces: list[_Follower]) -> list[list[_Follower]]:
     return [[faces[k] for k in g] for g in unique.values()]
 
 
-def _feature(face: _Follower) -> Feature:
-    landmarks = np.stack([row[0] for row in face.rows.values()])
-    return feature(landmarks, np.stack([*face.skin.values()]))
-
-
-def _finish(person: list[_Follower], count: int) -> Track:
-    columns: list[Floats] = [
-        np.full((count, LANDMARKS, 3), np.nan, np.float32),
-        np.zeros(count, np.float32),
-        np.zeros((count, BLENDSHAPES), np.float32),
-        np.zeros(count, np.float32),
-        np.zeros(count, np.float32),
-    ]
-    for i, row in (item for face in person for item in face.rows.items()):
-        for column, value in zip(columns, row, strict=True):
-            column[i] = np.asarray(value, np.float32)
-    landmarks, confidence, blendshapes, sharpness, light = columns
-    rasters = np.zeros((count, SIDE, SIDE, 3), np.uint8)
-    for i, raster in (item for face in person for item in face.rasters.items()):
-        rasters[i] = raster
-    return Track(
-        landmarks=landmarks,
-        confidence=confidence,
-        blendshapes=blendshapes,
-        sharpness=sharpness,
-        light=light,
-        rasters=rasters,
-    )
+def _feature(face: _Follower, landmarks: Reel) -> Feature:
+    places = np.array([row.place for row in face.rows.values()])
+    skin = np.array([row.skin for row in face.rows.values()], np.float32)
+    return feature(landmarks[places[:: max(1, len(places) // MOST_FRAMES)]], skin)

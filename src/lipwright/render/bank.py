@@ -1,9 +1,11 @@
-"""Exemplars: pictures of this speaker's own lower face, within a fixed number of bytes."""
+"""Exemplars: pictures of this speaker's own lower face, within a fixed number of bytes on disk."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ from lipwright.render.detail import Detail, detail_of
 from lipwright.render.palette import Palette, palette_of
 from lipwright.render.path import Look
 from lipwright.render.rig import ring_of
+from lipwright.rows import CHUNK, Array, Scratch
 
 RUN_FRAMES = 12  # neighbouring frames are kept together, so that paths find runs
+AT_HAND = 12  # exemplars in memory at a time: those of a few frames
 CROP_MARGIN = 0.3  # around the loop of the mask, inter-ocular distances
 SHARP_ENOUGH = 0.6  # of the median sharpness
 TOOTH = 0.7  # of the skin's brightness: what is as bright between the lips is a tooth
@@ -26,24 +30,42 @@ UPPER_RIM = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])  # inner lips, r
 LOWER_RIM = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
 
 
+Rgb = NDArray[Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exemplar:
     """One stored picture of the face."""
 
-    rgb: NDArray[Any]  #: (h, w, 3) RGB crop, 8 or 16 bit
+    kept: Callable[[], tuple[Rgb, Floats]]  #: returns pixels and landmarks, wherever they lie
     origin: tuple[int, int]  #: x, y of the crop in its frame
-    landmarks: Floats  #: (478, 3) pixels of its frame
 
-    @cached_property
+    @property
+    def rgb(self) -> Rgb:
+        """(h, w, 3) RGB crop, 8 or 16 bit."""
+        return self.kept()[0]
+
+    @property
+    def landmarks(self) -> Floats:
+        """(478, 3) pixels of its frame."""
+        return self.kept()[1]
+
+    @property
     def vertices(self) -> Floats:
         """Mesh vertices (510, 3) of the face, pixels of its frame."""
         return ring_of(self.landmarks, interocular(self.landmarks))
 
+    @property
+    def box(self) -> Box:
+        """Where the crop lies in its frame."""
+        x, y = self.origin
+        height, width = self.rgb.shape[:2]
+        return Box(x, y, x + width, y + height)
+
     @cached_property
     def detail(self) -> Detail:
         """How strong its detail is, in its own code values."""
-        x, y = self.origin
-        box = Box(x, y, x + self.rgb.shape[1], y + self.rgb.shape[0])
+        box = self.box
         lips = mouths([self.landmarks], box, interocular(self.landmarks)) > 0
         return detail_of(self.rgb, (polygon(self.landmarks[LOOP], box) > 0) & ~lips, lips)
 
@@ -55,8 +77,7 @@ class Exemplar:
     @cached_property
     def teeth(self) -> int:
         """Which teeth it shows: 0 none, 1 upper, 2 lower, 3 both rows."""
-        x, y = self.origin
-        box = Box(x, y, x + self.rgb.shape[1], y + self.rgb.shape[0])
+        box = self.box
         unit = interocular(self.landmarks)
         green = self.rgb[..., 1]  # as good as luma here, and at hand
         lips = self.landmarks[OUTER_LIPS]
@@ -71,6 +92,41 @@ class Exemplar:
             if tall > PARTED * unit and len(inside) and np.percentile(inside, 80) > bright:
                 shown |= bit
         return shown
+
+
+class Shelf:
+    """Keeps exemplars in a temporary file, and the last ones used in memory."""
+
+    def __init__(self) -> None:
+        self._file = Scratch()
+        self._end = 0
+        self._last: OrderedDict[int, tuple[Rgb, Floats]] = OrderedDict()
+
+    def put(self, rgb: Rgb, origin: tuple[int, int], landmarks: Floats) -> Exemplar:
+        """Keep a crop (h, w, 3) and the landmarks (478, 3) of its face.
+
+        Raises:
+            OutputUnwritable: the folder for temporary files is full.
+        """
+        at, rgb = self._end, np.array(rgb)
+        self._end = self._file.write(landmarks, self._file.write(rgb, at))
+        self._remember(at, rgb, landmarks)
+        kept = partial(self._get, at, rgb.shape, rgb.dtype, landmarks.shape)
+        return Exemplar(kept=kept, origin=origin)
+
+    def _get(
+        self, at: int, shape: tuple[int, ...], dtype: Any, points: tuple[int, ...]
+    ) -> tuple[Rgb, Floats]:
+        if at not in self._last:
+            rgb = self._file.read(shape, dtype, at)
+            self._remember(at, rgb, self._file.read(points, np.float32, at + rgb.nbytes))
+        self._last.move_to_end(at)
+        return self._last[at]
+
+    def _remember(self, at: int, rgb: Rgb, landmarks: Floats) -> None:
+        self._last[at] = rgb, landmarks
+        while len(self._last) > AT_HAND:
+            self._last.popitem(last=False)
 
 
 def choose(
@@ -136,12 +192,21 @@ def _firsts(centres: Floats, shot: Ints) -> list[int]:
     return firsts
 
 
-def most_bytes(landmarks: Floats, depth: int) -> int:
-    """Return the bytes of the largest exemplar of frames (T, 478, 3) of *depth* bits."""
-    loop = landmarks[:, LOOP, :2]
-    eyes = np.linalg.norm(landmarks[:, EYE_LEFT] - landmarks[:, EYE_RIGHT], axis=-1)
-    sides = np.ptp(loop, axis=1) + (2 * CROP_MARGIN * eyes[:, None] + 3)
-    return int(sides.prod(1).max()) * 3 * (1 if depth == 8 else 2)
+def most_bytes(landmarks: Array, frames: Ints, depth: int) -> int:
+    """Return the bytes of the largest exemplar of some frames (m,) of a take.
+
+    Args:
+        landmarks: (T, 478, 3) pixels.
+        frames: (m,) which.
+        depth: bits per sample.
+    """
+    largest = 0.0
+    for at in range(0, len(frames), CHUNK):
+        points = landmarks[frames[at : at + CHUNK]]
+        eyes = np.linalg.norm(points[:, EYE_LEFT] - points[:, EYE_RIGHT], axis=-1)
+        sides = np.ptp(points[:, LOOP, :2], axis=1) + (2 * CROP_MARGIN * eyes[:, None] + 3)
+        largest = max(largest, float(sides.prod(1).max()))
+    return int(largest) * 3 * (1 if depth == 8 else 2)
 
 
 def _features(look: Look) -> Floats:
@@ -161,10 +226,11 @@ def crop_box(landmarks: Floats) -> Box:
     return Box(int(x0), int(y0), int(x1), int(y1))
 
 
-def cut(rgb: NDArray[Any], box: Box, landmarks: Floats) -> Exemplar:
-    """Return an exemplar cut out of a view.
+def cut(shelf: Shelf, rgb: Rgb, box: Box, landmarks: Floats) -> Exemplar:
+    """Return an exemplar cut out of a view, kept on a shelf.
 
     Args:
+        shelf: where it is kept.
         rgb: (h, w, 3) view.
         box: where the view lies in its frame.
         landmarks: (478, 3) pixels of the frame.
@@ -172,5 +238,5 @@ def cut(rgb: NDArray[Any], box: Box, landmarks: Floats) -> Exemplar:
     want = crop_box(landmarks)
     x0, y0 = max(want.x0, box.x0), max(want.y0, box.y0)
     x1, y1 = max(min(want.x1, box.x1), x0 + 1), max(min(want.y1, box.y1), y0 + 1)
-    crop = rgb[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0].copy()
-    return Exemplar(rgb=crop, origin=(x0, y0), landmarks=landmarks)
+    crop = rgb[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0]
+    return shelf.put(crop, (x0, y0), landmarks)

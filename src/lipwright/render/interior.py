@@ -153,11 +153,7 @@ def _lit_row(row: Row, white: Floats) -> Floats:
 def _with_real(made: Floats, box: Box, target: Floats, grid: Grid, exemplar: Exemplar) -> Floats:
     """Return *made* with what the exemplar shows between its own lips, unstretched."""
     own = exemplar.landmarks
-    source = Box(
-        *exemplar.origin,
-        exemplar.origin[0] + exemplar.rgb.shape[1],
-        exemplar.origin[1] + exemplar.rgb.shape[0],
-    )
+    source = exemplar.box
     unit = interocular(own)
     hole = polygon(own[INNER_LIPS], source)
     reach = max(1, round(0.012 * unit))

@@ -14,6 +14,7 @@ from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP
 from lipwright.render.rig import mesh, ring_of
 from lipwright.render.warp import affine_between, departure, rasterise, refine
+from lipwright.rows import Array
 
 
 def in_front(cells: Bools, landmarks: Floats, box: Box) -> Floats:
@@ -41,15 +42,16 @@ def in_front(cells: Bools, landmarks: Floats, box: Box) -> Floats:
     return refine(coarse, raster, box)
 
 
-def covered(cells: Bools) -> Floats:
-    """Return the share of the part that is pasted from exemplars which is covered, (T,) 0 to 1.
+def covered(cells: Array, frames: Ints) -> Floats:
+    """Return the share of the part that is pasted from exemplars which is covered, (m,) 0 to 1.
 
     Background beside a turned jaw, that is taken for an occluder, does not count.
 
     Args:
         cells: (T, 32, 32) of :func:`lipwright.face.occlusion.occluded`.
+        frames: (m,) which frames are asked for.
     """
-    share: Floats = cells[:, _pasted()].mean(1, dtype=np.float32)
+    share: Floats = cells[:, _pasted()][frames].mean(1, dtype=np.float32)
     return share
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ TEETH_COST = 2.0  # for each row of teeth that comes or goes with a new run, whe
 OPEN_UNIT = 0.08  # opening at which all is seen, canonical
 SPEED_UNIT = 0.02  # motion per frame that hides most of a change, canonical
 STEP_COSTS = {1: 0.0, 0: 0.12, 2: 0.12, -1: 0.12}  # inside a run, in source frames
-WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 1500, 100
+WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 300, 100
 DISSOLVE = (0.25, 0.5, 0.25)  # shares of the frames before, at and after, where a run gives way
 FAR_FRAMES = 400.0  # source frames over which light and make-up drift by one unit of cost
 
@@ -52,38 +54,53 @@ class Look:
         return len(self.index)
 
 
+class Goal(Protocol):
+    """How T output frames shall look: a :class:`Look`, or what makes parts of one."""
+
+    def __len__(self) -> int:
+        """Return T."""
+
+    def at(self, frames: slice) -> Look:
+        """Return how some of them shall look."""
+
+
 def costs(wanted: Look, bank: Look, blur: Floats) -> Floats:
     """Return how badly each exemplar (n) fits each output frame (T): (T, n)."""
     a, b = wanted.mouth.reshape(len(wanted), -1), bank.mouth.reshape(len(bank), -1)
-    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    shape = np.sqrt(np.maximum(square, 0) / wanted.mouth.shape[1]) / SHAPE_UNIT
-    turn = np.abs(wanted.angles[:, None, :2] - bank.angles[None, :, :2]).sum(2) / TURN_UNIT
+    total: Floats = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    np.maximum(total, 0, out=total)
+    total = np.sqrt(total / wanted.mouth.shape[1], out=total)
+    total /= SHAPE_UNIT
+    for axis in (0, 1):
+        total += np.abs(wanted.angles[:, axis, None] - bank.angles[None, :, axis]) / TURN_UNIT
     gap = opening(wanted.mouth)[:, None] - opening(bank.mouth)[None]
-    mouth = np.maximum(gap - 0.01, 0) / LACK_UNIT + np.maximum(-gap, 0) / EXCESS_UNIT
-    light = np.abs(wanted.light[:, None] - bank.light[None]) / LIGHT_UNIT
-    far = np.minimum(np.abs(wanted.index[:, None] - bank.index[None]) / FAR_FRAMES, 1)
-    total: Floats = (shape + turn + mouth + light + far + blur[None] * BLUR_COST).astype(np.float32)
+    total += np.where(gap < 0, -gap / EXCESS_UNIT, np.maximum(gap - 0.01, 0) / LACK_UNIT)
+    total += np.abs(wanted.light[:, None] - bank.light[None]) / LIGHT_UNIT
+    total += np.minimum(np.abs(wanted.index[:, None] - bank.index[None]) / FAR_FRAMES, 1)
+    total += blur[None] * BLUR_COST
     return total
 
 
-def find_path(wanted: Look, bank: Look, blur: Floats, teeth: Ints | None = None) -> Ints:
+def find_path(wanted: Goal, bank: Look, blur: Floats, teeth: Ints | None = None) -> Ints:
     """Return the exemplar (T,) of each output frame, in windows of bounded memory.
 
     Args:
-        wanted: what the output frames shall look like.
+        wanted: what the output frames shall look like; asked for in order, window by window.
         bank: how the exemplars (n) look.
         blur: (n,) 0 for the usual sharpness, 1 for half of it.
         teeth: (n,) which rows of teeth each shows, as bits 1 and 2; None: all the same.
     """
     index = bank.index.astype(np.int64)
     teeth = np.zeros(len(bank), np.int64) if teeth is None else teeth
-    seen = visibility(wanted)
     path = np.zeros(0, np.int64)
     for start in range(0, len(wanted), WINDOW_FRAMES):
-        part = slice(start, start + WINDOW_FRAMES + LOOK_AHEAD_FRAMES)
+        stop = min(start + WINDOW_FRAMES + LOOK_AHEAD_FRAMES, len(wanted))
+        first = max(start - 1, 0)  # a neighbour on either side tells how fast the mouth moves
+        look = wanted.at(slice(first, min(stop + 1, len(wanted))))
+        part = slice(start - first, stop - first)
         last = int(path[-1]) if len(path) else None
-        cost = costs(wanted.at(part), bank, blur)
-        ahead = cheapest(cost, index, seen=seen[part], teeth=teeth, after=last)
+        cost = costs(look.at(part), bank, blur)
+        ahead = cheapest(cost, index, seen=visibility(look)[part], teeth=teeth, after=last)
         path = np.concatenate([path, ahead[:WINDOW_FRAMES]])
     return path
 
@@ -185,8 +202,8 @@ def jumps(path: Ints, index: Ints) -> NDArray[np.bool_]:
     return starts
 
 
-def blend_runs(path: Ints, index: Ints) -> list[Mix]:
-    """Return exemplars with shares for each frame: runs give way to each other over frames.
+def blend_runs(path: Ints, index: Ints) -> Iterator[Mix]:
+    """Yield exemplars with shares for each frame: runs give way to each other over frames.
 
     A run that is fading out or not yet in goes on at its own pace, or holds where the bank ends.
     """
@@ -195,7 +212,6 @@ def blend_runs(path: Ints, index: Ints) -> list[Mix]:
     bounds = np.flatnonzero(starts).tolist()
     first, last = np.array([0, *bounds]), np.array([*bounds, len(path)]) - 1
     half = len(DISSOLVE) // 2
-    mixes: list[Mix] = []
     for t in range(len(path)):
         shares: dict[int, float] = {}
         for offset, share in enumerate(DISSOLVE, -half):
@@ -203,8 +219,7 @@ def blend_runs(path: Ints, index: Ints) -> list[Mix]:
             at = min(max(t, first[r]), last[r])
             exemplar = _go_on(int(path[at]), t - int(at), index)
             shares[exemplar] = shares.get(exemplar, 0.0) + share
-        mixes.append(list(shares.items()))
-    return mixes
+        yield list(shares.items())
 
 
 def _go_on(exemplar: int, frames: int, index: Ints) -> int:

@@ -139,7 +139,7 @@ def study(path: Path, name: str, landmarker: FaceLandmarker, encoder: SpeechEnco
     empty = np.full((len(times), 478, 3), np.nan, np.float32)
     return Clip(
         name=name,
-        landmarks=tracks[0].landmarks if tracks else empty,
+        landmarks=np.asarray(tracks[0].landmarks) if tracks else empty,
         times=np.array(times),
         states=encoder.encode(sound).astype(np.float16),
         portrait=_portrait(portraits, tracks[0] if tracks else None),
