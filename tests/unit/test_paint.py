@@ -38,6 +38,7 @@ def brush(gap, wanted, *, depth=8):
         landmarks=face(gap),
         own=shapes[0],
         wanted=shapes[1],
+        shown=shapes[1],
         calm=shut(shapes[0]),
         top=255 if depth == 8 else 1023,
     )

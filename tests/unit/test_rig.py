@@ -129,9 +129,18 @@ def test_a_calm_contour_is_calm():
     assert set(outer) <= {at[i] for i in JAW}
 
 
-def test_lips_stay_exact_while_the_jaw_moves_by_more():
+def test_lips_move_on_past_their_exemplars_and_the_jaw_past_the_frames_own():
+    asked, stretch = np.random.default_rng(3).normal(size=(2, 61, 3)).astype(np.float32)
+    lips, jaw = slice(len(LIPS)), slice(len(LIPS), None)
+    moved = overshoot(asked, stretch)
+    further = moved[lips] - asked[lips]
+    assert (np.sign(further[:, :2]) == np.sign(stretch[lips, :2])).all()
+    assert not further[:, 2].any()
+    assert (np.abs(moved[jaw]) > np.abs(asked[jaw])).all()
+
+
+def test_what_an_exemplar_shows_as_asked_moves_no_further():
     asked = np.random.default_rng(3).normal(size=(61, 3)).astype(np.float32)
-    moved = overshoot(asked)
-    assert (moved[: len(LIPS)] == asked[: len(LIPS)]).all()
-    assert (np.abs(moved[len(LIPS) :]) > np.abs(asked[len(LIPS) :])).all()
-    assert not overshoot(np.zeros((61, 3), np.float32)).any()
+    none = np.zeros_like(asked)
+    assert (overshoot(asked, none)[: len(LIPS)] == asked[: len(LIPS)]).all()
+    assert not overshoot(none, none).any()

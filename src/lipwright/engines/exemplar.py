@@ -110,6 +110,7 @@ class ExemplarEngine:
                 landmarks=scene.landmarks[i],
                 own=scene.own[i],
                 wanted=scene.wanted[i],
+                shown=_mean(speaker.look.mouth, mix) + scene.drift[i],
                 calm=speaker.calm + scene.drift[i],
                 top=255 if view.rgb.dtype == np.uint8 else 1023,
             )
@@ -190,6 +191,12 @@ def _mixes(speaker: Speaker, script: Script) -> Iterator[Mix]:
             yield [(int(kept[i]), share) for i, share in mix]
             done = k + 1
     yield from ([] for _ in range(done, len(script.strength)))
+
+
+def _mean(mouth: Floats, mix: Mix) -> Floats:
+    """Return the mouth (61, 3) that exemplars of a bank (n, 61, 3) show in a mix."""
+    shown: Floats = np.sum([mouth[i] * np.float32(share) for i, share in mix], axis=0)
+    return shown
 
 
 def of_shot(shot: Ints, number: int) -> Ints:

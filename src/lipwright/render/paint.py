@@ -48,6 +48,7 @@ class Brush:
     landmarks: Floats  #: (478, 3) pixels
     own: Floats  #: (61, 3) canonical mouth shape of the frame
     wanted: Floats  #: (61, 3) canonical mouth shape to paint
+    shown: Floats  #: (61, 3) canonical mouth shape of what it is painted with
     calm: Floats  #: (61, 3) canonical mouth shape of the speaker when closed
     top: int  #: largest code value of the view, 255 or 1023
 
@@ -58,7 +59,9 @@ class Brush:
 
     def moved(self) -> Floats:
         """Return how far each landmark of the mesh moves, (468, 3) pixels."""
-        canonical = followers() @ steady_contour(overshoot(self.wanted - self.own))
+        canonical = followers() @ steady_contour(
+            overshoot(self.wanted - self.own, self.wanted - self.shown)
+        )
         out: Floats = (canonical @ self.pose.rotation[0].T * np.float32(self.unit)).astype(
             np.float32
         )
