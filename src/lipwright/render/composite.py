@@ -27,15 +27,20 @@ INNER_LIPS = np.array([
 FEATHER = 0.055  # sigma of the mask's edge, inter-ocular distances
 RIM = 0.04  # width of the rim around the lips, inter-ocular distances
 LIGHT_SIGMA = 0.22  # scale of light differences that are matched, inter-ocular distances
+FINE_SIGMA = 3.0  # pixels of a blur that is computed as it is; wider ones are computed smaller
 SHRINK = 4  # light is matched at a quarter of the size
 
 
 def polygon(points: Floats, box: Box) -> Floats:
     """Return a filled polygon (h, w), 0 or 1, of points (n, 2) in pixels of the frame."""
+    return _filled(points, box).astype(np.float32)
+
+
+def _filled(points: Floats, box: Box) -> NDArray[np.uint8]:
     mask = np.zeros((box.y1 - box.y0, box.x1 - box.x0), np.uint8)
     fixed = np.round((points[:, :2] - [box.x0, box.y0]) * 16).astype(np.int32)
     cv2.fillPoly(mask, [fixed], 1, lineType=cv2.LINE_8, shift=4)
-    return mask.astype(np.float32)
+    return mask
 
 
 def mouth_mask(target: Floats, box: Box, unit: float) -> Floats:
@@ -47,10 +52,24 @@ def mouth_mask(target: Floats, box: Box, unit: float) -> Floats:
         unit: pixels per inter-ocular distance.
     """
     sigma = FEATHER * unit
-    soft = cv2.GaussianBlur(polygon(target[LOOP], box), (0, 0), sigma)
-    lips = cv2.GaussianBlur(mouths([target], box, unit), (0, 0), sigma / 3)
-    mask: Floats = np.maximum(_smoothstep(soft), lips)
+    soft = _blurred(polygon(target[LOOP], box), sigma)
+    lips = _blurred(mouths([target], box, unit), sigma / 3)
+    mask: Floats = cv2.max(_smoothstep(soft), lips)
     return mask
+
+
+def _blurred(mask: Floats, sigma: float) -> Floats:
+    """Return a mask (h, w) blurred, computed no finer than its blur is."""
+    h, w = mask.shape
+    shrink = max(1, int(sigma / FINE_SIGMA))
+    padded = cv2.copyMakeBorder(mask, 0, -h % shrink, 0, -w % shrink, cv2.BORDER_REPLICATE)
+    whole = padded.shape[1::-1]
+    size = (whole[0] // shrink, whole[1] // shrink)
+    small = cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(small, (0, 0), sigma / shrink)
+    fine = cv2.resize(soft, whole, interpolation=cv2.INTER_CUBIC)
+    out: Floats = np.clip(fine[:h, :w], 0, 1)
+    return out
 
 
 def match_light(patch: Floats, frame: Floats, mask: Floats, lips: Floats, unit: float) -> Floats:
@@ -91,15 +110,11 @@ def mouths(faces: Sequence[Floats], box: Box, unit: float) -> Floats:
 
     The rim of the lips counts as lips.
     """
-    shown = polygon(faces[0][OUTER_LIPS], box)
+    shown = _filled(faces[0][OUTER_LIPS], box)
     for face in faces[1:]:
-        shown = np.maximum(shown, polygon(face[OUTER_LIPS], box))
-    return _grow(shown, RIM * unit)
-
-
-def _grow(mask: Floats, pixels: float) -> Floats:
-    side = 2 * max(1, round(pixels)) + 1
-    grown: Floats = cv2.dilate(mask, _disc(side))
+        cv2.max(shown, _filled(face[OUTER_LIPS], box), dst=shown)
+    side = 2 * max(1, round(RIM * unit)) + 1
+    grown: Floats = cv2.dilate(shown, _disc(side)).astype(np.float32)
     return grown
 
 

@@ -43,7 +43,7 @@ def detail_of(rgb: NDArray[Any], skin: Mask, lips: Mask) -> Detail:
 
 def bands(rgb: NDArray[Any]) -> list[Floats]:
     """Return the bands of luma (h, w) of a picture (h, w, 3), fine to coarse."""
-    luma = np.ascontiguousarray(rgb @ LUMA, np.float32)
+    luma = cv2.transform(rgb.astype(np.float32, copy=False), LUMA[None])
     found = []
     for sigma, _ in BANDS:
         softer = cv2.GaussianBlur(luma, (0, 0), sigma)

@@ -13,7 +13,7 @@ from lipwright.face.shape import Floats, Ints, interocular, reference
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP
 from lipwright.render.rig import mesh, ring_of
-from lipwright.render.warp import affine_between, departure, rasterise, refine
+from lipwright.render.warp import affine_between, departure, grid, rasterise, refine
 from lipwright.rows import Array
 
 
@@ -35,9 +35,8 @@ def in_front(cells: Bools, landmarks: Floats, box: Box) -> Floats:
     raster = rasterise(target, mesh(), box, unit)
     used = np.unique(mesh())
     base = affine_between(target[used], _cells_of_mesh()[used])
-    y, x = np.mgrid[0 : raster.triangle.shape[0], 0 : raster.triangle.shape[1]] * raster.step
-    points = np.stack([x + box.x0, y + box.y0, np.ones_like(x)], -1)
-    at = (points @ base.T + departure(raster, _cells_of_mesh(), base)).astype(np.float32)
+    at = departure(raster, _cells_of_mesh(), base)
+    at += grid(raster.covered, base, raster.step)
     coarse = cv2.remap(wide, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return refine(coarse, raster, box)
 

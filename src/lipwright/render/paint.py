@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -129,10 +130,12 @@ def _follow_jaw(
     """Warp the frame itself to the new jaw, into *painted*; note in *mask* what moved."""
     coarse = departure(raster, rest) * _calm_border(raster, box, BORDER * brush.unit)[..., None]
     shift = refine(coarse, raster, raster.box)
-    moved = np.abs(shift).max(-1) > MOVED
+    away = cv2.max(*(np.abs(part) for part in cv2.split(shift)))
+    moved = (away > MOVED).astype(np.uint8)
     window = _window(raster.box, box)
-    warped = sample(rgb, pixels(raster.box) + shift, (box.x0, box.y0))
-    np.copyto(painted[window], np.minimum(warped, brush.top), where=moved[..., None])
+    shift += pixels(raster.box)
+    warped = np.minimum(sample(rgb, shift, (box.x0, box.y0)), rgb.dtype.type(brush.top))
+    cv2.copyTo(warped, moved, painted[window])
     mask[window] = moved
 
 

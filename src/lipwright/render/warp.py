@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lipwright.face.shape import Floats, Ints
 from lipwright.media.picture import Box
 
-CELLS_PER_UNIT = 72  # grid cells per inter-ocular distance: finer than a lip line
+CELLS_PER_UNIT = 60  # grid cells per inter-ocular distance: finer than a lip line
 SUBPIXEL_BITS = 4  # of the triangle rasteriser
 
 Affine = NDArray[np.float64]
@@ -27,8 +27,32 @@ class Raster:
     step: int  #: pixels per cell
     target: Floats  #: (n, 3) vertices, pixels
     faces: Ints  #: (m, 3) vertex indices
-    triangle: Ints  #: (gh, gw) index into the mesh, -1 outside
-    weights: Floats  #: (gh, gw, 3) barycentric coordinates
+    triangle: NDArray[np.int32]  #: (gh, gw) index into the mesh, -1 outside
+    cells: Ints  #: (k,) those inside the mesh, row by row
+    weights: Floats  #: (3, k) their barycentric coordinates
+
+    @property
+    def covered(self) -> Box:
+        """The pixels from the first cell on that as many steps as there are cells cover."""
+        height, width = (n * self.step for n in self.triangle.shape)
+        return Box(self.box.x0, self.box.y0, self.box.x0 + width, self.box.y0 + height)
+
+    def within(self, box: Box) -> Raster:
+        """Return the part of the raster that covers a box of pixels inside its own."""
+        x0, y0 = (box.x0 - self.box.x0) // self.step, (box.y0 - self.box.y0) // self.step
+        x1 = -(-(box.x1 - self.box.x0) // self.step) + 1
+        y1 = -(-(box.y1 - self.box.y0) // self.step) + 1
+        y, x = np.divmod(self.cells, self.triangle.shape[1])
+        kept = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+        triangle = self.triangle[y0:y1, x0:x1]
+        left, top = self.box.x0 + x0 * self.step, self.box.y0 + y0 * self.step
+        return replace(
+            self,
+            box=Box(left, top, box.x1, box.y1),
+            triangle=triangle,
+            cells=(y[kept] - y0) * triangle.shape[1] + x[kept] - x0,
+            weights=self.weights[:, kept],
+        )
 
 
 def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
@@ -42,43 +66,62 @@ def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
     """
     step = max(1, round(unit / CELLS_PER_UNIT))
     gw, gh = (box.x1 - box.x0 + step - 1) // step + 1, (box.y1 - box.y0 + step - 1) // step + 1
-    grid = (target[:, :2] - [box.x0, box.y0]) / step
+    places = (target[:, :2] - [box.x0, box.y0]) / step
     ids = np.full((gh, gw), -1, np.int32)
-    corners = grid[faces]
+    corners = places[faces]
     fixed = np.round(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    for i in np.argsort(-target[faces, 2].mean(1), kind="stable"):
-        cv2.fillConvexPoly(ids, fixed[i], int(i), shift=SUBPIXEL_BITS)
-    weights = _barycentric(corners, ids)
+    for i in np.argsort(-target[faces, 2].mean(1), kind="stable").tolist():
+        cv2.fillConvexPoly(ids, fixed[i], i, shift=SUBPIXEL_BITS)
+    cells = np.flatnonzero(ids >= 0)
     return Raster(
         box=box,
         step=step,
         target=target,
         faces=faces,
-        triangle=ids.astype(np.int64),
-        weights=weights,
+        triangle=ids,
+        cells=cells,
+        weights=_barycentric(corners, ids.ravel()[cells], *np.divmod(cells, gw)),
     )
 
 
-def _barycentric(corners: NDArray[np.float64], ids: NDArray[np.int32]) -> Floats:
-    """Return each cell's coordinates in its triangle, (gh, gw, 3), 0 to 1, adding up to 1.
+def _barycentric(
+    corners: NDArray[np.float64], triangle: NDArray[np.int32], y: Ints, x: Ints
+) -> Floats:
+    """Return the coordinates of cells in their triangles, (3, k), 0 to 1, adding up to 1.
 
     The rasteriser also draws cells that their triangle only touches; those count as on its edge.
+
+    Args:
+        corners: (m, 3, 2) of the triangles, in cells.
+        triangle: (k,) the triangle of each cell.
+        y: (k,) row of each cell.
+        x: (k,) column of each cell.
+    """
+    x0, y0, bx, by, cx, cy = (column[triangle] for column in _slopes(corners))
+    px, py = x.astype(np.float32) - x0, y.astype(np.float32) - y0
+    weights = np.empty((3, len(triangle)), np.float32)
+    weights[1], weights[2] = px * bx + py * by, px * cx + py * cy
+    weights[0] = 1 - weights[1] - weights[2]
+    outside = np.flatnonzero((weights[0] < 0) | (weights[1] < 0) | (weights[2] < 0))
+    points = np.stack([x[outside], y[outside]], -1).astype(np.float64)
+    near = _nearest_on_edge(points, corners[triangle[outside]], weights[:, outside].T)
+    weights[:, outside] = near.T
+    return weights
+
+
+def _slopes(corners: NDArray[np.float64]) -> Floats:
+    """Return of each triangle (m, 3, 2) its first corner and how coordinates grow, (6, m).
+
+    From the first corner, the second coordinate grows by the rows 2 and 3 along x and y, the third
+    one by 4 and 5.
     """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     u, v = b - a, c - a
     area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
     area = np.where(np.abs(area) < 1e-6, np.copysign(1e-6, area), area)
-    at = np.maximum(ids, 0)
-    y, x = np.mgrid[0 : ids.shape[0], 0 : ids.shape[1]]
-    px, py = x - a[at, 0], y - a[at, 1]
-    wb = (px * v[at, 1] - py * v[at, 0]) / area[at]
-    wc = (py * u[at, 0] - px * u[at, 1]) / area[at]
-    weights = np.stack([1 - wb - wc, wb, wc], -1).astype(np.float32)
-    outside = (weights.min(-1) < 0) & (ids >= 0)
-    points = np.stack([x, y], -1)[outside].astype(np.float64)
-    weights[outside] = _nearest_on_edge(points, corners[at[outside]], weights[outside])
-    weights[ids < 0] = (1, 0, 0)  # no triangle: never read
-    return weights
+    grow = np.stack([v[:, 1], -v[:, 0], -u[:, 1], u[:, 0]]) / area
+    slopes: Floats = np.concatenate([a.T, grow]).astype(np.float32)
+    return slopes
 
 
 def _nearest_on_edge(
@@ -112,10 +155,13 @@ def departure(raster: Raster, source: Floats, base: Affine | None = None) -> Flo
     """
     base = IDENTITY if base is None else base
     apart = (source[:, :2] - _apply(base, raster.target[:, :2])).astype(np.float32)
-    corners = apart[raster.faces][np.maximum(raster.triangle, 0)]
-    coarse: Floats = np.einsum("hwk,hwkc->hwc", raster.weights, corners)
-    coarse[raster.triangle < 0] = 0
-    return coarse
+    corners = np.ascontiguousarray(apart[raster.faces].transpose(2, 1, 0))  # (2, 3, m)
+    triangle = raster.triangle.ravel()[raster.cells]
+    coarse = np.zeros((raster.triangle.size, 2), np.float32)
+    for axis, values in enumerate(corners):
+        mixed = sum(w * v[triangle] for w, v in zip(raster.weights, values, strict=True))
+        coarse[raster.cells, axis] = mixed
+    return coarse.reshape(*raster.triangle.shape, 2)
 
 
 def backward_map(
@@ -130,17 +176,23 @@ def backward_map(
         within: the part of the raster's box that is asked for; None for all of it.
     """
     box = within or raster.box
-    own = pixels(box)
-    own = own if base is None else _apply(base.astype(np.float32), own)
-    positions: Floats = own + refine(departure(raster, source, base), raster, box)
+    part = raster.within(box)
+    positions = refine(departure(part, source, base), part, box)
+    positions += grid(box, IDENTITY if base is None else base)
     return positions
 
 
 def pixels(box: Box) -> Floats:
     """Return x, y of every pixel of a box, (h, w, 2)."""
-    out = np.empty((box.y1 - box.y0, box.x1 - box.x0, 2), np.float32)
-    out[..., 0] = np.arange(box.x0, box.x1)
-    out[..., 1] = np.arange(box.y0, box.y1)[:, None]
+    return grid(box, IDENTITY)
+
+
+def grid(box: Box, matrix: Affine, step: int = 1) -> Floats:
+    """Return where a 2x3 matrix brings every *step*-th pixel of a box, (h, w, 2)."""
+    x, y = np.arange(box.x0, box.x1, step), np.arange(box.y0, box.y1, step)
+    out = np.empty((len(y), len(x), 2), np.float32)
+    for axis, (along, down, start) in enumerate(matrix):
+        np.add((along * x + start)[None], (down * y)[:, None], out=out[..., axis], casting="unsafe")
     return out
 
 
@@ -182,7 +234,7 @@ def sample(image: NDArray[Any], positions: Floats, origin: tuple[int, int]) -> N
         positions: x, y in pixels of the frame.
         origin: x, y of the crop in the frame.
     """
-    local = positions - np.array(origin, np.float32)
+    local = positions if origin == (0, 0) else positions - np.array(origin, np.float32)
     sampled: NDArray[Any] = cv2.remap(
         image, local, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
