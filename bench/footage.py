@@ -218,7 +218,7 @@ class Studio(Pipeline):
             clip: whose sound goes with the portrait, to learn from; None: nothing is.
         """
         learnt = self._adaptation(portrait, clip.take, clip.info) if clip else None
-        performance = self._perform(portrait, speech, timeline, learnt)
+        performance = self._perform(portrait, self._listen(speech, timeline), learnt)
         assert performance is not None  # there is a portrait
         return performance
 

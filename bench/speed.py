@@ -221,7 +221,8 @@ def stages(clip: Path, speech: Path) -> dict[str, float]:
 
     patches: list[tuple[Any, str, Any]] = []
     timed(Tracker, "feed", "track")
-    timed(Pipeline, "_perform", "hear and move")
+    timed(Pipeline, "_listen", "hear")
+    timed(Pipeline, "_perform", "move")
     timed(exemplar, "_mixes", "select")
     timed(exemplar, "paint_mouth", "warp and composite")
     timed(Picture, "rgb", "convert to RGB (within track too)")

@@ -1,12 +1,12 @@
 """One video and one voice, stage by stage.
 
-probe → track the face → plan the timeline → hear the speech → move the mouth → paint → encode
+probe → track the face, hear the speech beside → plan the timeline → move the mouth → paint → encode
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -48,12 +48,20 @@ from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
 from lipwright.options import Restore, SyncMode, SyncOptions
 from lipwright.progress import CancelToken, OnProgress, Watch
-from lipwright.relay import Behind, ahead
+from lipwright.relay import Behind, Beside, ahead
 from lipwright.rows import sampled
-from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
-from lipwright.staging import behind, plan_take, portrait_of, script_for, view_of, whole_at_cuts
+from lipwright.speech.voice import Voice, listen
+from lipwright.staging import (
+    behind,
+    expected,
+    plan_take,
+    portrait_of,
+    script_for,
+    view_of,
+    whole_at_cuts,
+)
 from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
@@ -163,13 +171,18 @@ class Pipeline:
         check_audio(speech, options)
         out = check_writable(out)
 
-        take = self._track(source, picture, watch)
-        timeline = plan_take(take, sound, options.mode)
-        check_length(timeline, options)
-        with watch.stage("hear", 1):
-            portrait = self._speaker(take, source, options)
-            learnt = self._adaptation(portrait, take, source)
-            performance = self._perform(portrait, speech, timeline, learnt, options.intensity)
+        claimed = expected(picture, sound, options.mode)
+        with Beside[Voice](lambda check: self._listen(speech, claimed, check)) as listening:
+            take = self._track(source, picture, watch)
+            timeline = plan_take(take, sound, options.mode)
+            check_length(timeline, options)
+            with watch.stage("hear", 1):
+                voice = listening.result()
+                if claimed.audio_samples(SAMPLE_RATE) != timeline.audio_samples(SAMPLE_RATE):
+                    voice = self._listen(speech, timeline)
+                portrait = self._speaker(take, source, options)
+                learnt = self._adaptation(portrait, take, source)
+                performance = self._perform(portrait, voice, learnt, options.intensity)
         shown = enlarged_info(picture, options.size) if options.size else picture
         with VideoWriter(
             out,
@@ -260,11 +273,20 @@ class Pipeline:
         pairs = adapt.pair(mouth, times, heard, self._model.articulate(heard), sync)
         return adapt.learn(self._model.basis, pairs)
 
+    def _listen(
+        self,
+        speech: MediaInfo,
+        timeline: Timeline,
+        check: Callable[[], None] = lambda: None,
+    ) -> Voice:
+        """Hear the sound that the output has; *check* may end it."""
+        self._encoder = self._encoder or SpeechEncoder(self._store)
+        return listen(lambda: _cover(speech, timeline, check), self._encoder, self._store)
+
     def _perform(
         self,
         portrait: Portrait | None,
-        speech: MediaInfo,
-        timeline: Timeline,
+        voice: Voice,
         learnt: Adaptation | None = None,
         intensity: float = 1.0,
     ) -> Performance | None:
@@ -272,17 +294,15 @@ class Pipeline:
         if portrait is None:
             return None
         self._model = self._model or MotionModel(self._store)
-        self._encoder = self._encoder or SpeechEncoder(self._store)
-        states, heard = self._encoder.stream(_cover(speech, timeline)), list[Floats]()
+        states, heard = voice.pieces(), list[Floats]()
         prediction = self._model.articulate(learnt.listen(states, heard) if learnt else states)
-        activity = speech_activity(_cover(speech, timeline), self._store)
-        spoken = rest.speaking(activity)
+        spoken = rest.speaking(voice.activity)
         if learnt:
             prediction = learnt.correct(prediction, np.concatenate(heard), spoken)
         looked_at = sampled(len(portrait.landmarks), STYLE_FRAMES, STYLE_RUN)
         own = mouth_shapes(portrait.landmarks, looked_at)
         manner = style.fit(self._model.basis, own, prediction, spoken, learnt)
-        return perform(self._model.basis, manner, prediction, activity, intensity)
+        return perform(self._model.basis, manner, prediction, voice.activity, intensity)
 
     def _paint(
         self,
@@ -336,15 +356,17 @@ class Pipeline:
                 yield picture.paste(patch.box, patch.rgb, behind(patch, view))
 
 
-def _cover(speech: MediaInfo, timeline: Timeline) -> Iterator[Floats]:
+def _cover(speech: MediaInfo, timeline: Timeline, check: Callable[[], None]) -> Iterator[Floats]:
     """Yield the sound that the output has, in pieces: cut, or followed by silence."""
     left = max(timeline.audio_samples(SAMPLE_RATE), 1)
     for piece in iter_audio(speech, rate=SAMPLE_RATE):
+        check()
         yield piece[:left]
         left -= len(piece[:left])
         if not left:
             return
     for start in range(0, left, SAMPLE_RATE):
+        check()
         yield np.zeros(min(SAMPLE_RATE, left - start), np.float32)
 
 

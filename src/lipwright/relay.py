@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from threading import Event
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+
+from lipwright.errors import Cancelled
 
 T = TypeVar("T")
 
@@ -37,6 +40,38 @@ def ahead(items: Iterable[T], room: int = ROOM) -> Generator[T]:
         pool.shutdown(cancel_futures=True)
         if isinstance(source, Generator):
             source.close()
+
+
+class Beside(AbstractContextManager["Beside[T]"], Generic[T]):
+    """Does *work* in a thread while the block goes on; a context manager.
+
+    *work* is given a function to call every now and then, which ends it when nobody waits any more:
+    the block was left, whatever the reason.
+    """
+
+    def __init__(self, work: Callable[[Callable[[], None]], T]) -> None:
+        self._left = Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        self._done = self._pool.submit(work, self._go_on)
+
+    def result(self) -> T:
+        """Wait for what *work* returns.
+
+        Raises:
+            BaseException: what *work* raised.
+        """
+        return self._done.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self._pool.shutdown()
+
+    def _go_on(self) -> None:
+        if self._left.is_set():
+            raise Cancelled
 
 
 class Behind(AbstractContextManager["Behind[T]"], Generic[T]):

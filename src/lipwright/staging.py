@@ -38,6 +38,16 @@ def plan_take(take: Take, sound: AudioInfo, mode: SyncMode) -> Timeline:
     return plan(mode, video=length, audio=sound.duration, rate=info.rate)
 
 
+def expected(picture: VideoInfo, sound: AudioInfo, mode: SyncMode) -> Timeline:
+    """Plan the output from what the container claims, before anything is decoded."""
+    length = picture.duration
+    if picture.frames and not picture.variable_rate:
+        length = Fraction(picture.frames) / picture.rate
+    if picture.still or length <= 0:
+        length = sound.duration
+    return plan(mode, video=length, audio=sound.duration, rate=picture.rate)
+
+
 def whole_at_cuts(
     picks: Iterable[tuple[int, float]], cuts: tuple[int, ...]
 ) -> list[tuple[int, float]]:

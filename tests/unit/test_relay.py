@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from lipwright.relay import Behind, ahead
+from lipwright.errors import Cancelled
+from lipwright.relay import Behind, Beside, ahead
 
 
 def hand_over(work, items, room=3, then=lambda: None):
@@ -113,3 +114,36 @@ def test_what_waits_is_dropped_when_the_block_raises():
     with pytest.raises(KeyError):
         hand_over(work, range(3), then=fail)
     assert done == [0]
+
+
+# ---------------------------------------------------------------------------------------- beside
+def test_work_is_done_beside_the_block():
+    gate = threading.Event()
+    with Beside(lambda check: gate.wait(10) and threading.get_ident()) as beside:
+        gate.set()
+        assert beside.result() not in (False, threading.get_ident())
+
+
+def test_what_work_raises_beside_is_raised_where_its_result_is_asked_for():
+    def fail(check):
+        raise ValueError("deaf")
+
+    with Beside(fail) as beside:
+        pass
+    with pytest.raises(ValueError, match="deaf"):
+        beside.result()
+
+
+def test_leaving_the_block_ends_the_work_and_leaves_no_thread():
+    rounds, before = threading.Semaphore(0), threading.active_count()
+
+    def endless(check):
+        while True:
+            check()
+            rounds.release()
+
+    with Beside(endless) as beside:
+        rounds.acquire()
+    assert threading.active_count() == before
+    with pytest.raises(Cancelled):
+        beside.result()

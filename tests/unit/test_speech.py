@@ -14,6 +14,7 @@ from lipwright.speech import activity, audio, encoder
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import HOP, WIDTH, SpeechEncoder, raw_states, without_sinks
 from lipwright.speech.mel import SAMPLE_RATE, filters, log_mel
+from lipwright.speech.voice import listen
 from lipwright.weights.store import WeightStore, onnx_session
 
 Samples = encoder.Samples
@@ -220,3 +221,12 @@ def test_the_demonstration_recordings_are_clean_speech(language: str):
     assert loud[0] < 0.3 * SAMPLE_RATE
     assert len(sound) - loud[-1] < 0.4 * SAMPLE_RATE
     assert (speech_activity(sound) > 0.5).mean() > 0.6
+
+
+# ------------------------------------------------------------------------------------------ voice
+def test_a_voice_keeps_what_the_networks_say_of_the_sound(hear: SpeechEncoder, voice: Samples):
+    kept = listen(lambda: np.array_split(voice, 13), hear, WeightStore())
+    assert np.asarray(kept.states) == pytest.approx(hear.encode(voice), abs=1e-3)
+    assert kept.activity == pytest.approx(speech_activity(voice), abs=1e-4)
+    assert np.array_equal(np.concatenate(list(kept.pieces())), np.asarray(kept.states))
+    assert len(kept.states) == len(kept.activity)

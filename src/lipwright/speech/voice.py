@@ -1,0 +1,44 @@
+"""What there is to hear in a speech, heard once and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipwright.rows import Array, Reel, chunks
+from lipwright.speech.activity import Samples, speech_activity
+from lipwright.speech.encoder import WIDTH, SpeechEncoder
+from lipwright.weights.store import WeightStore
+
+PIECE = 500  # states read at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """A speech as it is heard, S states of 50 Hz."""
+
+    states: Array  #: (S, 1024) of the encoder
+    activity: Samples  #: (S,) probability of speech
+
+    def pieces(self) -> Iterator[Samples]:
+        """Yield the states piece by piece."""
+        for _, part in chunks(self.states, PIECE):
+            yield part
+
+
+def listen(
+    sound: Callable[[], Iterable[Samples]], encoder: SpeechEncoder, store: WeightStore
+) -> Voice:
+    """Hear a speech, in constant memory.
+
+    Args:
+        sound: gives the sound in pieces of any length, float32 (n,), 16 kHz; called twice.
+        encoder: that hears it.
+        store: where the network is that tells speech from noise.
+    """
+    states = Reel((WIDTH,), np.float32)
+    for part in encoder.stream(sound()):
+        states.extend(part)
+    return Voice(states=states, activity=speech_activity(sound(), store))
