@@ -29,6 +29,7 @@ import numpy as np
 
 from bench.chart import Line, Panel, chart
 from bench.footage import DATA
+from bench.played import count_frames
 from lipwright import __version__
 from lipwright.media.decode import Decoder
 from lipwright.media.encode import video_encoding
@@ -92,11 +93,11 @@ class Pair:
 def make_clip(out: Path, size: tuple[int, int], seconds: float) -> Path:
     """Write the source at another size, forward and backward until it is long enough."""
     info = probe(SOURCE)
-    video = require_video(info)
     count = round(seconds * RATE)
-    length = Fraction(video.frames or 0) / RATE
+    decoded = count_frames(SOURCE)  # fewer than the container claims
+    length = Fraction(decoded) / RATE
     timeline = plan("bounce", video=length, audio=Fraction(count) / RATE, rate=RATE)
-    times = tuple(Fraction(k) / RATE for k in range(video.frames or 0))
+    times = tuple(Fraction(k) / RATE for k in range(decoded))
     like = VideoInfo(
         width=size[0],
         height=size[1],

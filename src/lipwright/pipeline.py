@@ -5,7 +5,6 @@ probe → track the face, hear the speech beside → plan the timeline → move 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -48,7 +47,7 @@ from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
 from lipwright.options import Restore, SyncMode, SyncOptions
 from lipwright.progress import CancelToken, OnProgress, Watch
-from lipwright.relay import Behind, Beside, ahead
+from lipwright.relay import ROOM, Behind, Beside, ahead
 from lipwright.rows import sampled
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
@@ -62,6 +61,7 @@ from lipwright.staging import (
     view_of,
     whole_at_cuts,
 )
+from lipwright.threads import bound
 from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
@@ -94,6 +94,7 @@ def sync(
     *,
     options: SyncOptions | None = None,
     engine: str = DEFAULT_ENGINE,
+    threads: int | None = None,
     on_progress: OnProgress | None = None,
     cancel: CancelToken | None = None,
 ) -> SyncResult:
@@ -108,6 +109,7 @@ def sync(
         out: ``.mp4``, ``.mov`` or ``.mkv``; replaced only when all went well.
         options: what to do.
         engine: name of an installed engine.
+        threads: see :class:`Pipeline`.
         on_progress: called every few frames.
         cancel: set it from another thread to end the job.
 
@@ -117,7 +119,7 @@ def sync(
         OutputError: *out* cannot be written.
         Cancelled: *cancel* was set.
     """
-    with Pipeline(engine=engine) as pipeline:
+    with Pipeline(engine=engine, threads=threads) as pipeline:
         return pipeline.sync(
             video, audio, out, options=options, on_progress=on_progress, cancel=cancel
         )
@@ -126,9 +128,29 @@ def sync(
 class Pipeline:
     """Keeps models loaded over many jobs, one at a time; a context manager."""
 
-    def __init__(self, *, engine: str = DEFAULT_ENGINE, store: WeightStore | None = None) -> None:
-        # OpenCV may start more threads than there are cores, which then wait for each other.
-        cv2.setNumThreads(min(cv2.getNumThreads(), os.cpu_count() or 1))
+    def __init__(
+        self,
+        *,
+        engine: str = DEFAULT_ENGINE,
+        threads: int | None = None,
+        store: WeightStore | None = None,
+    ) -> None:
+        """Find the engine.
+
+        Args:
+            engine: name of an installed engine.
+            threads: how many any library may start for a job; with 1 the stages take turns, else
+                they run side by side. None: what ``LIPWRIGHT_THREADS`` says, or one per core. Of
+                OpenCV the number holds for the whole process.
+            store: where the weights are.
+
+        Raises:
+            EngineError: it is not there.
+            InvalidOptions: a number of threads below 1.
+        """
+        self._threads = bound(threads)
+        cv2.setNumThreads(self._threads)
+        self._room = ROOM if self._threads > 1 else 0
         self._store = store or WeightStore()
         self._spec: EngineSpec = find_engine(engine)
         self._engine: Engine = self._spec.load()
@@ -172,13 +194,16 @@ class Pipeline:
         out = check_writable(out)
 
         claimed = expected(picture, sound, options.mode)
-        with Beside[Voice](lambda check: self._listen(speech, claimed, check)) as listening:
+        with Beside[Voice](
+            lambda check: self._listen(speech, claimed, check), apart=self._threads > 1
+        ) as listening:
             take = self._track(source, picture, watch)
             timeline = plan_take(take, sound, options.mode)
             check_length(timeline, options)
             with watch.stage("hear", 1):
-                voice = listening.result()
-                if claimed.audio_samples(SAMPLE_RATE) != timeline.audio_samples(SAMPLE_RATE):
+                if claimed.audio_samples(SAMPLE_RATE) == timeline.audio_samples(SAMPLE_RATE):
+                    voice = listening.result()
+                else:
                     voice = self._listen(speech, timeline)
                 portrait = self._speaker(take, source, options)
                 learnt = self._adaptation(portrait, take, source)
@@ -191,6 +216,7 @@ class Pipeline:
             audio=speech,
             crf=options.crf,
             metadata=source.metadata,
+            threads=self._threads,
         ) as writer:
             painted = self._paint(
                 source, take, portrait, performance, timeline, writer, watch, options.restore
@@ -216,7 +242,9 @@ class Pipeline:
         tracker, times = Tracker(self._landmarker), []
         with (
             watch.stage("track", picture.frames),
-            closing(ahead(split_shots(read_video(source)))) as frames,
+            closing(
+                ahead(split_shots(read_video(source, threads=self._threads)), self._room)
+            ) as frames,
         ):
             for frame, cut in frames:
                 tracker.feed(frame.picture, cut=cut)
@@ -320,12 +348,16 @@ class Pipeline:
         script = None
         if portrait is not None and performance is not None:
             with watch.stage("study", None):
-                speaker = self._engine.study(portrait, _Fetch(source, portrait, watch))
+                speaker = self._engine.study(
+                    portrait, _Fetch(source, portrait, watch, self._threads)
+                )
             script = replace(script_for(portrait, performance, picks, take.info), restore=restore)
         with (
             watch.stage("paint", timeline.frames),
-            closing(ahead(Reader(source).at(picks))) as pictures,
-            Behind[Picture](lambda done: writer.write(enlarge(done, *writer.size))) as encode,
+            closing(ahead(Reader(source, self._threads).at(picks), self._room)) as pictures,
+            Behind[Picture](
+                lambda done: writer.write(enlarge(done, *writer.size)), self._room
+            ) as encode,
         ):
             shown = pictures if script is None else self._painted(speaker, script, pictures)
             for k, picture in enumerate(shown, 1):
@@ -373,12 +405,13 @@ def _cover(speech: MediaInfo, timeline: Timeline, check: Callable[[], None]) -> 
 class _Fetch:
     """Decodes the views that an engine asks for while it studies."""
 
-    def __init__(self, source: MediaInfo, portrait: Portrait, watch: Watch) -> None:
+    def __init__(self, source: MediaInfo, portrait: Portrait, watch: Watch, threads: int) -> None:
         self._source, self._portrait, self._watch = source, portrait, watch
+        self._threads = threads
 
     def __call__(self, indices: Iterable[int]) -> Iterator[View]:
         wanted = [int(i) for i in indices]
-        frames = read_video(self._source)
+        frames = read_video(self._source, threads=self._threads)
         for done, i in enumerate(wanted, 1):
             frame = next(f for f in frames if f.index == i)
             self._watch.frame(done, of=len(wanted))

@@ -26,10 +26,19 @@ _END: Any = object()
 def ahead(items: Iterable[T], room: int = ROOM) -> Generator[T]:
     """Yield *items*, made in a thread of their own up to *room* before they are asked for.
 
+    Without room there is no thread, and each is made when it is asked for.
+
     What making them raises is raised here, after the items before it. Closing the generator early
     waits for the item that is being made, and closes *items* if that is a generator.
     """
     source = iter(items)
+    if not room:
+        try:
+            yield from source
+        finally:
+            if isinstance(source, Generator):
+                source.close()
+        return
     pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
     try:
         coming = deque(pool.submit(next, source, _END) for _ in range(room))
@@ -46,13 +55,14 @@ class Beside(AbstractContextManager["Beside[T]"], Generic[T]):
     """Does *work* in a thread while the block goes on; a context manager.
 
     *work* is given a function to call every now and then, which ends it when nobody waits any more:
-    the block was left, whatever the reason.
+    the block was left, whatever the reason. Unless it is to be *apart*, it is done when its result
+    is asked for.
     """
 
-    def __init__(self, work: Callable[[Callable[[], None]], T]) -> None:
-        self._left = Event()
+    def __init__(self, work: Callable[[Callable[[], None]], T], *, apart: bool = True) -> None:
+        self._work, self._left = work, Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
-        self._done = self._pool.submit(work, self._go_on)
+        self._done = self._pool.submit(work, self._go_on) if apart else None
 
     def result(self) -> T:
         """Wait for what *work* returns.
@@ -60,7 +70,7 @@ class Beside(AbstractContextManager["Beside[T]"], Generic[T]):
         Raises:
             BaseException: what *work* raised.
         """
-        return self._done.result()
+        return self._work(self._go_on) if self._done is None else self._done.result()
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +89,7 @@ class Behind(AbstractContextManager["Behind[T]"], Generic[T]):
 
     Leaving the block waits until all is done. What *work* raises is raised by a later call, or when
     the block is left; it gets no item after that. When the block itself raises, what waits is
-    dropped.
+    dropped. Without room there is no thread, and each item is worked on at once.
     """
 
     def __init__(self, work: Callable[[T], object], room: int = ROOM) -> None:
@@ -94,6 +104,9 @@ class Behind(AbstractContextManager["Behind[T]"], Generic[T]):
         Raises:
             BaseException: what *work* raised for an item before.
         """
+        if not self._room:
+            self._work(item)
+            return
         while len(self._waiting) >= self._room:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(self._do, item))

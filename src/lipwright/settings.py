@@ -31,7 +31,13 @@ FILE = "lipwright.toml"  # in the current folder, when no other file is named
 CONFIG_VARIABLE = "LIPWRIGHT_CONFIG"  # names another file
 #: Variables of other parts.
 OTHER_VARIABLES = frozenset(
-    {CONFIG_VARIABLE, "LIPWRIGHT_URL", "LIPWRIGHT_API_KEY", "LIPWRIGHT_DEBUG"}
+    {
+        CONFIG_VARIABLE,
+        "LIPWRIGHT_URL",
+        "LIPWRIGHT_API_KEY",
+        "LIPWRIGHT_DEBUG",
+        "LIPWRIGHT_THREADS",
+    }
 )
 SECRETS = frozenset({"database_url"})  # never shown
 MIB = 1024 * 1024

@@ -238,9 +238,10 @@ def test_of_two_faces_only_the_chosen_one_changes(side, folder, short, exemplar,
         assert (changed < SIDE).all() if side == "left" else (changed >= SIDE).all()
 
 
-def test_the_same_job_gives_the_same_pictures(talk, short, exemplar, spied, tmp_path):
+@pytest.mark.parametrize("threads", [None, 1, 3])
+def test_the_same_job_gives_the_same_pictures(threads, talk, short, exemplar, spied, tmp_path):
     exemplar.sync(talk, short, tmp_path / "a.mp4")
-    with Pipeline() as another:
+    with Pipeline(threads=threads) as another:
         another.sync(talk, short, tmp_path / "b.mp4")
     first, second = spied.pictures[:13], spied.pictures[13:]
     assert all(same(a, b) for a, b in zip(first, second, strict=True))

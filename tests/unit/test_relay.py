@@ -28,7 +28,7 @@ def numbers(count, seen=None, closed=None):
             closed.append(True)
 
 
-@pytest.mark.parametrize("room", [1, 3, 50])
+@pytest.mark.parametrize("room", [0, 1, 3, 50])
 @pytest.mark.parametrize("count", [0, 1, 20])
 def test_all_items_come_in_order(count, room):
     assert list(ahead(numbers(count), room)) == list(range(count))
@@ -147,3 +147,17 @@ def test_leaving_the_block_ends_the_work_and_leaves_no_thread():
     assert threading.active_count() == before
     with pytest.raises(Cancelled):
         beside.result()
+
+
+# ------------------------------------------------------------------------------------ one by one
+def test_without_room_everything_happens_in_one_thread():
+    here, seen, closed = threading.get_ident(), [], []
+    items = ahead(numbers(5, seen, closed), 0)
+    assert next(items) == 0
+    assert seen == [0]
+    items.close()
+    assert closed == [True]
+    hand_over(lambda _: seen.append(threading.get_ident()), [1], room=0)
+    assert seen[-1] == here
+    with Beside(lambda check: threading.get_ident(), apart=False) as beside:
+        assert beside.result() == here

@@ -57,6 +57,12 @@ def _rate(text: str) -> Fraction:
 @job_options
 @click.option("--engine", default="exemplar", show_default=True, help="Which engine paints.")
 @click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads that any library may start; with 1 the stages take turns. Default: "
+    "LIPWRIGHT_THREADS, or one per core.",
+)
+@click.option(
     "--max-seconds",
     type=float,
     default=_DEFAULTS.max_seconds,
@@ -77,6 +83,7 @@ def sync(
     audio: Path,
     output: Path,
     engine: str,
+    threads: int | None,
     mode: str,
     quiet: bool,
     as_json: bool,
@@ -98,6 +105,7 @@ def sync(
             output,
             options=wish,
             engine=engine,
+            threads=threads,
             on_progress=on_progress,
             cancel=cancel,
         )

@@ -38,7 +38,7 @@ Answer = Callable[[Mapping[str, Any]], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Render orders until stdin ends; return the exit status."""
     parser = argparse.ArgumentParser(prog="lipwright.jobs.child", description=__doc__)
-    parser.add_argument("--threads", type=int, default=0, help="of OpenCV; 0: as it likes")
+    parser.add_argument("--threads", type=int, default=0, help="of a job; 0: one per core")
     parser.add_argument("--cores", default="", help="cores to stay on, as 0,1; none: all")
     given = parser.parse_args(arguments)
     _stay_on({int(core) for core in given.cores.split(",") if core})
@@ -84,14 +84,10 @@ class Bench:
         return facts_of(result)
 
     def _pipeline(self, engine: str) -> Pipeline:
-        import cv2
-
         from lipwright.pipeline import Pipeline
 
         if engine not in self._pipelines:
-            if self._threads:
-                cv2.setNumThreads(self._threads)
-            self._pipelines[engine] = Pipeline(engine=engine)
+            self._pipelines[engine] = Pipeline(engine=engine, threads=self._threads or None)
         return self._pipelines[engine]
 
 

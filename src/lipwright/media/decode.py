@@ -14,7 +14,8 @@ from lipwright.media.probe import VideoInfo
 class Decoder:
     """The decoded frames of a video stream in display order; remembers what it could not decode."""
 
-    def __init__(self, path: Path, video: VideoInfo) -> None:
+    def __init__(self, path: Path, video: VideoInfo, threads: int = 0) -> None:
+        """Open the file, to be decoded by so many threads; 0: as many as there are cores."""
         self._path = path
         self._info = video
         self.skipped = 0  #: damaged packets left out so far
@@ -22,6 +23,7 @@ class Decoder:
         stream = self._container.streams[video.stream]
         assert isinstance(stream, av.VideoStream)
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
         self._stream = stream
 
     def frames(self) -> Iterator[av.VideoFrame]:

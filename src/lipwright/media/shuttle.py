@@ -28,8 +28,9 @@ class Reader:
     frame before it, and holds one block: memory is bounded whatever the distance of key frames.
     """
 
-    def __init__(self, info: MediaInfo) -> None:
-        self._info = info
+    def __init__(self, info: MediaInfo, threads: int = 0) -> None:
+        """Prepare to decode with so many threads; 0: as many as there are cores."""
+        self._info, self._threads = info, threads
         self._video = require_video(info)
 
     def at(self, indices: Iterable[tuple[int, float]]) -> Generator[Picture]:
@@ -46,7 +47,7 @@ class Reader:
         if self._video.still:
             yield from _held(self._info.path, indices)
             return
-        shuttle = _Shuttle(self._info, self._video)
+        shuttle = _Shuttle(self._info, self._video, self._threads)
         between: tuple[int, Between] | None = None
         try:
             for index, fraction in indices:
@@ -71,15 +72,15 @@ def _held(path: Path, indices: Iterable[tuple[int, float]]) -> Iterator[Picture]
 class _Shuttle:
     """Moves over a video and holds the frames around where it stands."""
 
-    def __init__(self, info: MediaInfo, video: VideoInfo) -> None:
-        self._info = info
+    def __init__(self, info: MediaInfo, video: VideoInfo, threads: int) -> None:
+        self._info, self._threads = info, threads
         self._video = video
         self._maker = PictureMaker(video)
         self._table = _Table()
         self._held: dict[int, av.VideoFrame] = {}
         self._pictures: dict[int, Picture] = {}
         self._block = max(BLOCK_LEAST, BLOCK_BYTES // _frame_bytes(video))
-        self._decoder = Decoder(info.path, video)
+        self._decoder = Decoder(info.path, video, threads)
         self._frames: Iterator[tuple[int, av.VideoFrame]] = self._table.numbered(
             self._decoder.frames(), 0
         )
@@ -128,7 +129,7 @@ class _Shuttle:
                     self._frames = chain([first], self._frames)
                     return
         self._decoder.close()
-        self._decoder = Decoder(self._info.path, self._video)
+        self._decoder = Decoder(self._info.path, self._video, self._threads)
         self._frames = self._table.numbered(self._decoder.frames(), 0)
 
 

@@ -71,6 +71,7 @@ class VideoWriter:
         audio: MediaInfo | None,
         crf: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        threads: int = 0,
     ) -> None:
         """Prepare to write.
 
@@ -81,12 +82,14 @@ class VideoWriter:
             audio: where the new speech is; None writes no sound.
             crf: constant rate factor; None is near-transparent.
             metadata: tags of the container.
+            threads: of the encoder; 0: as many as it likes.
         """
         self._path = Path(path)
         self._like = like
         self._timeline = timeline
         self._audio = audio
         self._crf = crf
+        self._threads = threads
         self._metadata = {k: v for k, v in (metadata or {}).items() if k.lower() not in OWN_TAGS}
         self._written = 0
         self._voice: AudioEncoding | None = None
@@ -186,6 +189,7 @@ class VideoWriter:
         context = stream.codec_context
         context.pix_fmt = encoding.pix_fmt
         context.time_base = 1 / rate
+        context.thread_count = self._threads
         context.sample_aspect_ratio = coded_aspect(like)
         tags = colour_tags(like)
         context.color_range, context.colorspace = tags.color_range, tags.colorspace
