@@ -85,6 +85,22 @@ def test_light_goes_over_softly_and_nothing_changes_outside():
     assert np.array_equal(lay(grained + 20, grained, 0 * ramp, 1.0), grained)
 
 
+def folded(column):
+    """Grain with a dark line down one column."""
+    out = grain(2, seed=3)
+    out[:, column : column + 2] -= 40
+    return out
+
+
+def test_a_fold_that_only_one_has_does_not_end_as_a_line_at_the_edge():
+    ramp = np.tile(np.clip((np.arange(SIDE, dtype=np.float32) - 28) / 40, 0, 1), (SIDE, 1))
+    under, at_the_edge, inside = grain(2, seed=4), 48, 80
+    for column, least, most in ((at_the_edge, 3, 14), (inside, 30, 50)):
+        laid = lay(folded(column), under, ramp, 1.0)
+        beside = np.median(laid[:, column - 6 : column + 8])
+        assert least < beside - laid[:, column : column + 2].mean() < most
+
+
 def test_less_strength_lays_less():
     over, under = grain(8), grain(8, seed=1)
     whole, half = (lay(over, under, EVERYWHERE, s) for s in (1.0, 0.5))

@@ -22,6 +22,10 @@ BANDS = ((1.0, 1.6), (2.0, 1.3))
 FOCUS = (0.7, 1.05)  # how much softer or sharper than its exemplar a mouth may become
 OUTLIER = 4.0  # times the median: what is stronger on skin is an edge, not grain
 LEAST_PIXELS = 64  # to judge by
+EDGE = (
+    0.02,
+    0.75,
+)  # of the mask, where detail must be grain; from there on it may be more and more
 STEEP = 5.0  # how much sharper a mask's edge is for detail than for light
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of RGB, BT.709
 
@@ -88,14 +92,27 @@ def lay(over: Floats, under: Floats, mask: Floats, strength: float) -> Floats:
     """Return *over* (h, w, 3) laid on *under* through a soft mask (h, w), by a share *strength*.
 
     Light goes over softly; detail, which would be lost where two skins are averaged, at the middle
-    of the mask's edge (Burt and Adelson 1983, "A multiresolution spline").
+    of the mask's edge (Burt and Adelson 1983, "A multiresolution spline"). A fold that only one of
+    both has would end there as a line: towards the edge, detail is no stronger than grain.
     """
     apart = over - under
     light = cv2.GaussianBlur(apart, (0, 0), BANDS[-1][0])
+    detail = apart - light
+    most = _most_grain(detail, (mask > EDGE[0]) & (mask < EDGE[1]))
+    if np.isfinite(most):
+        free = np.clip((mask - EDGE[1]) / np.float32(1 - EDGE[1]), 0, 1)[..., None]
+        calm = np.clip(detail, -most, most)
+        detail = calm + (detail - calm) * free
     steep = np.clip((mask - 0.5) * np.float32(STEEP) + np.float32(0.5), 0, 1)
-    laid = light * mask[..., None] + (apart - light) * steep[..., None]
+    laid = light * mask[..., None] + detail * steep[..., None]
     out: Floats = under + laid * np.float32(strength)
     return out
+
+
+def _most_grain(detail: Floats, edge: Mask) -> float:
+    """Return the strongest detail (h, w, 3) on the edge that still is grain; NaN: unknown."""
+    values = detail[..., 1][edge]
+    return float(OUTLIER * np.median(np.abs(values))) if len(values) >= LEAST_PIXELS else np.nan
 
 
 def _gain(asked: float, made: float, most: float) -> float:
