@@ -226,7 +226,7 @@ def test_the_demonstration_recordings_are_clean_speech(language: str):
 # ------------------------------------------------------------------------------------------ voice
 def test_a_voice_keeps_what_the_networks_say_of_the_sound(hear: SpeechEncoder, voice: Samples):
     kept = listen(lambda: np.array_split(voice, 13), hear, WeightStore())
-    assert np.asarray(kept.states) == pytest.approx(hear.encode(voice), abs=1e-3)
+    assert np.asarray(kept.states) == pytest.approx(hear.encode(voice), rel=1e-3, abs=1e-3)
     assert kept.activity == pytest.approx(speech_activity(voice), abs=1e-4)
     assert np.array_equal(np.concatenate(list(kept.pieces())), np.asarray(kept.states))
     assert len(kept.states) == len(kept.activity)
