@@ -69,8 +69,9 @@ class Rows(ABC):
         if not rest:
             return self.take(places)
         pick = (slice(None), *rest)
-        parts = [
-            self.take(places[at : at + CHUNK])[pick] for at in range(0, max(len(places), 1), CHUNK)
+        parts = [  # copies: a view would hold its whole chunk until the end
+            self.take(places[at : at + CHUNK])[pick].copy()
+            for at in range(0, max(len(places), 1), CHUNK)
         ]
         return np.concatenate(parts)
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -155,3 +156,17 @@ def test_files_are_closed_and_have_no_name(monkeypatch, tmp_path):
     del reel
     with pytest.raises(OSError):  # noqa: PT011 - of the closed descriptor
         os.fstat(number)
+
+
+def test_reading_a_column_holds_no_more_than_a_few_chunks():
+    reel = Reel((478, 3), np.float32)
+    for _ in range(12):
+        reel.extend(np.zeros((CHUNK, 478, 3), np.float32))
+    chunk = reel[:CHUNK].nbytes
+    tracemalloc.start()
+    try:
+        reel[:, 0, 0]
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * chunk
