@@ -10,6 +10,7 @@ the median of those of the pairs. Writes bench/results/speed.md and docs/images/
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -164,19 +165,26 @@ def plain(source: Path, out: Path) -> None:
         container.mux(stream.encode(None))
 
 
+# A process begins with the peak memory of the one that started it: a small one does.
+LAUNCHER = """
+import json, os, sys, time
+began = time.perf_counter()
+process = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ,
+                         file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
+_, status, used = os.wait4(process, 0)
+print(json.dumps({"wall": time.perf_counter() - began, "cpu": used.ru_utime + used.ru_stime,
+                  "peak": used.ru_maxrss * 1024.0}))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def run(*words: str | Path) -> Cost:
     """Run Python with these words; return what it took."""
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *map(str, words)], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(map(str, words))} ended with {process.returncode}")
-    return Cost(
-        wall=time.perf_counter() - began,
-        cpu=used.ru_utime + used.ru_stime,
-        peak=used.ru_maxrss * 1024.0,
-    )
+    command = [sys.executable, "-c", LAUNCHER, *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, words))} ended with {done.returncode}")
+    return Cost(**json.loads(done.stdout))
 
 
 def product(clip: Path, speech: Path, mode: str = "cut_off") -> Cost:
