@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright import heap
 from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script, View
 from lipwright.engines.registry import find_engine
 from lipwright.errors import NoFaceFound
@@ -66,7 +67,7 @@ from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
 # A manner of speaking shows in a few minutes; they are taken in stretches, spread over the take.
-STYLE_FRAMES, STYLE_RUN = 6000, 250
+STYLE_FRAMES, STYLE_RUN = 3000, 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,6 +353,7 @@ class Pipeline:
                     portrait, _Fetch(source, portrait, watch, self._threads)
                 )
             script = replace(script_for(portrait, performance, picks, take.info), restore=restore)
+        heap.give_back()
         with (
             watch.stage("paint", timeline.frames),
             closing(ahead(Reader(source, self._threads).at(picks), self._room)) as pictures,

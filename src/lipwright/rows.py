@@ -15,13 +15,12 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lipwright.errors import OutputUnwritable
+from lipwright.errors import EncodeFailed
 
 Ints = NDArray[np.int64]
 CHUNK = 256  # rows in memory at a time
@@ -107,7 +106,7 @@ class Reel(Rows):
 
         Raises:
             ValueError: they are of another shape.
-            OutputUnwritable: the folder for temporary files is full.
+            EncodeFailed: the folder for temporary files is full.
         """
         if rows.shape[1:] != self._row:
             raise ValueError(f"cannot keep rows of shape {rows.shape[1:]}: these are {self._row}")
@@ -202,7 +201,7 @@ class Scratch:
         """Open it.
 
         Raises:
-            OutputUnwritable: there is no room for one.
+            EncodeFailed: there is no room for one.
         """
         try:
             self._number, path = tempfile.mkstemp(prefix="lipwright-")
@@ -215,7 +214,7 @@ class Scratch:
         """Write an array at a place, in bytes; return where it ends.
 
         Raises:
-            OutputUnwritable: the disk is full.
+            EncodeFailed: the disk is full.
         """
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
         try:
@@ -232,9 +231,8 @@ class Scratch:
         return np.frombuffer(os.pread(self._number, size, at), dtype).reshape(shape)
 
 
-def _no_room(error: OSError) -> OutputUnwritable:
-    folder = Path(tempfile.gettempdir())
-    return OutputUnwritable(
-        f"cannot keep what is known of the frames in {folder} ({error.strerror}): make room "
-        "there, or set TMPDIR to another folder"
+def _no_room(error: OSError) -> EncodeFailed:
+    return EncodeFailed(
+        f"cannot keep what is known of the frames ({error.strerror}): make room in the folder for "
+        "temporary files, or set TMPDIR to another one"
     )

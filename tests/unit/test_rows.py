@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright import rows as module
-from lipwright.errors import OutputUnwritable
+from lipwright.errors import EncodeFailed
 from lipwright.rows import CHUNK, Made, Reel, chunks, either, sampled, spread
 
 COUNT = 2 * CHUNK + 40
@@ -138,13 +138,13 @@ def test_a_full_disk_is_one_clear_error(monkeypatch):
 
     reel = on_disk(array(3))
     monkeypatch.setattr(module.os, "pwrite", full)
-    with pytest.raises(OutputUnwritable, match="TMPDIR"):
+    with pytest.raises(EncodeFailed, match="TMPDIR"):
         reel.append(array(3)[0])
 
 
 def test_no_folder_for_temporary_files_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(OutputUnwritable, match="gone"):
+    with pytest.raises(EncodeFailed, match="TMPDIR"):
         Reel((2,), np.float32).append(np.zeros(2, np.float32))
 
 

@@ -29,7 +29,7 @@ from lipwright.rows import CHUNK, sampled
 
 BANK_BYTES = 256 << 20
 HIDDEN = 0.0  # share of the pasted part behind something, over which a frame is no exemplar
-MOST_STUDIED = 4500  # frames that exemplars are chosen from, in runs spread over the take
+MOST_STUDIED = 3000  # frames that exemplars are chosen from, in runs spread over the take
 MAX_TURN = 50.0  # degrees of yaw or pitch beyond which a frame is no exemplar
 
 

@@ -106,7 +106,7 @@ class Shelf:
         """Keep a crop (h, w, 3) and the landmarks (478, 3) of its face.
 
         Raises:
-            OutputUnwritable: the folder for temporary files is full.
+            EncodeFailed: the folder for temporary files is full.
         """
         at, rgb = self._end, np.array(rgb)
         self._end = self._file.write(landmarks, self._file.write(rgb, at))

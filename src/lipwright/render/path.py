@@ -24,7 +24,7 @@ TEETH_COST = 2.0  # for each row of teeth that comes or goes with a new run, whe
 OPEN_UNIT = 0.08  # opening at which all is seen, canonical
 SPEED_UNIT = 0.02  # motion per frame that hides most of a change, canonical
 STEP_COSTS = {1: 0.0, 0: 0.12, 2: 0.12, -1: 0.12}  # inside a run, in source frames
-WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 300, 100
+WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 150, 50
 DISSOLVE = (0.25, 0.5, 0.25)  # shares of the frames before, at and after, where a run gives way
 FAR_FRAMES = 400.0  # source frames over which light and make-up drift by one unit of cost
 
