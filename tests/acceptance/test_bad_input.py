@@ -158,28 +158,44 @@ def test_a_read_only_folder_is_refused(run: Run, talk: Path, speech: Path, tmp_p
     assert run("sync", talk, speech, "-o", closed / "out.mp4").status == 6
 
 
+# As a disk that has 4 KiB left: from the beginning, so that what is known of the frames finds no
+# room, or only when the first picture is to be written.
 FULL_DISK = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as a disk that has 4 KiB left
 from lipwright.cli import main
+from lipwright.media.write import VideoWriter
+
+def fill():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+def write(self, picture, plain=VideoWriter.write):
+    fill()
+    return plain(self, picture)
+
+VideoWriter.write = write
+if sys.argv.pop(1) == "TMPDIR":
+    fill()
 sys.exit(main(sys.argv[1:]))
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limit")
+@pytest.mark.parametrize("named", ["TMPDIR", "out.mp4"])
 def test_a_full_disk_ends_the_job_and_leaves_the_older_file(
-    tmp_path: Path, talk: Path, speech: Path
+    named: str, tmp_path: Path, talk: Path, speech: Path
 ):
     out = tmp_path / "out.mp4"
     out.write_bytes(b"older")
     before = _contents(tmp_path)
     words = ["sync", talk, speech, "-o", out, "--json", "--crf", "1"]
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, *map(str, words)], capture_output=True, text=True
+        [sys.executable, "-c", FULL_DISK, named, *map(str, words)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 6, done.stderr
     assert '"encode_failed"' in done.stdout
-    assert "out.mp4" in done.stdout
+    assert named in done.stdout
     assert done.stderr == ""
     assert _contents(tmp_path) == before
 
