@@ -232,7 +232,7 @@ def stages(clip: Path, speech: Path) -> dict[str, float]:
     timed(Tracker, "feed", "track")
     timed(Pipeline, "_listen", "hear")
     timed(Pipeline, "_perform", "move")
-    timed(exemplar, "_mixes", "select")
+    timed(exemplar, "find_path", "select")
     timed(exemplar, "paint_mouth", "warp and composite")
     timed(Picture, "rgb", "convert to RGB (within track too)")
     timed(Picture, "paste", "paste")
