@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,8 +26,9 @@ from lipwright.face.shape import mouth_shapes
 from lipwright.face.speaker import Agreement, choose_speaker, join_shots
 from lipwright.face.track import Take, Tracker
 from lipwright.limits import check_audio, check_length, check_output, check_video
+from lipwright.media.album import Album
 from lipwright.media.enlarge import enlarge, enlarged_info, enlarged_size
-from lipwright.media.picture import Picture
+from lipwright.media.picture import Picture, aligned
 from lipwright.media.probe import (
     MediaInfo,
     VideoInfo,
@@ -35,7 +36,7 @@ from lipwright.media.probe import (
     require_audio,
     require_video,
 )
-from lipwright.media.read import read_video
+from lipwright.media.read import VideoFrames, read_video
 from lipwright.media.shots import split_shots
 from lipwright.media.shuttle import Reader
 from lipwright.media.sound import iter_audio, read_audio
@@ -54,6 +55,8 @@ from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
 from lipwright.speech.voice import Voice, listen
 from lipwright.staging import (
+    ALBUM_MARGIN,
+    around,
     behind,
     expected,
     plan_take,
@@ -195,20 +198,20 @@ class Pipeline:
         out = check_writable(out)
 
         claimed = expected(picture, sound, options.mode)
-        with Beside[Voice](
-            lambda check: self._listen(speech, claimed, check), apart=self._threads > 1
+        album = Album()
+        with Beside[_Heard](
+            lambda check: self._hear_both(speech, claimed, source, check), apart=self._threads > 1
         ) as listening:
-            take = self._track(source, picture, watch)
+            take = self._track(source, picture, watch, album)
             timeline = plan_take(take, sound, options.mode)
             check_length(timeline, options)
             with watch.stage("hear", 1):
-                if claimed.audio_samples(SAMPLE_RATE) == timeline.audio_samples(SAMPLE_RATE):
-                    voice = listening.result()
-                else:
-                    voice = self._listen(speech, timeline)
+                heard = listening.result()
+                if claimed.audio_samples(SAMPLE_RATE) != timeline.audio_samples(SAMPLE_RATE):
+                    heard = heard._replace(voice=self._listen(speech, timeline))
                 portrait = self._speaker(take, source, options)
-                learnt = self._adaptation(portrait, take, source)
-                performance = self._perform(portrait, voice, learnt, options.intensity)
+                performance = self._perform(portrait, heard, take, options.intensity)
+        del heard, listening  # not needed any more, and large
         shown = enlarged_info(picture, options.size) if options.size else picture
         with VideoWriter(
             out,
@@ -220,7 +223,8 @@ class Pipeline:
             threads=self._threads,
         ) as writer:
             painted = self._paint(
-                source, take, portrait, performance, timeline, writer, watch, options.restore
+                *(source, take, album, portrait, performance),
+                *(timeline, writer, watch, options.restore),
             )
         return SyncResult(
             path=out,
@@ -237,8 +241,8 @@ class Pipeline:
             weights=self._store.used(),
         )
 
-    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Watch) -> Take:
-        """Pass A: decode once, follow every face."""
+    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Watch, album: Album) -> Take:
+        """Pass A: decode once, follow every face, keep what exemplars are cut from."""
         self._landmarker = self._landmarker or FaceLandmarker(self._store)
         tracker, times = Tracker(self._landmarker), []
         with (
@@ -249,6 +253,8 @@ class Pipeline:
         ):
             for frame, cut in frames:
                 tracker.feed(frame.picture, cut=cut)
+                for landmarks in tracker.placed():
+                    album.keep(frame.index, frame.picture, around(landmarks, ALBUM_MARGIN))
                 times.append(frame.time)
                 watch.frame(len(times))
         return Take(info=picture, times=tuple(times), tracks=tracker.tracks(), cuts=tracker.cuts)
@@ -283,20 +289,38 @@ class Pipeline:
         self._encoder = self._encoder or SpeechEncoder(self._store)
         return np.concatenate([*self._encoder.stream(pieces)])
 
-    def _adaptation(
-        self, portrait: Portrait | None, take: Take, source: MediaInfo
-    ) -> Adaptation | None:
-        """Learn from the source's own speech how this speaker moves the mouth."""
-        length, longest = float(take.times[-1] - take.times[0]), adapt.MOST_SECONDS
-        if portrait is None or source.audio is None or length < adapt.LEAST_SECONDS:
+    def _hear_both(
+        self, speech: MediaInfo, timeline: Timeline, source: MediaInfo, check: Callable[[], None]
+    ) -> _Heard:
+        """Hear the new speech, and what the source says itself."""
+        voice = self._listen(speech, timeline, check)
+        return _Heard(voice=voice, own=self._hear_source(source, check))
+
+    def _hear_source(self, source: MediaInfo, check: Callable[[], None]) -> Floats | None:
+        """Hear the beginning of the source's own sound, if it is long enough to learn from."""
+        if source.audio is None:
             return None
-        sound = read_audio(source, rate=SAMPLE_RATE, from_picture=True, seconds=longest)
+        check()
+        sound = read_audio(source, rate=SAMPLE_RATE, from_picture=True, seconds=adapt.MOST_SECONDS)
         if len(sound) < adapt.LEAST_SECONDS * SAMPLE_RATE:
             return None
-        heard = self._hear([sound])
-        self._model = self._model or MotionModel(self._store)
+
+        def pieces() -> Iterator[Floats]:
+            for at in range(0, len(sound), SAMPLE_RATE):
+                check()
+                yield sound[at : at + SAMPLE_RATE]
+
+        return self._hear(pieces())
+
+    def _adaptation(
+        self, portrait: Portrait, take: Take, heard: Floats | None
+    ) -> Adaptation | None:
+        """Learn from the source's own speech how this speaker moves the mouth."""
+        length = float(take.times[-1] - take.times[0])
+        if heard is None or self._model is None or length < adapt.LEAST_SECONDS:
+            return None
         times = np.array([float(t) for t in take.times])
-        times = times[times < longest]
+        times = times[times < adapt.MOST_SECONDS]
         mouth = mouth_shapes(portrait.landmarks, np.arange(len(times)))
         sync = SyncScorer(self._store).offset(mouth, times, heard)
         pairs = adapt.pair(mouth, times, heard, self._model.articulate(heard), sync)
@@ -313,16 +337,13 @@ class Pipeline:
         return listen(lambda: _cover(speech, timeline, check), self._encoder, self._store)
 
     def _perform(
-        self,
-        portrait: Portrait | None,
-        voice: Voice,
-        learnt: Adaptation | None = None,
-        intensity: float = 1.0,
+        self, portrait: Portrait | None, listened: _Heard, take: Take, intensity: float
     ) -> Performance | None:
         """Turn speech into the motion of this speaker's mouth."""
         if portrait is None:
             return None
         self._model = self._model or MotionModel(self._store)
+        learnt, voice = self._adaptation(portrait, take, listened.own), listened.voice
         states, heard = voice.pieces(), list[Floats]()
         prediction = self._model.articulate(learnt.listen(states, heard) if learnt else states)
         spoken = rest.speaking(voice.activity)
@@ -337,6 +358,7 @@ class Pipeline:
         self,
         source: MediaInfo,
         take: Take,
+        album: Album,
         portrait: Portrait | None,
         performance: Performance | None,
         timeline: Timeline,
@@ -350,9 +372,10 @@ class Pipeline:
         if portrait is not None and performance is not None:
             with watch.stage("study", None):
                 speaker = self._engine.study(
-                    portrait, _Fetch(source, portrait, watch, self._threads)
+                    portrait, _Fetch(source, album, portrait, watch, self._threads)
                 )
             script = replace(script_for(portrait, performance, picks, take.info), restore=restore)
+        album.clear()
         heap.give_back()
         with (
             watch.stage("paint", timeline.frames),
@@ -390,6 +413,13 @@ class Pipeline:
                 yield picture.paste(patch.box, patch.rgb, behind(patch, view))
 
 
+class _Heard(NamedTuple):
+    """What there was to hear."""
+
+    voice: Voice  #: the new speech
+    own: Floats | None  #: speech states of the source's own sound
+
+
 def _cover(speech: MediaInfo, timeline: Timeline, check: Callable[[], None]) -> Iterator[Floats]:
     """Yield the sound that the output has, in pieces: cut, or followed by silence."""
     left = max(timeline.audio_samples(SAMPLE_RATE), 1)
@@ -405,19 +435,31 @@ def _cover(speech: MediaInfo, timeline: Timeline, check: Callable[[], None]) -> 
 
 
 class _Fetch:
-    """Decodes the views that an engine asks for while it studies."""
+    """Finds the views that an engine asks for while it studies; decodes those not in the album."""
 
-    def __init__(self, source: MediaInfo, portrait: Portrait, watch: Watch, threads: int) -> None:
-        self._source, self._portrait, self._watch = source, portrait, watch
-        self._threads = threads
+    def __init__(
+        self, source: MediaInfo, album: Album, portrait: Portrait, watch: Watch, threads: int
+    ) -> None:
+        self._source, self._album, self._portrait = source, album, portrait
+        self._watch, self._threads = watch, threads
 
     def __call__(self, indices: Iterable[int]) -> Iterator[View]:
-        wanted = [int(i) for i in indices]
-        frames = read_video(self._source, threads=self._threads)
+        video, wanted = require_video(self._source), [int(i) for i in indices]
+        frames: VideoFrames | None = None
         for done, i in enumerate(wanted, 1):
-            frame = next(f for f in frames if f.index == i)
+            landmarks = self._portrait.landmarks[i]
+            box = aligned(around(landmarks), video.width, video.height)
+            kept = self._album.find(i, box)
+            if kept is not None:
+                view = View(rgb=kept, box=box, landmarks=landmarks)
+            else:
+                frames = frames or read_video(self._source, threads=self._threads)
+                frame = next(f for f in frames if f.index == i)
+                view = view_of(frame.picture, landmarks)
             self._watch.frame(done, of=len(wanted))
-            yield view_of(frame.picture, self._portrait.landmarks[i])
+            yield view
+        if frames is not None:
+            frames.close()
 
 
 def _warnings(

@@ -24,6 +24,7 @@ from lipwright.render.occlusion import in_front
 from lipwright.rows import Array, Ints, Made
 
 VIEW_MARGIN = 0.6  # around the landmarks, inter-ocular distances
+ALBUM_MARGIN = 0.75  # of what is kept for a view before the landmarks are smoothed
 
 
 def plan_take(take: Take, sound: AudioInfo, mode: SyncMode) -> Timeline:
@@ -126,6 +127,16 @@ def script_for(
     )
 
 
+def around(landmarks: Floats, margin: float = VIEW_MARGIN) -> Box:
+    """Return a box around a face (478, 3), wider by a margin in inter-ocular distances.
+
+    It may reach beyond the frame.
+    """
+    room = margin * interocular(landmarks)
+    low, high = landmarks[:, :2].min(0) - room, landmarks[:, :2].max(0) + room
+    return Box(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
+
+
 def view_of(picture: Picture, landmarks: Floats, occluder: Bools | None = None) -> View:
     """Cut the view around a face out of a picture.
 
@@ -134,9 +145,7 @@ def view_of(picture: Picture, landmarks: Floats, occluder: Bools | None = None) 
         landmarks: (478, 3) pixels.
         occluder: (32, 32) cells of the lower face with something in front, if looked for.
     """
-    margin = VIEW_MARGIN * interocular(landmarks)
-    low, high = landmarks[:, :2].min(0) - margin, landmarks[:, :2].max(0) + margin
-    box = picture.align(Box(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1))
+    box = picture.align(around(landmarks))
     hidden = None
     if occluder is not None and occluder.any():
         hidden = in_front(occluder, landmarks, box)

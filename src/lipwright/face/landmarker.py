@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,9 @@ class FaceLandmarker:
     """Finds faces and places their landmarks, one picture at a time. Not thread-safe."""
 
     def __init__(self, store: WeightStore | None = None, *, threads: int = 1) -> None:
-        store = store or WeightStore()
-        self._detect = _Network(store.path("face_detector"), threads)
-        self._place = _Network(store.path("face_landmarks"), threads)
-        self._blend = _Network(store.path("face_blendshapes"), threads)
+        self._store, self._threads = store or WeightStore(), threads
+        self._detect = _Network(self._store.path("face_detector"), threads)
+        self._place = _Network(self._store.path("face_landmarks"), threads)
 
     def detect(self, rgb: Image, *, tiles: bool = False) -> list[Detection]:
         """Return the faces of an (h, w, 3) RGB picture, best first.
@@ -147,6 +147,11 @@ class FaceLandmarker:
         z = p[:, 2:] * (region.side / LANDMARK_SIDE)
         logit = float(np.clip(presence.ravel()[0], -60, 60))
         return np.hstack([xy, z]).astype(np.float32), 1 / (1 + math.exp(-logit))
+
+    @cached_property
+    def _blend(self) -> _Network:
+        """The network for blendshapes: no job needs them, so it is opened when they are asked."""
+        return _Network(self._store.path("face_blendshapes"), self._threads)
 
     def blendshapes(self, landmarks: Floats) -> Floats:
         """Return the 52 blendshape weights (0 to 1) of landmarks (478, 3)."""

@@ -8,6 +8,7 @@ same person, their features tell (:mod:`lipwright.face.identity`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -38,6 +39,7 @@ Floats = NDArray[np.float32]
 MIN_PRESENCE = 0.5  # probability from which a face is taken up
 KEEP_PRESENCE = 0.2  # below which a followed face counts as lost
 SEARCH_SIDE = 640  # pixels, longer side of the picture the detector sees
+CROP_MARGIN = 2  # pixels around a region, for what is between them
 CROP_SIDE = 1024  # pixels, longest side of the crop the landmark network's input is taken from
 LOOK_AROUND_FRAMES = 25  # detector runs this often while faces are followed
 TILES_FRAMES = 5  # and searches in tiles this often while none is
@@ -131,6 +133,11 @@ class Tracker:
         if alone or since_cut % LOOK_AROUND_FRAMES == 0:
             self._search(picture, index, tiles=alone and since_cut % TILES_FRAMES == 0)
 
+    def placed(self) -> list[Floats]:
+        """Return the landmarks (478, 3) of every face found in the picture fed last."""
+        rows = [face.rows.get(self._count - 1) for face in self._active()]
+        return [self._landmarks[row.place] for row in rows if row is not None]
+
     @property
     def cuts(self) -> tuple[int, ...]:
         """Frames that were fed as the first of a new shot."""
@@ -200,7 +207,7 @@ class Tracker:
         """Run the detector on the surroundings of where a face was lost."""
         r = face.region
         half = r.side * NEAR_SCALE / 2
-        rgb, x0, y0, scale = _crop(picture, Region(x=r.x, y=r.y, side=half / 0.75, angle=0.0))
+        rgb, x0, y0, scale = _crop(picture, Region(x=r.x, y=r.y, side=2 * half, angle=0.0))
         for found in self._net.detect(rgb):
             region = _scaled(found, 1 / scale, x0, y0)
             if not any(overlap(region, f.region) > 0.2 for f in self._active()):
@@ -268,16 +275,15 @@ def _scaled(found: Detection, k: float, x0: int = 0, y0: int = 0) -> Region:
 
 def _crop(picture: Picture, region: Region) -> tuple[Any, int, int, float]:
     """Return RGB pixels (8 bit) around a region, their origin, and their scale."""
-    half = region.side * 0.75
+    turn = abs(math.cos(region.angle)) + abs(math.sin(region.angle))
+    half = region.side * turn / 2 + CROP_MARGIN
     x, y = region.x, region.y
     box = picture.align(Box(int(x - half), int(y - half), int(x + half) + 1, int(y + half) + 1))
     if box.x1 - box.x0 < 2 or box.y1 - box.y0 < 2:
         box = picture.align(Box(0, 0, 2, 2))
-    if max(box.x1 - box.x0, box.y1 - box.y0) > CROP_SIDE:
-        rgb, scale = picture.small_rgb(
-            int(max(picture.width, picture.height) * CROP_SIDE / (2 * half))
-        )
-        return rgb, 0, 0, scale
+    if max(box.width, box.height) > CROP_SIDE:
+        rgb, scale = picture.part(box).small_rgb(CROP_SIDE)
+        return rgb, box.x0, box.y0, scale
     pixels = picture.rgb(box)
     if pixels.dtype != np.uint8:
         pixels = (pixels >> (picture.depth - 8)).astype(np.uint8)

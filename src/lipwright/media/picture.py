@@ -81,9 +81,15 @@ class Picture:
 
     def align(self, box: tuple[int, int, int, int]) -> Box:
         """Return the smallest valid box that covers the part of *box* inside the frame."""
-        x0, x1 = _align(box[0], box[2], self.width)
-        y0, y1 = _align(box[1], box[3], self.height)
-        return Box(x0, y0, x1, y1)
+        return aligned(box, self.width, self.height)
+
+    def part(self, box: Box) -> Picture:
+        """Return what lies in *box* as a picture of its own; its arrays are views.
+
+        Raises:
+            InvalidOptions: the box is empty, outside the frame or not on even coordinates.
+        """
+        return replace(self, planes=self._cut(box))
 
     def rgb(self, box: Box | None = None) -> Rgb:
         """Return the (h, w, 3) RGB of *box*: uint8 0..255, or uint16 0..1023 at 10 bit.
@@ -195,6 +201,13 @@ class Picture:
         kind = cv2.CV_8U if self.depth == 8 else cv2.CV_16U
         change = cv2.multiply(delta, weight, dtype=cv2.CV_32F)
         target[:] = _capped(cv2.add(part, change, dtype=kind), self.depth)
+
+
+def aligned(box: tuple[int, int, int, int], width: int, height: int) -> Box:
+    """Return the smallest valid box of a picture of that size that covers its part of *box*."""
+    x0, x1 = _align(box[0], box[2], width)
+    y0, y1 = _align(box[1], box[3], height)
+    return Box(x0, y0, x1, y1)
 
 
 def _align(low: int, high: int, size: int) -> tuple[int, int]:

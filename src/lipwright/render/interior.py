@@ -81,10 +81,10 @@ def build(
         exemplar: that was warped.
         top: the largest code value.
     """
-    palette = exemplar.palette
     inner = _around(target[INNER_LIPS], box, pose)
     if inner is None or amount <= 0:
         return shown
+    palette = exemplar.palette
     window = (
         slice(inner.y0 - box.y0, inner.y1 - box.y0),
         slice(inner.x0 - box.x0, inner.x1 - box.x0),

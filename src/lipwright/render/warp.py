@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from lipwright.face.shape import Floats, Ints
 from lipwright.media.picture import Box
 
 CELLS_PER_UNIT = 60  # grid cells per inter-ocular distance: finer than a lip line
-SUBPIXEL_BITS = 4  # of the triangle rasteriser
+TOUCHING = 1e-3  # so little outside of a triangle a cell still counts as in it
 
 Affine = NDArray[np.float64]
 IDENTITY: Affine = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -66,13 +67,17 @@ def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
     """
     step = max(1, round(unit / CELLS_PER_UNIT))
     gw, gh = (box.x1 - box.x0 + step - 1) // step + 1, (box.y1 - box.y0 + step - 1) // step + 1
-    places = (target[:, :2] - [box.x0, box.y0]) / step
+    corners = ((target[:, :2] - [box.x0, box.y0]) / step)[faces]
+    far_first = np.argsort(-target[faces, 2].mean(1), kind="stable")
+    triangle, y, x = _candidates(corners, far_first, gw, gh)
+    weights = _barycentric(corners, triangle, y, x)
+    inside = np.flatnonzero(_least(weights) > -TOUCHING)
+    nearest = np.full(gw * gh, -1, np.int64)
+    nearest[(y * gw + x)[inside]] = inside  # where several lie, the last one stays
+    cells = np.flatnonzero(nearest >= 0)
+    shown = nearest[cells]
     ids = np.full((gh, gw), -1, np.int32)
-    corners = places[faces]
-    fixed = np.round(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    for i in np.argsort(-target[faces, 2].mean(1), kind="stable").tolist():
-        cv2.fillConvexPoly(ids, fixed[i], i, shift=SUBPIXEL_BITS)
-    cells = np.flatnonzero(ids >= 0)
+    ids.ravel()[cells] = triangle[shown]
     return Raster(
         box=box,
         step=step,
@@ -80,16 +85,32 @@ def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
         faces=faces,
         triangle=ids,
         cells=cells,
-        weights=_barycentric(corners, ids.ravel()[cells], *np.divmod(cells, gw)),
+        weights=_pulled_in(corners, triangle[shown], y[shown], x[shown], weights[:, shown]),
     )
 
 
-def _barycentric(
-    corners: NDArray[np.float64], triangle: NDArray[np.int32], y: Ints, x: Ints
-) -> Floats:
-    """Return the coordinates of cells in their triangles, (3, k), 0 to 1, adding up to 1.
+def _candidates(
+    corners: NDArray[np.float64], order: Ints, width: int, height: int
+) -> tuple[Ints, Ints, Ints]:
+    """Return all cells of a grid that lie in the rectangles around triangles (m, 3, 2).
 
-    The rasteriser also draws cells that their triangle only touches; those count as on its edge.
+    Returns:
+        The triangle, the row and the column of each (k,), triangle after triangle in that order.
+    """
+    a, b, c = corners[order].transpose(1, 0, 2)
+    low = np.ceil(_least((a, b, c)) - TOUCHING).astype(np.int64)
+    high = np.floor(-_least((-a, -b, -c)) + TOUCHING).astype(np.int64)
+    low = np.maximum(low, 0)
+    across, down = np.maximum(np.minimum(high, [width - 1, height - 1]) - low + 1, 0).T
+    counts = across * down
+    place = np.repeat(np.arange(len(order)), counts)
+    within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+    row, column = np.divmod(within, across[place])
+    return order[place], low[place, 1] + row, low[place, 0] + column
+
+
+def _barycentric(corners: NDArray[np.float64], triangle: Ints, y: Ints, x: Ints) -> Floats:
+    """Return the coordinates of cells in triangles, (3, k), adding up to 1; negative outside.
 
     Args:
         corners: (m, 3, 2) of the triangles, in cells.
@@ -102,7 +123,20 @@ def _barycentric(
     weights = np.empty((3, len(triangle)), np.float32)
     weights[1], weights[2] = px * bx + py * by, px * cx + py * cy
     weights[0] = 1 - weights[1] - weights[2]
-    outside = np.flatnonzero((weights[0] < 0) | (weights[1] < 0) | (weights[2] < 0))
+    return weights
+
+
+def _least(three: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
+    """Return the least of three arrays, element by element."""
+    least: NDArray[Any] = np.minimum(np.minimum(three[0], three[1]), three[2])
+    return least
+
+
+def _pulled_in(
+    corners: NDArray[np.float64], triangle: Ints, y: Ints, x: Ints, weights: Floats
+) -> Floats:
+    """Return coordinates (3, k) of which those a little outside are moved to the edge."""
+    outside = np.flatnonzero(_least(weights) < 0)
     points = np.stack([x[outside], y[outside]], -1).astype(np.float64)
     near = _nearest_on_edge(points, corners[triangle[outside]], weights[:, outside].T)
     weights[:, outside] = near.T
