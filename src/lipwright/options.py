@@ -9,6 +9,10 @@ from enum import StrEnum
 from lipwright.errors import InvalidOptions
 
 MOST_INTENSITY = 1.5
+#: Video encoders that a job may ask for; those in hardware need the machine's device and driver.
+SOFTWARE = ("libx264", "libx265", "libvpx-vp9")
+HARDWARE = ("h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf")
+ENCODERS = SOFTWARE + HARDWARE
 
 
 class SyncMode(StrEnum):
@@ -126,6 +130,7 @@ class SyncOptions:
     restore: Restore = Restore.AUTO  #: whether an enlarged mouth is super-resolved
     size: FrameSize | None = None  #: what frames are enlarged to; None: they keep their size
     crf: float | None = None  #: constant rate factor of the encoder; None: near-transparent
+    encoder: str | None = None  #: FFmpeg's name of the video encoder; None: as the source's codec
     max_pixels: int = 4096 * 2304  #: largest frame accepted, width x height
     max_seconds: float = 7200.0  #: longest video or audio accepted
 
@@ -141,6 +146,9 @@ class SyncOptions:
             )
         if self.crf is not None and not 1 <= self.crf <= 51:
             raise InvalidOptions(f"crf {self.crf} is out of range: use 1 (finest) to 51 (coarsest)")
+        if self.encoder is not None and self.encoder not in ENCODERS:
+            known = ", ".join(ENCODERS)
+            raise InvalidOptions(f"unknown encoder {self.encoder!r}: use one of {known}")
         if self.max_pixels <= 0:
             raise InvalidOptions(f"max_pixels {self.max_pixels} must be positive")
         if not self.max_seconds > 0:

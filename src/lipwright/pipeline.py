@@ -41,7 +41,7 @@ from lipwright.media.shots import split_shots
 from lipwright.media.shuttle import Reader
 from lipwright.media.sound import iter_audio, read_audio
 from lipwright.media.timeline import Timeline
-from lipwright.media.write import VideoWriter, check_writable
+from lipwright.media.write import VideoWriter, check_encoder, check_writable
 from lipwright.motion import adapt, rest, style
 from lipwright.motion.adapt import Adaptation
 from lipwright.motion.model import MotionModel
@@ -196,6 +196,9 @@ class Pipeline:
         check_video(source, options)
         check_audio(speech, options)
         out = check_writable(out)
+        shown = enlarged_info(picture, options.size) if options.size else picture
+        if options.encoder is not None:
+            check_encoder(options.encoder, shown, out, options.crf)
 
         claimed = expected(picture, sound, options.mode)
         album = Album()
@@ -212,13 +215,13 @@ class Pipeline:
                 portrait = self._speaker(take, source, options)
                 performance = self._perform(portrait, heard, take, options.intensity)
         del heard, listening  # not needed any more, and large
-        shown = enlarged_info(picture, options.size) if options.size else picture
         with VideoWriter(
             out,
             like=shown,
             timeline=timeline,
             audio=speech,
             crf=options.crf,
+            encoder=options.encoder,
             metadata=source.metadata,
             threads=self._threads,
         ) as writer:

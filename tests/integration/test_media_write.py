@@ -19,11 +19,13 @@ import pytest
 from media_clips import lag, noise, write_sound
 
 from lipwright.errors import EncodeFailed, InvalidOptions, MediaUnreadable, OutputUnwritable
+from lipwright.media.encode import video_encoding
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, probe, require_audio, require_video
 from lipwright.media.read import read_audio, read_video
 from lipwright.media.timeline import Timeline, plan
-from lipwright.media.write import VideoWriter, check_writable
+from lipwright.media.write import VideoWriter, check_encoder, check_writable
+from lipwright.options import HARDWARE
 
 NTSC = Fraction(30000, 1001)
 LIKE = VideoInfo(
@@ -178,6 +180,64 @@ def test_pictures_made_of_rgb_are_tagged(tmp_path):
 def test_fields_stay_fields(tmp_path):
     like = replace(LIKE, interlaced=True, width=128, height=128)
     assert require_video(written(tmp_path / "out.mp4", like, count=4)).interlaced
+
+
+@pytest.mark.parametrize(
+    ("encoder", "codec", "bits"),
+    [
+        ("libx264", "h264", 8),
+        ("libx265", "hevc", 8),
+        ("libx265", "hevc", 10),
+        ("libvpx-vp9", "vp9", 8),
+    ],
+)
+def test_the_encoder_asked_for_is_used(encoder, codec, bits, tmp_path):
+    like = replace(LIKE, codec="hevc" if codec == "h264" else "h264", bit_depth=bits)
+    check_encoder(encoder, like, tmp_path / "out.mkv")
+    made = require_video(written(tmp_path / "out.mkv", like, count=3, encoder=encoder))
+    assert (made.codec, made.bit_depth) == (codec, bits)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "change", "name", "why"),
+    [
+        ("libx264", {"bit_depth": 10}, "out.mp4", "libx265"),
+        ("h264_nvenc", {"bit_depth": 10}, "out.mp4", "hevc_nvenc"),
+        ("hevc_qsv", {"width": 97}, "out.mp4", "libvpx-vp9"),
+        ("libx264", {}, "out.webm", r"\.mkv"),
+        ("libvpx-vp9", {}, "out.mov", r"\.mkv"),
+    ],
+)
+def test_an_encoder_that_cannot_keep_the_pictures_is_refused(encoder, change, name, why, tmp_path):
+    with pytest.raises(InvalidOptions, match=why):
+        check_encoder(encoder, replace(LIKE, **change), tmp_path / name)
+
+
+def test_an_encoder_without_its_device_is_refused_before_any_work(tmp_path, monkeypatch):
+    def absent(*_: object) -> None:
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("lipwright.media.write.av.CodecContext.create", absent)
+    with pytest.raises(InvalidOptions, match=r"h264_nvenc.*device.*on the CPU"):
+        check_encoder("h264_nvenc", LIKE, tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "bits"),
+    [(e, b) for e in HARDWARE for b in (8, 10) if b == 8 or e.startswith("hevc")],
+)
+def test_hardware_is_told_quality_profile_and_key_frames(encoder, bits):
+    like = replace(LIKE, bit_depth=bits)
+    usual = video_encoding(like, Fraction(25), 100, "mp4", None, encoder)
+    finer = video_encoding(like, Fraction(25), 100, "mp4", 12, encoder)
+    assert usual.codec == encoder
+    assert usual.options["g"] == "50"
+    profile = "high" if "h264" in encoder else "main10" if bits > 8 else "main"
+    assert usual.options["profile"] == profile
+    assert "12" in finer.options.values()
+    assert "12" not in usual.options.values()
+    assert (usual.pix_fmt == "p010le") == (bits > 8)
+    assert usual.tag == ("hvc1" if "hevc" in encoder else None)
 
 
 def test_hevc_is_labelled_for_players(tmp_path):

@@ -37,6 +37,7 @@ def test_options_take_a_mode_by_name():
         {"intensity": float("nan")},
         {"crf": 0},
         {"crf": 52},
+        {"encoder": "libx266"},
         {"max_pixels": 0},
         {"max_seconds": 0},
     ],

@@ -17,7 +17,7 @@ from lipwright.cli.shared import (
     quiet_option,
 )
 from lipwright.console import show_progress, stoppable
-from lipwright.options import SyncMode, SyncOptions
+from lipwright.options import ENCODERS, SyncMode, SyncOptions
 
 if TYPE_CHECKING:
     from lipwright.media.probe import MediaInfo
@@ -56,6 +56,12 @@ def _rate(text: str) -> Fraction:
 )
 @job_options
 @click.option("--engine", default="exemplar", show_default=True, help="Which engine paints.")
+@click.option(
+    "--encoder",
+    type=click.Choice(ENCODERS),
+    help="Encode with this one, in hardware where it is there. Default: libx264, or libx265 where "
+    "the video is HEVC or has more than 8 bits.",
+)
 @click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lipwright.errors import InvalidOptions
 from lipwright.media.probe import AudioInfo, VideoInfo
+from lipwright.options import HARDWARE
 
 Options = dict[str, str]
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -17,6 +18,7 @@ KEY_SECONDS = 2  # seconds between key frames at most: quick to seek, easy to cu
 # luma PSNR (48 to 53 dB); libx265 ultrafast 55 ms, superfast 60 to 80 ms.
 PRESETS = {"libx264": "superfast", "libx265": "ultrafast"}
 CRF = {"libx264": 18.0, "libx265": 16.0, "libvpx-vp9": 20.0}  # near-transparent
+HARDWARE_QUALITY = 19  # near-transparent, on the scale that the hardware shares with libx264
 AAC_RATES = (
     *(96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350),
 )
@@ -65,20 +67,36 @@ def container_for(path: Path) -> str:
 
 
 def video_encoding(
-    like: VideoInfo, rate: Fraction, frames: int, container: str, crf: float | None
+    like: VideoInfo,
+    rate: Fraction,
+    frames: int,
+    container: str,
+    crf: float | None,
+    encoder: str | None = None,
 ) -> VideoEncoding:
-    """Choose the encoder for *frames* pictures like those of *like*.
+    """Choose the encoder for *frames* pictures like those of *like*, or take the *encoder* named.
 
     H.264, or HEVC when the source is HEVC or has more than 8 bits, since few players take 10-bit
     H.264. Both code colour for blocks of 2 x 2 and cannot have an odd side; VP9 can, and browsers
     play it. Odd and deep is HEVC with full colour, which few players take.
 
     Raises:
-        InvalidOptions: the container cannot keep the size.
+        InvalidOptions: the container cannot keep the size, or the encoder named cannot keep what
+            the pictures are.
     """
     deep = like.bit_depth > 8
     key = str(max(1, round(KEY_SECONDS * rate)))
-    odd = like.width % 2 or like.height % 2
+    odd = bool(like.width % 2 or like.height % 2)
+    if encoder is not None:
+        _check_named(encoder, like, container, deep=deep, odd=odd)
+        if encoder in HARDWARE:
+            return _hardware(encoder, key, deep, container, crf)
+        if encoder == "libvpx-vp9":
+            return _vp9(key, crf)
+        if encoder == "libx264":
+            return _h264(like.interlaced, key, crf)
+        pix_fmt = "yuv444p10le" if odd else "yuv420p10le" if deep else "yuv420p"
+        return _hevc(like, pix_fmt, key, frames, container, crf)
     if deep and container == "webm":  # the VP9 encoder we carry has 8 bits only
         raise InvalidOptions("more than 8 bits per sample cannot be kept in .webm: write .mp4")
     if odd and container == "mov" and not deep:
@@ -126,6 +144,46 @@ def muxer_options(container: str, sample_rate: int | None, metadata: Mapping[str
     dotted = any("." in key for key in metadata)  # the plain tags have no room for those
     flags = "+faststart" + ("+use_metadata_tags" if dotted else "")
     return {"movflags": flags, "movie_timescale": str(sample_rate or CLOCK)}
+
+
+def _check_named(encoder: str, like: VideoInfo, container: str, *, deep: bool, odd: bool) -> None:
+    """Refuse an encoder that would change what the pictures are, or that players would not find.
+
+    Raises:
+        InvalidOptions: it would.
+    """
+    size = f"a picture of {like.width} x {like.height}"
+    if deep and not encoder.startswith(("hevc", "libx265")):
+        raise InvalidOptions(
+            f"{encoder} has 8 bits per sample, the video has {like.bit_depth}: use libx265, "
+            "hevc_nvenc, hevc_qsv or hevc_amf"
+        )
+    if odd and (encoder in HARDWARE or encoder == "libx264" or (encoder == "libx265" and not deep)):
+        raise InvalidOptions(f"{encoder} cannot keep the odd side of {size}: use libvpx-vp9")
+    if (container == "webm") != (encoder == "libvpx-vp9") and container in ("webm", "mov"):
+        raise InvalidOptions(f"{encoder} does not go with .{container}: write .mp4 or .mkv")
+
+
+def _hardware(
+    encoder: str, key: str, deep: bool, container: str, crf: float | None
+) -> VideoEncoding:
+    """Return constant quality on a device; deep pictures go to it as it takes them (P010)."""
+    quality = f"{HARDWARE_QUALITY if crf is None else crf:g}"
+    whole = str(round(float(quality)))
+    codec, _, maker = encoder.partition("_")
+    options = {
+        "nvenc": {"preset": "p4", "rc": "vbr", "cq": quality, "b": "0", "forced-idr": "1"},
+        "qsv": {"preset": "medium", "global_quality": whole},
+        "amf": {"quality": "balanced", "rc": "cqp", "qp_i": whole, "qp_p": whole},
+    }[maker]
+    profile = "high" if codec == "h264" else "main10" if deep else "main"
+    plain = "nv12" if maker == "qsv" else "yuv420p"
+    return VideoEncoding(
+        codec=encoder,
+        pix_fmt="p010le" if deep else plain,
+        options={**options, "profile": profile, "g": key},
+        tag="hvc1" if codec == "hevc" and container in ("mp4", "mov") else None,
+    )
 
 
 def _h264(interlaced: bool, key: str, crf: float | None) -> VideoEncoding:

@@ -13,8 +13,9 @@ from typing import Self, cast
 import av
 from av.container import OutputContainer
 
-from lipwright.errors import EncodeFailed, LipwrightError, OutputUnwritable
+from lipwright.errors import EncodeFailed, InvalidOptions, LipwrightError, OutputUnwritable
 from lipwright.media.encode import (
+    KEY_SECONDS,
     AudioEncoding,
     audio_encoding,
     container_for,
@@ -55,6 +56,28 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
+def check_encoder(encoder: str, like: VideoInfo, path: Path, crf: float | None = None) -> None:
+    """Try out an encoder that was asked for, before any work is done.
+
+    Raises:
+        InvalidOptions: it cannot keep what the pictures are, or cannot be opened on this machine.
+    """
+    encoding = video_encoding(like, like.rate, KEY_SECONDS, container_for(path), crf, encoder)
+    try:
+        context = cast(av.VideoCodecContext, av.CodecContext.create(encoder, "w"))
+        context.width, context.height = coded_size(like)
+        context.pix_fmt = encoding.pix_fmt
+        context.time_base, context.framerate = 1 / like.rate, like.rate
+        context.options = encoding.options
+        context.open()
+    except (av.error.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidOptions(
+            f"the encoder {encoder} cannot be opened here ({reason}): it needs its device and "
+            "driver; leave the encoder out to encode on the CPU"
+        ) from error
+
+
 class VideoWriter:
     """Writes exactly the frames of a timeline and the new speech; a context manager.
 
@@ -70,6 +93,7 @@ class VideoWriter:
         timeline: Timeline,
         audio: MediaInfo | None,
         crf: float | None = None,
+        encoder: str | None = None,
         metadata: Mapping[str, str] | None = None,
         threads: int = 0,
     ) -> None:
@@ -81,6 +105,7 @@ class VideoWriter:
             timeline: how many frames at which rate, and how long the sound.
             audio: where the new speech is; None writes no sound.
             crf: constant rate factor; None is near-transparent.
+            encoder: FFmpeg's name of it; None: as the codec of *like* asks.
             metadata: tags of the container.
             threads: of the encoder; 0: as many as it likes.
         """
@@ -88,7 +113,7 @@ class VideoWriter:
         self._like = like
         self._timeline = timeline
         self._audio = audio
-        self._crf = crf
+        self._crf, self._encoder = crf, encoder
         self._threads = threads
         self._metadata = {k: v for k, v in (metadata or {}).items() if k.lower() not in OWN_TAGS}
         self._written = 0
@@ -177,7 +202,8 @@ class VideoWriter:
     def _add_pictures(self) -> av.VideoStream:
         like, rate = self._like, self._timeline.rate
         encoding = video_encoding(
-            like, rate, self._timeline.frames, container_for(self._path), self._crf
+            *(like, rate, self._timeline.frames),
+            *(container_for(self._path), self._crf, self._encoder),
         )
         width, height = coded_size(like)
         stream = cast(
