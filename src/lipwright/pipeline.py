@@ -5,30 +5,32 @@ probe → track the face, hear the speech beside → plan the timeline → move 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lipwright import heap
-from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script, View
+from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script
 from lipwright.engines.registry import find_engine
-from lipwright.errors import NoFaceFound
+from lipwright.errors import InvalidOptions, NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.shape import mouth_shapes
 from lipwright.face.speaker import Agreement, choose_speaker, join_shots
 from lipwright.face.track import Take, Tracker
 from lipwright.limits import check_audio, check_length, check_output, check_video
 from lipwright.media.album import Album
+from lipwright.media.encode import key_frames
 from lipwright.media.enlarge import enlarge, enlarged_info, enlarged_size
-from lipwright.media.picture import Picture, aligned
+from lipwright.media.picture import Picture
+from lipwright.media.pictures import cut_points
 from lipwright.media.probe import (
     MediaInfo,
     VideoInfo,
@@ -36,9 +38,8 @@ from lipwright.media.probe import (
     require_audio,
     require_video,
 )
-from lipwright.media.read import VideoFrames, read_video
+from lipwright.media.read import read_video
 from lipwright.media.shots import split_shots
-from lipwright.media.shuttle import Reader
 from lipwright.media.sound import iter_audio, read_audio
 from lipwright.media.timeline import Timeline
 from lipwright.media.write import VideoWriter, check_encoder, check_writable
@@ -47,22 +48,21 @@ from lipwright.motion.adapt import Adaptation
 from lipwright.motion.model import MotionModel
 from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
-from lipwright.options import Restore, SyncMode, SyncOptions
+from lipwright.options import SyncMode, SyncOptions
+from lipwright.painting import Job, painted, study
 from lipwright.progress import CancelToken, OnProgress, Watch
 from lipwright.relay import ROOM, Behind, Beside, ahead
 from lipwright.rows import sampled
+from lipwright.segments import Crew
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
 from lipwright.speech.voice import Voice, listen
 from lipwright.staging import (
     ALBUM_MARGIN,
     around,
-    behind,
     expected,
     plan_take,
     portrait_of,
-    script_for,
-    view_of,
     whole_at_cuts,
 )
 from lipwright.threads import bound
@@ -99,6 +99,7 @@ def sync(
     options: SyncOptions | None = None,
     engine: str = DEFAULT_ENGINE,
     threads: int | None = None,
+    processes: int = 1,
     on_progress: OnProgress | None = None,
     cancel: CancelToken | None = None,
 ) -> SyncResult:
@@ -114,6 +115,7 @@ def sync(
         options: what to do.
         engine: name of an installed engine.
         threads: see :class:`Pipeline`.
+        processes: see :class:`Pipeline`.
         on_progress: called every few frames.
         cancel: set it from another thread to end the job.
 
@@ -123,7 +125,7 @@ def sync(
         OutputError: *out* cannot be written.
         Cancelled: *cancel* was set.
     """
-    with Pipeline(engine=engine, threads=threads) as pipeline:
+    with Pipeline(engine=engine, threads=threads, processes=processes) as pipeline:
         return pipeline.sync(
             video, audio, out, options=options, on_progress=on_progress, cancel=cancel
         )
@@ -137,6 +139,7 @@ class Pipeline:
         *,
         engine: str = DEFAULT_ENGINE,
         threads: int | None = None,
+        processes: int = 1,
         store: WeightStore | None = None,
     ) -> None:
         """Find the engine.
@@ -146,13 +149,18 @@ class Pipeline:
             threads: how many any library may start for a job; with 1 the stages take turns, else
                 they run side by side. None: what ``LIPWRIGHT_THREADS`` says, or one per core. Of
                 OpenCV the number holds for the whole process.
+            processes: how many paint and encode at most, each a part of the output of two seconds
+                and more; they share the threads. It pays from some four cores on.
             store: where the weights are.
 
         Raises:
             EngineError: it is not there.
-            InvalidOptions: a number of threads below 1.
+            InvalidOptions: a number of threads or processes below 1.
         """
         self._threads = bound(threads)
+        if processes < 1:
+            raise InvalidOptions(f"cannot use processes = {processes}: give a number from 1 on")
+        self._processes = processes
         cv2.setNumThreads(self._threads)
         self._room = ROOM if self._threads > 1 else 0
         self._store = store or WeightStore()
@@ -225,10 +233,17 @@ class Pipeline:
             metadata=source.metadata,
             threads=self._threads,
         ) as writer:
-            painted = self._paint(
-                *(source, take, album, portrait, performance),
-                *(timeline, writer, watch, options.restore),
+            picks = whole_at_cuts(timeline.picks(take.times), take.cuts)
+            job = Job(
+                source=source,
+                info=take.info,
+                picks=picks,
+                portrait=portrait,
+                performance=performance,
+                album=album,
+                restore=options.restore,
             )
+            shown_in = self._paint(job, timeline, writer, watch)
         return SyncResult(
             path=out,
             frames=timeline.frames,
@@ -237,9 +252,9 @@ class Pipeline:
             mode=timeline.mode,
             engine=self._spec.name,
             style=performance.style.text if performance else "none: no face",
-            face_frames=len(painted),
-            first_face=int(painted[0]) if len(painted) else None,
-            warnings=_warnings(take, timeline, len(painted), options),
+            face_frames=len(shown_in),
+            first_face=int(shown_in[0]) if len(shown_in) else None,
+            warnings=_warnings(take, timeline, len(shown_in), options),
             timings=watch.timings,
             weights=self._store.used(),
         )
@@ -358,62 +373,51 @@ class Pipeline:
         return perform(self._model.basis, manner, prediction, voice.activity, intensity)
 
     def _paint(
-        self,
-        source: MediaInfo,
-        take: Take,
-        album: Album,
-        portrait: Portrait | None,
-        performance: Performance | None,
-        timeline: Timeline,
-        writer: VideoWriter,
-        watch: Watch,
-        restore: Restore,
+        self, job: Job, timeline: Timeline, writer: VideoWriter, watch: Watch
     ) -> NDArray[np.intp]:
-        """Pass B: decode in timeline order, paint, encode; return which frames were painted."""
-        picks = whole_at_cuts(timeline.picks(take.times), take.cuts)
-        script = None
-        if portrait is not None and performance is not None:
-            with watch.stage("study", None):
-                speaker = self._engine.study(
-                    portrait, _Fetch(source, album, portrait, watch, self._threads)
-                )
-            script = replace(script_for(portrait, performance, picks, take.info), restore=restore)
-        album.clear()
+        """Pass B: decode in timeline order, paint, encode; return which frames are painted."""
+        script = job.script()
+        cuts = cut_points(timeline.frames, key_frames(timeline.rate), self._processes)
+        if len(cuts) > 2:
+            self._paint_apart(job, cuts, writer, watch)
+        else:
+            self._paint_here(job, script, range(timeline.frames), writer, watch)
+        return np.flatnonzero(script.strength > 0) if script else np.empty(0, np.intp)
+
+    def _paint_here(
+        self, job: Job, script: Script | None, every: range, writer: VideoWriter, watch: Watch
+    ) -> None:
+        """Paint all frames in this process."""
+        with watch.stage("study", None):
+            speaker = study(job, self._engine, self._threads, watch.frame)
+        job.album.clear()
         heap.give_back()
+        shown = painted(
+            *(job, self._engine, speaker, script, every), threads=self._threads, room=self._room
+        )
         with (
-            watch.stage("paint", timeline.frames),
-            closing(ahead(Reader(source, self._threads).at(picks), self._room)) as pictures,
+            watch.stage("paint", len(every)),
+            closing(shown) as pictures,
             Behind[Picture](
                 lambda done: writer.write(enlarge(done, *writer.size)), self._room
             ) as encode,
         ):
-            shown = pictures if script is None else self._painted(speaker, script, pictures)
-            for k, picture in enumerate(shown, 1):
+            for k, picture in enumerate(pictures, 1):
                 encode(picture)
                 watch.frame(k)
-        if script is None:
-            return np.empty(0, np.intp)
-        return np.flatnonzero(script.strength > 0)
 
-    def _painted(
-        self, speaker: Any, script: Script, pictures: Iterable[Picture]
-    ) -> Iterator[Picture]:
-        """Yield each picture with its patch pasted in; the others as they are."""
-        waiting: list[tuple[Picture, View | None]] = []
-
-        def views() -> Iterator[View | None]:
-            for k, picture in enumerate(pictures):
-                shown = script.strength[k] > 0
-                view = view_of(picture, script.landmarks[k], script.occluder[k]) if shown else None
-                waiting.append((picture, view))
-                yield view
-
-        for patch in self._engine.paint(speaker, script, views()):
-            picture, view = waiting.pop(0)
-            if patch is None or view is None:
-                yield picture
-            else:
-                yield picture.paste(patch.box, patch.rgb, behind(patch, view))
+    def _paint_apart(
+        self, job: Job, cuts: Sequence[int], writer: VideoWriter, watch: Watch
+    ) -> None:
+        """Paint and encode the parts between cuts in a process each, and join them."""
+        each = max(1, self._threads // (len(cuts) - 1))
+        with (
+            watch.stage("paint", cuts[-1]),
+            Crew(job, self._spec.name, writer.look, cuts, threads=each) as crew,
+        ):
+            for done in crew.painted():
+                watch.frame(done, cuts[-1])
+            writer.join(crew.segments)
 
 
 class _Heard(NamedTuple):
@@ -435,34 +439,6 @@ def _cover(speech: MediaInfo, timeline: Timeline, check: Callable[[], None]) -> 
     for start in range(0, left, SAMPLE_RATE):
         check()
         yield np.zeros(min(SAMPLE_RATE, left - start), np.float32)
-
-
-class _Fetch:
-    """Finds the views that an engine asks for while it studies; decodes those not in the album."""
-
-    def __init__(
-        self, source: MediaInfo, album: Album, portrait: Portrait, watch: Watch, threads: int
-    ) -> None:
-        self._source, self._album, self._portrait = source, album, portrait
-        self._watch, self._threads = watch, threads
-
-    def __call__(self, indices: Iterable[int]) -> Iterator[View]:
-        video, wanted = require_video(self._source), [int(i) for i in indices]
-        frames: VideoFrames | None = None
-        for done, i in enumerate(wanted, 1):
-            landmarks = self._portrait.landmarks[i]
-            box = aligned(around(landmarks), video.width, video.height)
-            kept = self._album.find(i, box)
-            if kept is not None:
-                view = View(rgb=kept, box=box, landmarks=landmarks)
-            else:
-                frames = frames or read_video(self._source, threads=self._threads)
-                frame = next(f for f in frames if f.index == i)
-                view = view_of(frame.picture, landmarks)
-            self._watch.frame(done, of=len(wanted))
-            yield view
-        if frames is not None:
-            frames.close()
 
 
 def _warnings(

@@ -197,18 +197,20 @@ def either(rows: Array, others: Array, added: NDArray[np.bool_]) -> Made:
 class Scratch:
     """A temporary file without a name: whatever ends the process, nothing is left of it."""
 
-    def __init__(self) -> None:
-        """Open it.
+    def __init__(self, number: int | None = None) -> None:
+        """Open it, or take one that another process has opened under a *number*.
 
         Raises:
             EncodeFailed: there is no room for one.
         """
         try:
-            self._number, path = tempfile.mkstemp(prefix="lipwright-")
-            os.unlink(path)
+            if number is None:
+                number, path = tempfile.mkstemp(prefix="lipwright-")
+                os.unlink(path)
         except OSError as error:
             raise _no_room(error) from error
-        weakref.finalize(self, os.close, self._number)
+        self.number = number  #: by which the system knows it
+        weakref.finalize(self, os.close, number)
 
     def write(self, values: NDArray[Any], at: int) -> int:
         """Write an array at a place, in bytes; return where it ends.
@@ -219,7 +221,7 @@ class Scratch:
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
         try:
             while data:
-                done = os.pwrite(self._number, data, at)
+                done = os.pwrite(self.number, data, at)
                 data, at = data[done:], at + done
         except OSError as error:
             raise _no_room(error) from error
@@ -228,7 +230,7 @@ class Scratch:
     def read(self, shape: tuple[int, ...], dtype: DTypeLike, at: int) -> NDArray[Any]:
         """Return the array of that shape that was written at a place; it cannot be changed."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return np.frombuffer(os.pread(self._number, size, at), dtype).reshape(shape)
+        return np.frombuffer(os.pread(self.number, size, at), dtype).reshape(shape)
 
 
 def _no_room(error: OSError) -> EncodeFailed:

@@ -152,7 +152,7 @@ def test_files_are_closed_and_have_no_name(monkeypatch, tmp_path):
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
     reel = on_disk(array(3))
     assert list(tmp_path.iterdir()) == []
-    number = reel._file._number
+    number = reel._file.number
     del reel
     with pytest.raises(OSError):  # noqa: PT011 - of the closed descriptor
         os.fstat(number)

@@ -69,6 +69,14 @@ def _rate(text: str) -> Fraction:
     "LIPWRIGHT_THREADS, or one per core.",
 )
 @click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that paint and encode a part of the video each; it pays from some four cores "
+    "on.",
+)
+@click.option(
     "--max-seconds",
     type=float,
     default=_DEFAULTS.max_seconds,
@@ -90,6 +98,7 @@ def sync(
     output: Path,
     engine: str,
     threads: int | None,
+    processes: int,
     mode: str,
     quiet: bool,
     as_json: bool,
@@ -112,6 +121,7 @@ def sync(
             options=wish,
             engine=engine,
             threads=threads,
+            processes=processes,
             on_progress=on_progress,
             cancel=cancel,
         )

@@ -51,6 +51,11 @@ class AudioEncoding:
     bit_rate: int = 0  #: bits per second, 0 where the codec is lossless
 
 
+def key_frames(rate: Fraction) -> int:
+    """Return how many frames lie between two key frames at most."""
+    return max(1, round(KEY_SECONDS * rate))
+
+
 def container_for(path: Path) -> str:
     """Return FFmpeg's name of the container for the suffix of *path*.
 
@@ -85,7 +90,7 @@ def video_encoding(
             the pictures are.
     """
     deep = like.bit_depth > 8
-    key = str(max(1, round(KEY_SECONDS * rate)))
+    key = str(key_frames(rate))
     odd = bool(like.width % 2 or like.height % 2)
     if encoder is not None:
         _check_named(encoder, like, container, deep=deep, odd=odd)

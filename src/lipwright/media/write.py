@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
-from typing import Self, cast
+from typing import BinaryIO, Self, cast
 
 import av
 from av.container import OutputContainer
@@ -22,8 +22,9 @@ from lipwright.media.encode import (
     muxer_options,
     video_encoding,
 )
-from lipwright.media.frames import FrameMaker, coded_aspect, coded_size, colour_tags, display_matrix
+from lipwright.media.frames import coded_size
 from lipwright.media.picture import Picture
+from lipwright.media.pictures import CopiedTrack, Look, PictureTrack
 from lipwright.media.probe import MediaInfo, VideoInfo, require_audio
 from lipwright.media.timeline import Timeline
 from lipwright.media.voice import VoiceTrack
@@ -110,13 +111,21 @@ class VideoWriter:
             threads: of the encoder; 0: as many as it likes.
         """
         self._path = Path(path)
-        self._like = like
         self._timeline = timeline
         self._audio = audio
-        self._crf, self._encoder = crf, encoder
         self._threads = threads
+        #: what the pictures are like
+        self.look = Look(
+            like=like,
+            rate=timeline.rate,
+            frames=timeline.frames,
+            container=container_for(self._path),
+            crf=crf,
+            encoder=encoder,
+        )
         self._metadata = {k: v for k, v in (metadata or {}).items() if k.lower() not in OWN_TAGS}
         self._written = 0
+        self._pictures: PictureTrack | None = None
         self._voice: AudioEncoding | None = None
         self._speech: VoiceTrack | None = None
 
@@ -125,7 +134,6 @@ class VideoWriter:
 
         Raises:
             OutputUnwritable: it cannot be written there.
-            EncodeFailed: the encoder refuses.
         """
         check_writable(self._path)
         if self._audio is not None:
@@ -133,20 +141,12 @@ class VideoWriter:
             self._voice = audio_encoding(sound, container_for(self._path))
         self._partial = _partial(self._path)
         self._container = self._open()
-        try:
-            with self._failing():
-                self._pictures = self._add_pictures()
-                self._maker = FrameMaker(self._like)
-                self._speech = self._add_speech()
-        except BaseException:
-            self._abandon()
-            raise
         return self
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the pictures it takes, as displayed."""
-        return self._like.width, self._like.height
+        return self.look.like.width, self.look.like.height
 
     def write(self, picture: Picture) -> None:
         """Encode the next picture, and the sound up to its end.
@@ -157,13 +157,33 @@ class VideoWriter:
         if self._written >= self._timeline.frames:
             raise EncodeFailed(f"{self._path} has all its {self._timeline.frames} frames already")
         with self._failing():
-            frame = self._maker.frame(picture)
-            frame.pts = self._written
-            frame.time_base = 1 / self._timeline.rate
-            self._container.mux(self._pictures.encode(frame))
-            self._written += 1
-            if self._speech is not None:
-                self._container.mux(list(self._speech.until(self._written / self._timeline.rate)))
+            if self._pictures is None:
+                self._pictures = PictureTrack(self._container, self.look, self._threads)
+                self._speech = self._add_speech()
+            self._container.mux(self._pictures.encode(picture))
+            self._count_picture()
+
+    def join(self, segments: Iterable[BinaryIO]) -> None:
+        """Copy all pictures from segments of them, in order, instead of encoding them here.
+
+        Raises:
+            EncodeFailed: a segment cannot be read, or the disk gave up.
+        """
+        track: CopiedTrack | None = None
+        with self._failing():
+            for segment in segments:
+                if track is None:
+                    track = CopiedTrack(self._container, self.look, segment)
+                    self._speech = self._add_speech()
+                for packet in track.packets(segment, self._written):
+                    self._container.mux(packet)
+                    self._count_picture()
+
+    def _count_picture(self) -> None:
+        """Note that one more picture is in the file, and bring the sound up to its end."""
+        self._written += 1
+        if self._speech is not None:
+            self._container.mux(list(self._speech.until(self._written / self._timeline.rate)))
 
     def __exit__(
         self,
@@ -199,33 +219,6 @@ class VideoWriter:
         container.metadata.update(self._metadata)
         return container
 
-    def _add_pictures(self) -> av.VideoStream:
-        like, rate = self._like, self._timeline.rate
-        encoding = video_encoding(
-            *(like, rate, self._timeline.frames),
-            *(container_for(self._path), self._crf, self._encoder),
-        )
-        width, height = coded_size(like)
-        stream = cast(
-            av.VideoStream,
-            self._container.add_stream(
-                encoding.codec, rate=rate, options=encoding.options, width=width, height=height
-            ),
-        )
-        context = stream.codec_context
-        context.pix_fmt = encoding.pix_fmt
-        context.time_base = 1 / rate
-        context.thread_count = self._threads
-        context.sample_aspect_ratio = coded_aspect(like)
-        tags = colour_tags(like)
-        context.color_range, context.colorspace = tags.color_range, tags.colorspace
-        context.color_primaries, context.color_trc = tags.color_primaries, tags.color_trc
-        if encoding.tag:
-            context.codec_tag = encoding.tag
-        if like.rotation or like.mirrored:
-            stream.set_display_matrix(display_matrix(like))
-        return stream
-
     def _add_speech(self) -> VoiceTrack | None:
         if self._audio is None or self._voice is None:
             return None
@@ -238,7 +231,8 @@ class VideoWriter:
                 f"{self._path} got {self._written} of its {self._timeline.frames} frames: "
                 "the source ended early; nothing was written"
             )
-        self._container.mux(self._pictures.encode(None))
+        if self._pictures is not None:
+            self._container.mux(self._pictures.finish())
         if self._speech is not None:
             self._container.mux(list(self._speech.finish()))
         self._container.close()

@@ -1,0 +1,145 @@
+"""Pass B: what is painted, frame by frame, once a face is followed and a voice performed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lipwright.engines.base import Engine, Portrait, Script, View
+from lipwright.media.album import Album
+from lipwright.media.picture import Picture, aligned
+from lipwright.media.probe import MediaInfo, VideoInfo, require_video
+from lipwright.media.read import VideoFrames, read_video
+from lipwright.media.shuttle import Reader
+from lipwright.motion.perform import Performance
+from lipwright.options import Restore
+from lipwright.relay import ahead
+from lipwright.staging import around, behind, script_for, view_of
+
+Picks = list[tuple[int, float]]
+Tell = Callable[[int, int], None]  #: told how many views of how many are fetched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that pass B works from."""
+
+    source: MediaInfo
+    info: VideoInfo  #: of its pictures, as they were decoded
+    picks: Picks  #: the frame of the source that each output frame shows, and how far to the next
+    portrait: Portrait | None  #: None: no face is painted
+    performance: Performance | None
+    album: Album  #: of the source
+    restore: Restore
+
+    def script(self) -> Script | None:
+        """Return what the mouth does in the output; None where there is no face."""
+        if self.portrait is None or self.performance is None:
+            return None
+        script = script_for(self.portrait, self.performance, self.picks, self.info)
+        return replace(script, restore=self.restore)
+
+
+class Fetch:
+    """Finds the views that an engine asks for while it studies; decodes those not in the album."""
+
+    def __init__(self, job: Job, portrait: Portrait, threads: int, tell: Tell) -> None:
+        """Take a job, its face, the number of threads to decode with, and whom to tell."""
+        self._job, self._portrait = job, portrait
+        self._threads, self._tell = threads, tell
+
+    def __call__(self, indices: Iterable[int]) -> Iterator[View]:
+        """Yield the views of frames, in rising order."""
+        job, wanted = self._job, [int(i) for i in indices]
+        video, frames = require_video(job.source), None
+        try:
+            for done, i in enumerate(wanted, 1):
+                landmarks = self._portrait.landmarks[i]
+                box = aligned(around(landmarks), video.width, video.height)
+                kept = job.album.find(i, box)
+                if kept is None:
+                    frames = frames or read_video(job.source, threads=self._threads)
+                    view = view_of(_frame(frames, i), landmarks)
+                else:
+                    view = View(rgb=kept, box=box, landmarks=landmarks)
+                self._tell(done, len(wanted))
+                yield view
+        finally:
+            if frames is not None:
+                frames.close()
+
+
+def study(job: Job, engine: Engine, threads: int, tell: Tell) -> Any:
+    """Let an engine study the face of a job, if there is one; return what it knows then."""
+    if job.portrait is None:
+        return None
+    return engine.study(job.portrait, Fetch(job, job.portrait, threads, tell))
+
+
+def painted(
+    job: Job,
+    engine: Engine,
+    speaker: Any,
+    script: Script | None,
+    part: range,
+    *,
+    threads: int,
+    room: int,
+) -> Generator[Picture]:
+    """Yield the output frames of a part, painted.
+
+    Args:
+        job: what to paint from.
+        engine: that paints.
+        speaker: as the engine studied it.
+        script: of the job.
+        part: which output frames.
+        threads: to decode with.
+        room: frames that are decoded ahead, in a thread of their own; 0: none.
+    """
+    picks = job.picks[part.start : part.stop]
+    with closing(ahead(Reader(job.source, threads).at(picks), room)) as pictures:
+        if script is None:
+            yield from pictures
+        else:
+            yield from laid(engine, speaker, script, pictures, part.start)
+
+
+def laid(
+    engine: Engine, speaker: Any, script: Script, pictures: Iterable[Picture], first: int = 0
+) -> Iterator[Picture]:
+    """Yield each picture with its patch pasted in; the others as they are.
+
+    Args:
+        engine: that paints.
+        speaker: as the engine studied it.
+        script: of the whole output.
+        pictures: of the output frames from *first* on.
+        first: what comes before is looked at by the engine, but not painted.
+    """
+    waiting: deque[tuple[Picture, View | None]] = deque()
+
+    def views() -> Iterator[View | None]:
+        yield from (None for _ in range(first))
+        for k, picture in enumerate(pictures, first):
+            shown = script.strength[k] > 0
+            view = view_of(picture, script.landmarks[k], script.occluder[k]) if shown else None
+            waiting.append((picture, view))
+            yield view
+
+    patches = engine.paint(speaker, script, views())
+    for _ in range(first):
+        next(patches)
+    for patch in patches:
+        picture, view = waiting.popleft()
+        if patch is None or view is None:
+            yield picture
+        else:
+            yield picture.paste(patch.box, patch.rgb, behind(patch, view))
+
+
+def _frame(frames: VideoFrames, index: int) -> Picture:
+    return next(frame.picture for frame in frames if frame.index == index)
