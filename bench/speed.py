@@ -48,7 +48,6 @@ GROWTH_SIZE = "720p"
 GROWTH_SECONDS = 10
 RESULTS = Path(__file__).parent / "results/speed.md"
 CHART = Path(__file__).parents[1] / "docs/images/speed.svg"
-MODES = ("cut_off", "loop", "bounce", "silence", "remap")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +264,6 @@ def page(
     sizes: dict[str, Pair],
     lengths: dict[int, Pair],
     parts: dict[str, dict[str, float]],
-    modes: dict[str, tuple[float, float]],
 ) -> str:
     """Return the result as Markdown."""
     cores, load = os.cpu_count(), os.getloadavg()[0]
@@ -293,18 +291,6 @@ def page(
     for stage in dict.fromkeys(name for of in parts.values() for name in of):
         cells = " | ".join(f"{of.get(stage, 0.0):.1f}" for of in parts.values())
         lines.append(f"| {stage} | {cells} |")
-    if modes:
-        lines += [
-            "",
-            f"Peak memory by mode, {GROWTH_SIZE}, MB:",
-            "",
-            f"| mode | {min(lengths)} s | {max(lengths)} s | growth |",
-            "| --- | ---: | ---: | ---: |",
-            *(
-                f"| {mode} | {a / 1e6:.0f} | {b / 1e6:.0f} | {100 * (b / a - 1):+.0f} % |"
-                for mode, (a, b) in modes.items()
-            ),
-        ]
     return "\n".join([*lines, ""])
 
 
@@ -364,13 +350,7 @@ def measure(words: argparse.Namespace, folder: Path) -> None:
         runs = words.runs if seconds < 100 else 1
         lengths[seconds] = compare(clips[seconds], speech[seconds], seconds, runs)
         print(f"{seconds} s: ratio {lengths[seconds].ratio:.2f}", flush=True)
-    modes = {}
-    short, long = min(lengths), max(lengths)
-    if words.modes and short < long:
-        for mode in MODES:
-            peaks = [product(clips[s], speech[s], mode).peak for s in (short, long)]
-            modes[mode] = peaks[0], peaks[1]
-    words.out.write_text(page(words, sizes, lengths, parts, modes))
+    words.out.write_text(page(words, sizes, lengths, parts))
     if len(lengths) > 1 and len(sizes) > 1:
         words.chart.write_text(picture(sizes, lengths))
 
@@ -380,7 +360,6 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--seconds", nargs="+", type=int, default=[10, 60, 600])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--modes", action="store_true", help="memory of all five modes")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--chart", type=Path, default=CHART)
     parser.add_argument("--plain", nargs=2, type=Path, help=argparse.SUPPRESS)
