@@ -416,7 +416,7 @@ class Pipeline:
             Crew(job, self._spec.name, writer.look, cuts, threads=each) as crew,
         ):
             for done in crew.painted():
-                watch.frame(done, cuts[-1])
+                watch.at(done, cuts[-1])
             writer.join(crew.segments)
 
 

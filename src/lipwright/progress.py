@@ -84,6 +84,14 @@ class Watch:
         if done % REPORT_FRAMES == 0 or done == (of or self._total):
             self._report(done, of or self._total)
 
+    def at(self, done: int, of: int) -> None:
+        """Note how far a stage is that others work on, whenever one looks.
+
+        Raises:
+            Cancelled: the end was asked for.
+        """
+        self._report(done, of)
+
     def _report(self, done: int, total: int | None) -> None:
         if self._cancel is not None:
             self._cancel.raise_if_cancelled()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -78,6 +80,20 @@ def test_an_album_that_would_grow_too_large_keeps_nothing():
     for index in (3, 4):
         album.keep(index, whole, whole.whole)
     assert all(album.find(i, whole.whole) is None for i in range(5))
+
+
+def test_an_album_without_room_on_the_disk_keeps_nothing(monkeypatch):
+    whole, album = picture(), Album()
+    album.keep(0, whole, whole.whole)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lipwright.rows.os.pwrite", full)
+    album.keep(1, whole, whole.whole)
+    monkeypatch.undo()
+    album.keep(2, whole, whole.whole)
+    assert all(album.find(i, whole.whole) is None for i in range(3))
 
 
 def test_a_cleared_album_is_empty():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from shutil import disk_usage
+from tempfile import gettempdir
 from typing import Any
 
-from lipwright.media.picture import Box, Picture, Rgb
+from lipwright.errors import EncodeFailed
+from lipwright.media.picture import Box, Picture, Planes, Rgb
 from lipwright.rows import Scratch
 
 ALBUM_BYTES = 512 << 20  # on disk
@@ -23,38 +26,32 @@ class _Part:
 class Album:
     """Keeps parts of pictures in a temporary file, up to a number of bytes.
 
-    A video that needs more is not kept at all: who asks for later frames has to decode the earlier
-    ones anyway.
+    A video that needs more is not kept at all, nor one for which the disk has no room: who asks for
+    later frames has to decode the earlier ones anyway.
     """
 
     def __init__(self, most: int = ALBUM_BYTES) -> None:
+        """Take at most so many bytes, and half of what is free where temporary files go."""
         self._most, self._end = most, 0
         self._parts: dict[int, list[_Part]] = {}
         self._file: Scratch | None = None  # opened when there is something to keep
         self._full = False
 
     def keep(self, index: int, picture: Picture, box: tuple[int, int, int, int]) -> None:
-        """Keep what *picture*, frame *index* of the video, shows in a box.
-
-        Raises:
-            EncodeFailed: the folder for temporary files is full.
-        """
+        """Keep what *picture*, frame *index* of the video, shows in a box."""
         inside = picture.align(box)
         if self._full or inside.width <= 0 or inside.height <= 0:
             return
         planes = picture.part(inside).planes
-        if self._end + sum(plane.nbytes for plane in planes) > self._most:
+        try:
+            places = self._write(planes)
+        except (EncodeFailed, OSError):  # no room
             self.clear()
             self._full = True
             return
-        self._file = self._file or Scratch()
-        places = []
-        for plane in planes:
-            places.append(self._end)
-            self._end = self._file.write(plane, self._end)
         y, u, v = (plane[:0, :0].copy() for plane in planes)  # a view would hold the frame
         like = replace(picture, planes=(y, u, v))
-        part = _Part(box=inside, like=like, places=(places[0], places[1], places[2]))
+        part = _Part(box=inside, like=like, places=places)
         self._parts.setdefault(index, []).append(part)
 
     def find(self, index: int, box: Box) -> Rgb | None:
@@ -72,6 +69,24 @@ class Album:
         """Forget everything and give the disk back."""
         self._parts.clear()
         self._file, self._end = None, 0
+
+    def _write(self, planes: Planes) -> tuple[int, int, int]:
+        """Write planes to the file; return where each is.
+
+        Raises:
+            EncodeFailed: there is no room for them.
+            OSError: there is no folder for temporary files.
+        """
+        if self._file is None:
+            self._most = min(self._most, disk_usage(gettempdir()).free // 2)
+        if self._end + sum(plane.nbytes for plane in planes) > self._most:
+            raise EncodeFailed("the album is full")
+        self._file = self._file or Scratch()
+        places = []
+        for plane in planes:
+            places.append(self._end)
+            self._end = self._file.write(plane, self._end)
+        return places[0], places[1], places[2]
 
     def _read(self, part: _Part) -> Picture:
         assert self._file is not None
