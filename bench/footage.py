@@ -22,13 +22,14 @@ from lipwright.face.shape import mouth_shapes
 from lipwright.face.smooth import smooth
 from lipwright.face.speaker import choose_speaker
 from lipwright.face.track import Take, Track, Tracker
+from lipwright.media.album import Album
 from lipwright.media.probe import MediaInfo, VideoInfo, probe, require_video
 from lipwright.media.read import read_audio, read_video
 from lipwright.media.shots import split_shots
 from lipwright.media.timeline import Timeline
 from lipwright.motion.perform import Performance
 from lipwright.motion.scorer import RATE, SyncScorer
-from lipwright.pipeline import DEFAULT_ENGINE, Pipeline
+from lipwright.pipeline import DEFAULT_ENGINE, Heard, Pipeline
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
@@ -45,6 +46,7 @@ DUBBING = (
     "speech",
     "weights",
     "pipeline.py",
+    "painting.py",
     "staging.py",
 )
 COUNTED = (".py", ".onnx", ".tflite", ".npz", ".npy")
@@ -217,8 +219,9 @@ class Studio(Pipeline):
             timeline: of the result.
             clip: whose sound goes with the portrait, to learn from; None: nothing is.
         """
-        learnt = self._adaptation(portrait, clip.take, clip.info) if clip else None
-        performance = self._perform(portrait, self._listen(speech, timeline), learnt)
+        own = self._hear_source(clip.info, lambda: None) if clip else None
+        heard = Heard(voice=self._listen(speech, timeline), own=own)
+        performance = self._perform(portrait, heard, clip.take.times if clip else ())
         assert performance is not None  # there is a portrait
         return performance
 
@@ -226,7 +229,7 @@ class Studio(Pipeline):
         self._encoder = self._encoder or SpeechEncoder(self._store)
         return self._encoder
 
-    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Any) -> Take:
+    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Any, album: Album) -> Take:
         with watch.stage("track", picture.frames):
             return self._cupboard.take(source, self.landmarker)
 

@@ -210,7 +210,7 @@ class Pipeline:
 
         claimed = expected(picture, sound, options.mode)
         album = Album()
-        with Beside[_Heard](
+        with Beside[Heard](
             lambda check: self._hear_both(speech, claimed, source, check), apart=self._threads > 1
         ) as listening:
             take = self._track(source, picture, watch, album)
@@ -221,7 +221,7 @@ class Pipeline:
                 if claimed.audio_samples(SAMPLE_RATE) != timeline.audio_samples(SAMPLE_RATE):
                     heard = heard._replace(voice=self._listen(speech, timeline))
                 portrait = self._speaker(take, source, options)
-                performance = self._perform(portrait, heard, take, options.intensity)
+                performance = self._perform(portrait, heard, take.times, options.intensity)
         del heard, listening  # not needed any more, and large
         with VideoWriter(
             out,
@@ -309,10 +309,10 @@ class Pipeline:
 
     def _hear_both(
         self, speech: MediaInfo, timeline: Timeline, source: MediaInfo, check: Callable[[], None]
-    ) -> _Heard:
+    ) -> Heard:
         """Hear the new speech, and what the source says itself."""
         voice = self._listen(speech, timeline, check)
-        return _Heard(voice=voice, own=self._hear_source(source, check))
+        return Heard(voice=voice, own=self._hear_source(source, check))
 
     def _hear_source(self, source: MediaInfo, check: Callable[[], None]) -> Floats | None:
         """Hear the beginning of the source's own sound, if it is long enough to learn from."""
@@ -331,13 +331,14 @@ class Pipeline:
         return self._hear(pieces())
 
     def _adaptation(
-        self, portrait: Portrait, take: Take, heard: Floats | None
+        self, portrait: Portrait, shown: Sequence[Fraction], heard: Floats | None
     ) -> Adaptation | None:
         """Learn from the source's own speech how this speaker moves the mouth."""
-        length = float(take.times[-1] - take.times[0])
-        if heard is None or self._model is None or length < adapt.LEAST_SECONDS:
+        if heard is None or self._model is None:
             return None
-        times = np.array([float(t) for t in take.times])
+        if float(shown[-1] - shown[0]) < adapt.LEAST_SECONDS:
+            return None
+        times = np.array([float(t) for t in shown])
         times = times[times < adapt.MOST_SECONDS]
         mouth = mouth_shapes(portrait.landmarks, np.arange(len(times)))
         sync = SyncScorer(self._store).offset(mouth, times, heard)
@@ -355,13 +356,17 @@ class Pipeline:
         return listen(lambda: _cover(speech, timeline, check), self._encoder, self._store)
 
     def _perform(
-        self, portrait: Portrait | None, listened: _Heard, take: Take, intensity: float
+        self,
+        portrait: Portrait | None,
+        listened: Heard,
+        shown: Sequence[Fraction],
+        intensity: float = 1.0,
     ) -> Performance | None:
-        """Turn speech into the motion of this speaker's mouth."""
+        """Turn speech into the motion of this speaker's mouth, whose frames are *shown* when."""
         if portrait is None:
             return None
         self._model = self._model or MotionModel(self._store)
-        learnt, voice = self._adaptation(portrait, take, listened.own), listened.voice
+        learnt, voice = self._adaptation(portrait, shown, listened.own), listened.voice
         states, heard = voice.pieces(), list[Floats]()
         prediction = self._model.articulate(learnt.listen(states, heard) if learnt else states)
         spoken = rest.speaking(voice.activity)
@@ -420,7 +425,7 @@ class Pipeline:
             writer.join(crew.segments)
 
 
-class _Heard(NamedTuple):
+class Heard(NamedTuple):
     """What there was to hear."""
 
     voice: Voice  #: the new speech
