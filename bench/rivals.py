@@ -107,6 +107,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["720p", "1080p"])
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
@@ -127,7 +128,7 @@ def main() -> None:
                 row("Wav2Lip", theirs, asked.seconds, "96 x 96 pixels of the whole face"),
             ]
             print("\n".join(tables[size]), flush=True)
-    RESULTS.write_text(page(asked, tables), encoding="utf-8")
+    asked.out.write_text(page(asked, tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from shutil import disk_usage
 from tempfile import gettempdir
-from typing import Any
+from typing import NamedTuple
 
 from lipwright.errors import EncodeFailed
-from lipwright.media.picture import Box, Picture, Planes, Rgb
+from lipwright.media.picture import Box, Picture, Plane, Planes, Rgb
 from lipwright.rows import Scratch
 
 ALBUM_BYTES = 512 << 20  # on disk
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Part:
+class _Part(NamedTuple):
     """What was kept of a frame."""
 
     box: Box
-    like: Picture  #: an empty picture of the same kind
-    places: tuple[int, int, int]  #: of its planes in the file
+    at: int  #: where its planes lie in the file, one behind the other
 
 
 class Album:
@@ -34,6 +32,7 @@ class Album:
         """Take at most so many bytes, and half of what is free where temporary files go."""
         self._most, self._end = most, 0
         self._parts: dict[int, list[_Part]] = {}
+        self._like: Picture | None = None  # an empty picture of the video's kind
         self._file: Scratch | None = None  # opened when there is something to keep
         self._full = False
 
@@ -44,15 +43,15 @@ class Album:
             return
         planes = picture.part(inside).planes
         try:
-            places = self._write(planes)
+            at = self._write(planes)
         except (EncodeFailed, OSError):  # no room
             self.clear()
             self._full = True
             return
-        y, u, v = (plane[:0, :0].copy() for plane in planes)  # a view would hold the frame
-        like = replace(picture, planes=(y, u, v))
-        part = _Part(box=inside, like=like, places=places)
-        self._parts.setdefault(index, []).append(part)
+        if self._like is None:
+            y, u, v = (plane[:0, :0].copy() for plane in planes)
+            self._like = replace(picture, planes=(y, u, v))
+        self._parts.setdefault(index, []).append(_Part(inside, at))
 
     def find(self, index: int, box: Box) -> Rgb | None:
         """Return the (h, w, 3) RGB that frame *index* shows in a box; None if that was not kept.
@@ -70,8 +69,8 @@ class Album:
         self._parts.clear()
         self._file, self._end = None, 0
 
-    def _write(self, planes: Planes) -> tuple[int, int, int]:
-        """Write planes to the file; return where each is.
+    def _write(self, planes: Planes) -> int:
+        """Write planes to the file; return where the first is.
 
         Raises:
             EncodeFailed: there is no room for them.
@@ -82,20 +81,20 @@ class Album:
         if self._end + sum(plane.nbytes for plane in planes) > self._most:
             raise EncodeFailed("the album is full")
         self._file = self._file or Scratch()
-        places = []
+        first = self._end
         for plane in planes:
-            places.append(self._end)
             self._end = self._file.write(plane, self._end)
-        return places[0], places[1], places[2]
+        return first
 
     def _read(self, part: _Part) -> Picture:
         assert self._file is not None
-        shapes = (part.box.height, part.box.width), *[_halves(part.box)] * 2
-        planes: list[Any] = [
-            self._file.read(shape, empty.dtype, at)
-            for shape, empty, at in zip(shapes, part.like.planes, part.places, strict=True)
-        ]
-        return replace(part.like, planes=(planes[0], planes[1], planes[2]))
+        assert self._like is not None
+        planes: list[Plane] = []
+        at = part.at
+        for shape in ((part.box.height, part.box.width), *[_halves(part.box)] * 2):
+            planes.append(self._file.read(shape, self._like.planes[0].dtype, at))
+            at += planes[-1].nbytes
+        return replace(self._like, planes=(planes[0], planes[1], planes[2]))
 
 
 def _within(box: Box, other: Box) -> bool:

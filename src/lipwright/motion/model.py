@@ -20,7 +20,7 @@ from lipwright.weights.store import WeightStore, onnx_session
 Floats = NDArray[np.float32]
 Times = NDArray[np.float64]
 
-BLOCK = 1000  # states worked through at once: 20 s
+BLOCK = 250  # states worked through at once: the filter unfolds them 30 times
 
 
 class MotionModel:
