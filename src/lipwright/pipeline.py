@@ -161,7 +161,7 @@ class Pipeline:
         if processes < 1:
             raise InvalidOptions(f"cannot use processes = {processes}: give a number from 1 on")
         self._processes = processes
-        cv2.setNumThreads(self._threads)
+        cv2.setNumThreads(max(1, self._threads // 2))  # the stages beside each other take the rest
         self._room = ROOM if self._threads > 1 else 0
         self._store = store or WeightStore()
         self._spec: EngineSpec = find_engine(engine)

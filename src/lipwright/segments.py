@@ -218,7 +218,7 @@ def work(part: Part, tell: BinaryIO) -> None:
         tell.write(word)
         tell.flush()
 
-    cv2.setNumThreads(part.threads)
+    cv2.setNumThreads(max(1, part.threads // 2))
     engine = find_engine(part.engine).load()
     speaker = study(part.job, engine, part.threads, lambda *_: say(STUDY))
     pictures = painted(
