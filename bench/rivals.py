@@ -3,6 +3,9 @@
     python3 -m venv rivals && rivals/bin/pip install lipsync==0.1.0 imageio-ffmpeg
     python -m bench.rivals --python rivals/bin/python
 
+(Where its pinned PyAV has no wheel: ``pip install --no-deps lipsync==0.1.0``, then torch, av,
+face-alignment, "librosa<0.11", "opencv-python<5" and tqdm.)
+
 Of the programs of this field, the package registry has one that runs: `lipsync`, which is Wav2Lip
 (Prajwal et al. 2020, arXiv:2008.10010). Neither its weights nor those of its face detector are in
 a registry, so it is given random weights, which take as long as trained ones and show noise, and

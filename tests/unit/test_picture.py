@@ -283,3 +283,13 @@ def test_a_face_is_cut_and_pasted_within_milliseconds():
         picture.paste(box, picture.rgb(box), mask)
         best = min(best, time.perf_counter() - start)
     assert best < 0.03  # 4 ms on an idle core of 2024; a tenfold loss would be a mistake
+
+
+@given(st.tuples(st.integers(0, 90), st.integers(0, 60), st.integers(1, 60), st.integers(1, 60)))
+def test_a_part_is_a_picture_of_what_lies_in_the_box(box):
+    whole = wild_picture(65, 97)
+    inside = whole.align((box[0], box[1], box[0] + box[2], box[1] + box[3]))
+    part = whole.part(inside)
+    assert (part.width, part.height) == (inside.width, inside.height)
+    assert np.array_equal(part.rgb(), whole.rgb(inside))
+    assert np.shares_memory(part.planes[0], whole.planes[0])

@@ -10,7 +10,15 @@ import pytest
 
 from lipwright.face.landmarker import Detection, Region
 from lipwright.face.shape import reference
-from lipwright.face.track import LOOK_AROUND_FRAMES, MAX_FACES, Take, Tracker, track
+from lipwright.face.track import (
+    CROP_SIDE,
+    LOOK_AROUND_FRAMES,
+    MAX_FACES,
+    Take,
+    Tracker,
+    _crop,
+    track,
+)
 from lipwright.media.picture import Picture
 from lipwright.media.probe import VideoInfo
 from lipwright.media.read import SourceFrame
@@ -276,3 +284,32 @@ def test_shots_are_numbered_from_the_cuts():
     take = Take(info=info, times=tuple(map(Fraction, range(6))), tracks=(), cuts=(2, 5))
     assert take.shots.tolist() == [0, 0, 1, 1, 1, 2]
     assert Take(info=info, times=(Fraction(0),), tracks=()).shots.tolist() == [0]
+
+
+# ------------------------------------------------------------------------- where faces are just now
+def test_faces_are_told_of_as_they_are_placed():
+    tracker = Tracker(Discs())
+    spots = [((100, 100), (360, 200)), ((104, 102), (360, 204)), ((108, 104),), ()]
+    for places in spots:
+        tracker.feed(picture(*places))
+        found = sorted(tuple(p[:468, :2].mean(0)) for p in tracker.placed())
+        assert len(found) == len(places)
+        for middle, place in zip(found, places, strict=True):
+            assert np.hypot(*np.subtract(middle, place)) < RADIUS / 2
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.5, -1.2])
+@pytest.mark.parametrize("side", [90, 500, 1500])
+def test_a_crop_covers_its_region_and_says_where_and_how_large(turn, side):
+    whole = np.zeros((1600, 1600, 3), np.uint8)
+    whole[..., 0] = np.arange(1600)[None] % 256
+    region = Region(x=800.0, y=790.0, side=float(side), angle=turn)
+    crop, x0, y0, scale = _crop(Picture.from_rgb(whole), region)
+    assert max(crop.shape[:2]) <= CROP_SIDE + 4
+    assert (scale == 1) == (side < 600)
+    square = np.array([[x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)]) * side
+    c, s = np.cos(turn), np.sin(turn)
+    corners = square @ np.array([[c, s], [-s, c]]) + [region.x, region.y]
+    low, high = (corners - [x0, y0]).min(0) * scale, (corners - [x0, y0]).max(0) * scale
+    assert (low >= -0.5).all() or (x0, y0) == (0, 0)
+    assert (high <= np.array(crop.shape[1::-1]) + 0.5).all() or side == 1500
