@@ -24,7 +24,7 @@ Tell = Callable[[int, int], None]  #: told how many views of how many are fetche
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Brief:
     """All that pass B works from."""
 
     source: MediaInfo
@@ -46,22 +46,22 @@ class Job:
 class Fetch:
     """Finds the views that an engine asks for while it studies; decodes those not in the album."""
 
-    def __init__(self, job: Job, portrait: Portrait, threads: int, tell: Tell) -> None:
-        """Take a job, its face, the number of threads to decode with, and whom to tell."""
-        self._job, self._portrait = job, portrait
+    def __init__(self, brief: Brief, portrait: Portrait, threads: int, tell: Tell) -> None:
+        """Take a brief, its face, the number of threads to decode with, and whom to tell."""
+        self._brief, self._portrait = brief, portrait
         self._threads, self._tell = threads, tell
 
     def __call__(self, indices: Iterable[int]) -> Iterator[View]:
         """Yield the views of frames, in rising order."""
-        job, wanted = self._job, [int(i) for i in indices]
-        video, frames = require_video(job.source), None
+        brief, wanted = self._brief, [int(i) for i in indices]
+        video, frames = require_video(brief.source), None
         try:
             for done, i in enumerate(wanted, 1):
                 landmarks = self._portrait.landmarks[i]
                 box = aligned(around(landmarks), video.width, video.height)
-                kept = job.album.find(i, box)
+                kept = brief.album.find(i, box)
                 if kept is None:
-                    frames = frames or read_video(job.source, threads=self._threads)
+                    frames = frames or read_video(brief.source, threads=self._threads)
                     view = view_of(_frame(frames, i), landmarks)
                 else:
                     view = View(rgb=kept, box=box, landmarks=landmarks)
@@ -72,15 +72,15 @@ class Fetch:
                 frames.close()
 
 
-def study(job: Job, engine: Engine, threads: int, tell: Tell) -> Any:
-    """Let an engine study the face of a job, if there is one; return what it knows then."""
-    if job.portrait is None:
+def study(brief: Brief, engine: Engine, threads: int, tell: Tell) -> Any:
+    """Let an engine study the face of a brief, if there is one; return what it knows then."""
+    if brief.portrait is None:
         return None
-    return engine.study(job.portrait, Fetch(job, job.portrait, threads, tell))
+    return engine.study(brief.portrait, Fetch(brief, brief.portrait, threads, tell))
 
 
 def painted(
-    job: Job,
+    brief: Brief,
     engine: Engine,
     speaker: Any,
     script: Script | None,
@@ -92,16 +92,16 @@ def painted(
     """Yield the output frames of a part, painted.
 
     Args:
-        job: what to paint from.
+        brief: what to paint from.
         engine: that paints.
         speaker: as the engine studied it.
-        script: of the job.
+        script: of the brief.
         part: which output frames.
         threads: to decode with.
         room: frames that are decoded ahead, in a thread of their own; 0: none.
     """
-    picks = job.picks[part.start : part.stop]
-    with closing(ahead(Reader(job.source, threads).at(picks), room)) as pictures:
+    picks = brief.picks[part.start : part.stop]
+    with closing(ahead(Reader(brief.source, threads).at(picks), room)) as pictures:
         if script is None:
             yield from pictures
         else:

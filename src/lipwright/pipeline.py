@@ -49,7 +49,7 @@ from lipwright.motion.model import MotionModel
 from lipwright.motion.perform import Performance, perform
 from lipwright.motion.scorer import SyncScorer
 from lipwright.options import SyncMode, SyncOptions
-from lipwright.painting import Job, painted, study
+from lipwright.painting import Brief, painted, study
 from lipwright.progress import CancelToken, OnProgress, Watch
 from lipwright.relay import ROOM, Behind, Beside, ahead
 from lipwright.rows import sampled
@@ -234,7 +234,7 @@ class Pipeline:
             threads=self._threads,
         ) as writer:
             picks = whole_at_cuts(timeline.picks(take.times), take.cuts)
-            job = Job(
+            brief = Brief(
                 source=source,
                 info=take.info,
                 picks=picks,
@@ -243,7 +243,7 @@ class Pipeline:
                 album=album,
                 restore=options.restore,
             )
-            shown_in = self._paint(job, timeline, writer, watch)
+            shown_in = self._paint(brief, timeline, writer, watch)
         return SyncResult(
             path=out,
             frames=timeline.frames,
@@ -378,27 +378,27 @@ class Pipeline:
         return perform(self._model.basis, manner, prediction, voice.activity, intensity)
 
     def _paint(
-        self, job: Job, timeline: Timeline, writer: VideoWriter, watch: Watch
+        self, brief: Brief, timeline: Timeline, writer: VideoWriter, watch: Watch
     ) -> NDArray[np.intp]:
         """Pass B: decode in timeline order, paint, encode; return which frames are painted."""
-        script = job.script()
+        script = brief.script()
         cuts = cut_points(timeline.frames, key_frames(timeline.rate), self._processes)
         if len(cuts) > 2:
-            self._paint_apart(job, cuts, writer, watch)
+            self._paint_apart(brief, cuts, writer, watch)
         else:
-            self._paint_here(job, script, range(timeline.frames), writer, watch)
+            self._paint_here(brief, script, range(timeline.frames), writer, watch)
         return np.flatnonzero(script.strength > 0) if script else np.empty(0, np.intp)
 
     def _paint_here(
-        self, job: Job, script: Script | None, every: range, writer: VideoWriter, watch: Watch
+        self, brief: Brief, script: Script | None, every: range, writer: VideoWriter, watch: Watch
     ) -> None:
         """Paint all frames in this process."""
         with watch.stage("study", None):
-            speaker = study(job, self._engine, self._threads, watch.frame)
-        job.album.clear()
+            speaker = study(brief, self._engine, self._threads, watch.frame)
+        brief.album.clear()
         heap.give_back()
         shown = painted(
-            *(job, self._engine, speaker, script, every), threads=self._threads, room=self._room
+            *(brief, self._engine, speaker, script, every), threads=self._threads, room=self._room
         )
         with (
             watch.stage("paint", len(every)),
@@ -412,13 +412,13 @@ class Pipeline:
                 watch.frame(k)
 
     def _paint_apart(
-        self, job: Job, cuts: Sequence[int], writer: VideoWriter, watch: Watch
+        self, brief: Brief, cuts: Sequence[int], writer: VideoWriter, watch: Watch
     ) -> None:
         """Paint and encode the parts between cuts in a process each, and join them."""
         each = max(1, self._threads // (len(cuts) - 1))
         with (
             watch.stage("paint", cuts[-1]),
-            Crew(job, self._spec.name, writer.look, cuts, threads=each) as crew,
+            Crew(brief, self._spec.name, writer.look, cuts, threads=each) as crew,
         ):
             for done in crew.painted():
                 watch.at(done, cuts[-1])

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 from lipwright.errors import EncodeFailed, LipwrightError
 from lipwright.media.pictures import Look
-from lipwright.painting import Job
+from lipwright.painting import Brief
 from lipwright.rows import Scratch
 
 FRAME, STUDY, FAILED, DONE = b".", b"s", b"!", b"="  # what a process tells
@@ -37,7 +37,7 @@ LOOK_AGAIN = 0.1  # seconds between looks at how far they are
 class Part:
     """What one process does."""
 
-    job: Job
+    brief: Brief
     engine: str
     look: Look
     start: int  #: first output frame
@@ -50,7 +50,7 @@ class Crew(AbstractContextManager["Crew"]):
     """The processes at work on a job; a context manager that leaves none behind."""
 
     def __init__(
-        self, job: Job, engine: str, look: Look, cuts: Sequence[int], *, threads: int
+        self, brief: Brief, engine: str, look: Look, cuts: Sequence[int], *, threads: int
     ) -> None:
         """Start a process for each part between two cuts, with so many threads each.
 
@@ -64,7 +64,7 @@ class Crew(AbstractContextManager["Crew"]):
             for start, stop in pairwise(cuts):
                 self.segments.append(_unnamed())
                 part = Part(
-                    job=job,
+                    brief=brief,
                     engine=engine,
                     look=look,
                     start=start,
@@ -220,9 +220,9 @@ def work(part: Part, tell: BinaryIO) -> None:
 
     cv2.setNumThreads(max(1, part.threads // 2))
     engine = find_engine(part.engine).load()
-    speaker = study(part.job, engine, part.threads, lambda *_: say(STUDY))
+    speaker = study(part.brief, engine, part.threads, lambda *_: say(STUDY))
     pictures = painted(
-        *(part.job, engine, speaker, part.job.script(), range(part.start, part.stop)),
+        *(part.brief, engine, speaker, part.brief.script(), range(part.start, part.stop)),
         threads=part.threads,
         room=ROOM if part.threads > 1 else 0,
     )

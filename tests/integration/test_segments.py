@@ -35,7 +35,7 @@ from lipwright.media.pictures import Look, cut_points
 from lipwright.media.probe import probe, require_video
 from lipwright.media.read import read_audio, read_video
 from lipwright.options import SyncOptions
-from lipwright.painting import Job, painted, study
+from lipwright.painting import Brief, painted, study
 from lipwright.pipeline import Pipeline, sync
 from lipwright.progress import CancelToken
 from lipwright.segments import Crew, _packed, _Unpacker
@@ -59,8 +59,8 @@ def speech(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def job(talk: Path, speech: Path, folder: Path) -> tuple[Job, list]:
-    """A job as pass B sees it, and the pictures that one process paints of it."""
+def brief(talk: Path, speech: Path, folder: Path) -> tuple[Brief, list]:
+    """What pass B works from, and the pictures that one process paints of it."""
     kept, pictures = [], []
 
     def spy(*args, **named):
@@ -75,14 +75,14 @@ def job(talk: Path, speech: Path, folder: Path) -> tuple[Job, list]:
     return kept[0], pictures
 
 
-def pictures_of(job: Job, part: range) -> list:
+def pictures_of(brief: Brief, part: range) -> list:
     engine = find_engine("exemplar").load()
-    speaker = study(job, engine, 1, lambda *_: None)
-    return [*painted(job, engine, speaker, job.script(), part, threads=1, room=0)]
+    speaker = study(brief, engine, 1, lambda *_: None)
+    return [*painted(brief, engine, speaker, brief.script(), part, threads=1, room=0)]
 
 
-def look_of(job: Job, count: int) -> Look:
-    video = require_video(job.source)
+def look_of(brief: Brief, count: int) -> Look:
+    video = require_video(brief.source)
     return Look(like=video, rate=Fraction(25), frames=count, container="mp4")
 
 
@@ -92,19 +92,19 @@ def same(a, b) -> bool:
 
 # ------------------------------------------------------------------------------------ the frames
 @pytest.mark.parametrize("part", [range(7), range(31, 60), range(90, 115)])
-def test_a_part_shows_the_frames_of_the_whole(part, job):
-    work, whole = job
+def test_a_part_shows_the_frames_of_the_whole(part, brief):
+    work, whole = brief
     found = pictures_of(work, part)
     assert len(found) == len(part)
     assert all(same(a, b) for a, b in zip(found, whole[part.start : part.stop], strict=True))
 
 
-def test_a_job_that_was_sent_is_the_same_job(job):
+def test_a_brief_that_was_sent_is_the_same_brief(brief):
     """Its landmarks and pictures lie in files that the other process shares."""
-    work, whole = job
+    work, whole = brief
     look = look_of(work, len(whole))
     sent, files = _packed(
-        segments.Part(job=work, engine="exemplar", look=look, start=50, stop=60, out=0, threads=1)
+        segments.Part(brief=work, engine="exemplar", look=look, start=50, stop=60, out=0, threads=1)
     )
     assert len(set(files)) >= 2
     assert len(sent) < 500_000
@@ -115,7 +115,7 @@ def test_a_job_that_was_sent_is_the_same_job(job):
             return super().persistent_load(duplicate.pop(number, None) or os.dup(number))
 
     part = There(io.BytesIO(sent)).load()
-    found = pictures_of(part.job, range(part.start, part.stop))
+    found = pictures_of(part.brief, range(part.start, part.stop))
     assert all(same(a, b) for a, b in zip(found, whole[50:60], strict=True))
 
 
@@ -246,8 +246,8 @@ def test_processes_end_with_the_one_that_started_them(talk, tmp_path):
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_what_a_process_raises_is_raised(job, tmp_path):
-    work, whole = job
+def test_what_a_process_raises_is_raised(brief, tmp_path):
+    work, whole = brief
     look = look_of(work, len(whole))
     lost = replace(work, source=replace(work.source, path=tmp_path / "gone.mp4"))
     with (
@@ -258,8 +258,8 @@ def test_what_a_process_raises_is_raised(job, tmp_path):
             pass
 
 
-def test_a_process_that_dies_is_told_as_such(job, monkeypatch):
-    work, whole = job
+def test_a_process_that_dies_is_told_as_such(brief, monkeypatch):
+    work, whole = brief
     look = look_of(work, len(whole))
     monkeypatch.setattr(segments.sys, "executable", "/bin/false")
     with (
@@ -270,7 +270,7 @@ def test_a_process_that_dies_is_told_as_such(job, monkeypatch):
             pass
 
 
-def test_every_error_that_a_process_may_send_arrives(job):
+def test_every_error_that_a_process_may_send_arrives(brief):
     for error in (EncodeFailed("no room"), MediaUnreadable("damaged")):
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
