@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -28,11 +27,13 @@ from lipwright.engines.base import Script
 from lipwright.face.occlusion import bearable, layout, lips_covered
 from lipwright.face.shape import LIPS, Floats
 from lipwright.media.picture import Picture
-from lipwright.media.read import read_video
+from lipwright.media.read import Reader, read_video
 from lipwright.media.timeline import plan
 from lipwright.media.write import VideoWriter
 from lipwright.options import SyncOptions
+from lipwright.painting import Brief
 from lipwright.pipeline import Pipeline
+from lipwright.progress import Watch
 from lipwright.render.composite import LOOP
 from lipwright.staging import portrait_of
 
@@ -67,13 +68,19 @@ class Watching(Pipeline):
         self.pairs: list[tuple[Picture, Picture]] = []
         self.script: Script | None = None
 
-    def _painted(
-        self, speaker: Any, script: Script, pictures: Iterable[Picture]
-    ) -> Iterator[Picture]:
-        self.pairs, self.script, given = [], script, list(pictures)
-        for before, after in zip(given, super()._painted(speaker, script, given), strict=True):
-            self.pairs.append((before, after))
-            yield after
+    def _paint_here(
+        self, brief: Brief, script: Script | None, every: range, writer: VideoWriter, watch: Watch
+    ) -> None:
+        write, after = writer.write, list[Picture]()
+
+        def keep(picture: Picture) -> None:
+            after.append(picture)
+            write(picture)
+
+        writer.write = keep  # type: ignore[method-assign]
+        super()._paint_here(brief, script, every, writer, watch)
+        self.script = script
+        self.pairs = [*zip(Reader(brief.source).at(brief.picks), after, strict=True)]
 
 
 def write(path: Path, clip: Clip, pictures: list[Picture]) -> Path:

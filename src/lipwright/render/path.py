@@ -25,6 +25,7 @@ OPEN_UNIT = 0.08  # opening at which all is seen, canonical
 SPEED_UNIT = 0.02  # motion per frame that hides most of a change, canonical
 STEP_COSTS = {1: 0.0, 0: 0.12, 2: 0.12, -1: 0.12}  # inside a run, in source frames
 WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 150, 50
+COSTED_FRAMES = 25
 DISSOLVE = (0.25, 0.5, 0.25)  # shares of the frames before, at and after, where a run gives way
 FAR_FRAMES = 400.0  # source frames over which light and make-up drift by one unit of cost
 
@@ -66,6 +67,12 @@ class Goal(Protocol):
 
 def costs(wanted: Look, bank: Look, blur: Floats) -> Floats:
     """Return how badly each exemplar (n) fits each output frame (T): (T, n)."""
+    starts = range(0, len(wanted), COSTED_FRAMES)  # not all at once: there may be 3,000 exemplars
+    parts = (wanted.at(slice(start, start + COSTED_FRAMES)) for start in starts)
+    return np.concatenate([_costs(part, bank, blur) for part in parts])
+
+
+def _costs(wanted: Look, bank: Look, blur: Floats) -> Floats:
     a, b = wanted.mouth.reshape(len(wanted), -1), bank.mouth.reshape(len(bank), -1)
     total: Floats = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
     np.maximum(total, 0, out=total)
