@@ -6,7 +6,7 @@
 (Where its pinned PyAV has no wheel: ``pip install --no-deps lipsync==0.1.0``, then torch, av,
 face-alignment, "librosa<0.11", "opencv-python<5" and tqdm.)
 
-Of the programs of this field, the package registry has one that runs: `lipsync`, which is Wav2Lip
+Of the programs of this field, one was found in the package registry that runs: `lipsync`, Wav2Lip
 (Prajwal et al. 2020, arXiv:2008.10010). Neither its weights nor those of its face detector are in
 a registry, so it is given random weights, which take as long as trained ones and show noise, and
 the place of the face, which spares it the detection: what is measured is less than its user waits.
@@ -90,7 +90,7 @@ def page(asked: argparse.Namespace, tables: dict[str, list[str]]) -> str:
         f"{platform.python_version()}, Lipwright {__version__}, lipsync 0.1.0 (Wav2Lip). Start of "
         "Python and loading of the models are in it.",
         "",
-        "`lipsync` is the only other program that the package registry has whole enough to run. "
+        "`lipsync` is the only other program found in the package registry that runs. "
         "Its weights and those of its face detector are elsewhere: it has random ones here, and is "
         "told where the face is. Its users wait longer, for it looks for a face in every frame.",
     ]
