@@ -208,7 +208,7 @@ class Scratch:
                 number, path = tempfile.mkstemp(prefix="lipwright-")
                 os.unlink(path)
         except OSError as error:
-            raise _no_room(error) from error
+            raise no_room("what is known of the frames", error) from error
         self.number = number  #: by which the system knows it
         weakref.finalize(self, os.close, number)
 
@@ -224,7 +224,7 @@ class Scratch:
                 done = os.pwrite(self.number, data, at)
                 data, at = data[done:], at + done
         except OSError as error:
-            raise _no_room(error) from error
+            raise no_room("what is known of the frames", error) from error
         return at
 
     def read(self, shape: tuple[int, ...], dtype: DTypeLike, at: int) -> NDArray[Any]:
@@ -233,8 +233,9 @@ class Scratch:
         return np.frombuffer(os.pread(self.number, size, at), dtype).reshape(shape)
 
 
-def _no_room(error: OSError) -> EncodeFailed:
+def no_room(what: str, error: OSError) -> EncodeFailed:
+    """Return the error to raise when temporary files have no room for something."""
     return EncodeFailed(
-        f"cannot keep what is known of the frames ({error.strerror}): make room in the folder for "
-        "temporary files, or set TMPDIR to another one"
+        f"cannot keep {what} ({error.strerror}): make room in the folder for temporary files, or "
+        "set TMPDIR to another one"
     )

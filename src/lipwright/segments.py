@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 from lipwright.errors import EncodeFailed, LipwrightError
 from lipwright.media.pictures import Look
 from lipwright.painting import Brief
-from lipwright.rows import Scratch
+from lipwright.rows import Scratch, no_room
 
 FRAME, STUDY, FAILED, DONE = b".", b"s", b"!", b"="  # what a process tells
 LOOK_AGAIN = 0.1  # seconds between looks at how far they are
@@ -198,10 +198,7 @@ def _unnamed() -> BinaryIO:
     try:
         return tempfile.TemporaryFile(prefix="lipwright-")
     except OSError as error:
-        raise EncodeFailed(
-            f"cannot keep segments ({error.strerror}): make room in the folder for temporary "
-            "files, or set TMPDIR to another one"
-        ) from error
+        raise no_room("segments", error) from error
 
 
 def work(part: Part, tell: BinaryIO) -> None:

@@ -206,8 +206,8 @@ class Tracker:
     def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
         """Run the detector on the surroundings of where a face was lost."""
         r = face.region
-        half = r.side * NEAR_SCALE / 2
-        rgb, x0, y0, scale = _crop(picture, Region(x=r.x, y=r.y, side=2 * half, angle=0.0))
+        around = Region(x=r.x, y=r.y, side=r.side * NEAR_SCALE, angle=0.0)
+        rgb, x0, y0, scale = _crop(picture, around)
         for found in self._net.detect(rgb):
             region = _scaled(found, 1 / scale, x0, y0)
             if not any(overlap(region, f.region) > 0.2 for f in self._active()):

@@ -115,7 +115,7 @@ def _most_grain(detail: Floats, edge: Mask) -> float:
     values = detail[..., 1][edge]
     if len(values) < LEAST_PIXELS:
         return np.nan
-    return float(OUTLIER * np.median(np.abs(values[:: len(values) // MEDIAN_OF + 1])))
+    return float(OUTLIER * _usual_size(values))
 
 
 def _gain(asked: float, made: float, most: float) -> float:
@@ -135,8 +135,13 @@ def _grain(values: Floats) -> float:
     if len(values) < LEAST_PIXELS:
         return float("nan")
     size = np.abs(values)
-    most = np.float32(OUTLIER * np.median(size[:: len(size) // MEDIAN_OF + 1]) + 1e-3)
+    most = np.float32(OUTLIER * _usual_size(values) + 1e-3)
     return max(float(np.sqrt((np.minimum(size, most) ** 2).mean())), 1e-3)
+
+
+def _usual_size(values: Floats) -> np.float32:
+    """Return the median size of values (n,), of some of them where there are many."""
+    return np.float32(np.median(np.abs(values[:: len(values) // MEDIAN_OF + 1])))
 
 
 def _edges(values: Floats) -> float:
