@@ -95,6 +95,18 @@ def test_one_run_is_kept_where_frames_differ_little():
     assert not jumps(found, index).any()
 
 
+def test_no_more_than_a_tenth_of_the_frames_start_a_new_run():
+    index = np.arange(0, 90, 3)  # no two are neighbours: every change is a new run
+    bank = replace(looks(np.linspace(0, 0.12, 30)), index=index.astype(np.float32))
+    wanted = looks(0.06 + 0.06 * np.sin(np.arange(400) * 0.9))
+    calm = np.zeros(30, np.float32)
+    free = cheapest(costs(wanted, bank, calm), index)
+    assert jumps(free, index).mean() > 0.2
+    path = find_path(wanted, bank, calm)
+    assert 0 < jumps(path, index).mean() <= module.MOST_RUNS
+    assert len(path) == 400
+
+
 def test_a_jump_is_made_where_it_pays():
     index = np.array([*range(10), *range(100, 110)])
     cost = np.full((12, 20), 9.0, np.float32)

@@ -20,6 +20,9 @@ LIGHT_UNIT = 6.0  # 8-bit levels of mean luminance over the face
 BLUR_COST = 1.0  # for an exemplar of half the usual sharpness
 JUMP_COST = 3.0  # a new run
 JUMP_SWING = 0.4  # share by which it costs less between closed lips, more in open, calm ones
+MOST_RUNS = 0.1  # share of frames that may start a new run; where more would,
+DEARER = 1.4  # new runs cost so many times as much,
+DEARER_TIMES = 6  # so often at most
 TEETH_COST = 2.0  # for each row of teeth that comes or goes with a new run, where it is seen
 OPEN_UNIT = 0.08  # opening at which all is seen, canonical
 SPEED_UNIT = 0.02  # motion per frame that hides most of a change, canonical
@@ -107,8 +110,20 @@ def find_path(wanted: Goal, bank: Look, blur: Floats, teeth: Ints | None = None)
         part = slice(start - first, stop - first)
         last = int(path[-1]) if len(path) else None
         cost = costs(look.at(part), bank, blur)
-        ahead = cheapest(cost, index, seen=visibility(look)[part], teeth=teeth, after=last)
-        path = np.concatenate([path, ahead[:WINDOW_FRAMES]])
+        ahead = _calm(cost, index, seen=visibility(look)[part], teeth=teeth, after=last)
+        path = np.concatenate([path, ahead])
+    return path
+
+
+def _calm(cost: Floats, index: Ints, *, seen: Floats, teeth: Ints, after: int | None) -> Ints:
+    """Return the cheapest path of the window that starts no more new runs than it may."""
+    for times in range(DEARER_TIMES + 1):
+        dear = DEARER**times
+        path = cheapest(cost, index, seen=seen, teeth=teeth, after=after, dear=dear)
+        path = path[:WINDOW_FRAMES]
+        way = path if after is None else np.append(after, path)
+        if jumps(way, index).sum() <= max(1, int(MOST_RUNS * len(path))):
+            break
     return path
 
 
@@ -132,6 +147,7 @@ def cheapest(
     seen: Floats | None = None,
     teeth: Ints | None = None,
     after: int | None = None,
+    dear: float = 1.0,
 ) -> Ints:
     """Return the exemplar (T,) of each frame on the cheapest path.
 
@@ -141,6 +157,7 @@ def cheapest(
         seen: (T,) how much a new run would be seen, 0 to 1; None: middling.
         teeth: (n,) which rows of teeth each shows, as bits 1 and 2; None: all the same.
         after: the exemplar just before the first frame, if any.
+        dear: how many times its usual cost a new run costs.
     """
     count = cost.shape[1]
     seen = np.full(len(cost), 0.5, np.float32) if seen is None else seen
@@ -150,11 +167,11 @@ def cheapest(
     if after is not None:
         best = np.full(count, np.inf)
         best[after] = 0
-        best, _ = _arrive(best, moves, teeth, float(seen[0]))
+        best, _ = _arrive(best, moves, teeth, float(seen[0]), dear)
     best += cost[0]
     back = np.zeros(cost.shape, np.int32)
     for t in range(1, len(cost)):
-        arrive, back[t] = _arrive(best, moves, teeth, float(seen[t]))
+        arrive, back[t] = _arrive(best, moves, teeth, float(seen[t]), dear)
         arrive += cost[t]
         best = arrive
     path = np.zeros(len(cost), np.int64)
@@ -165,7 +182,11 @@ def cheapest(
 
 
 def _arrive(
-    best: NDArray[np.float64], moves: list[tuple[float, Ints]], teeth: Ints, seen: float
+    best: NDArray[np.float64],
+    moves: list[tuple[float, Ints]],
+    teeth: Ints,
+    seen: float,
+    dear: float,
 ) -> tuple[NDArray[np.float64], Ints]:
     """Return the least cost of coming to each exemplar (n,), and from which (n,)."""
     arrive: NDArray[np.float64] = np.full(len(best), np.inf)
@@ -173,7 +194,7 @@ def _arrive(
     for kind in np.unique(teeth):  # a new run starts from the best exemplar of one kind
         of_kind = np.flatnonzero(teeth == kind)
         end = int(of_kind[best[of_kind].argmin()])
-        price = best[end] + jump_cost(seen, rows_apart(kind, teeth))
+        price = best[end] + dear * jump_cost(seen, rows_apart(kind, teeth))
         better = price < arrive
         arrive[better], origin[better] = price[better], end
     for step_cost, come_from in moves:
