@@ -211,7 +211,7 @@ def adapted_section(bench: Bench, speakers: Sequence[Speaker]) -> Iterator[str]:
             before = _agreement(basis, heard.prediction, person, asked)
             after, text = before, "none"
             if learnt:
-                changed = learnt.correct(heard.prediction, learnt.project(heard.states))
+                changed = learnt.correct(heard.prediction, heard.states)
                 after = _agreement(basis, changed, person, asked)
                 text = f"{learnt.opening:+.3f}, {learnt.width:+.3f} held out"
             yield (

@@ -52,11 +52,11 @@ from lipwright.options import SyncMode, SyncOptions
 from lipwright.painting import Brief, painted, study
 from lipwright.progress import CancelToken, OnProgress, Watch
 from lipwright.relay import ROOM, Behind, Beside, ahead
-from lipwright.rows import sampled
+from lipwright.rows import Array, Reel, sampled
 from lipwright.segments import Crew
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
-from lipwright.speech.voice import Voice, listen
+from lipwright.speech.voice import Voice, hear, in_pieces, listen
 from lipwright.staging import (
     ALBUM_MARGIN,
     around,
@@ -303,9 +303,10 @@ class Pipeline:
         times = np.array([float(t) for t in take.times])
         return lambda track: scorer.offset(mouth_shapes(track.landmarks), times, voice).confidence
 
-    def _hear(self, pieces: Iterable[Floats]) -> Floats:
+    def _hear(self, pieces: Iterable[Floats]) -> Reel:
+        """Return the speech states (S, 1024) of a sound."""
         self._encoder = self._encoder or SpeechEncoder(self._store)
-        return np.concatenate([*self._encoder.stream(pieces)])
+        return hear(pieces, self._encoder)
 
     def _hear_both(
         self, speech: MediaInfo, timeline: Timeline, source: MediaInfo, check: Callable[[], None]
@@ -314,7 +315,7 @@ class Pipeline:
         voice = self._listen(speech, timeline, check)
         return Heard(voice=voice, own=self._hear_source(source, check))
 
-    def _hear_source(self, source: MediaInfo, check: Callable[[], None]) -> Floats | None:
+    def _hear_source(self, source: MediaInfo, check: Callable[[], None]) -> Reel | None:
         """Hear the beginning of the source's own sound, if it is long enough to learn from."""
         if source.audio is None:
             return None
@@ -331,7 +332,7 @@ class Pipeline:
         return self._hear(pieces())
 
     def _adaptation(
-        self, portrait: Portrait, shown: Sequence[Fraction], heard: Floats | None
+        self, portrait: Portrait, shown: Sequence[Fraction], heard: Array | None
     ) -> Adaptation | None:
         """Learn from the source's own speech how this speaker moves the mouth."""
         if heard is None or self._model is None:
@@ -342,7 +343,8 @@ class Pipeline:
         times = times[times < adapt.MOST_SECONDS]
         mouth = mouth_shapes(portrait.landmarks, np.arange(len(times)))
         sync = SyncScorer(self._store).offset(mouth, times, heard)
-        pairs = adapt.pair(mouth, times, heard, self._model.articulate(heard), sync)
+        said = self._model.articulate(in_pieces(heard))
+        pairs = adapt.pair(mouth, times, heard, said, sync)
         return adapt.learn(self._model.basis, pairs)
 
     def _listen(
@@ -367,11 +369,10 @@ class Pipeline:
             return None
         self._model = self._model or MotionModel(self._store)
         learnt, voice = self._adaptation(portrait, shown, listened.own), listened.voice
-        states, heard = voice.pieces(), list[Floats]()
-        prediction = self._model.articulate(learnt.listen(states, heard) if learnt else states)
+        prediction = self._model.articulate(in_pieces(voice.states))
         spoken = rest.speaking(voice.activity)
         if learnt:
-            prediction = learnt.correct(prediction, np.concatenate(heard), spoken)
+            prediction = learnt.correct(prediction, voice.states, spoken)
         looked_at = sampled(len(portrait.landmarks), STYLE_FRAMES, STYLE_RUN)
         own = mouth_shapes(portrait.landmarks, looked_at)
         manner = style.fit(self._model.basis, own, prediction, spoken, learnt)
@@ -429,7 +430,7 @@ class Heard(NamedTuple):
     """What there was to hear."""
 
     voice: Voice  #: the new speech
-    own: Floats | None  #: speech states of the source's own sound
+    own: Array | None  #: (S, 1024) speech states of the source's own sound
 
 
 def _cover(speech: MediaInfo, timeline: Timeline, check: Callable[[], None]) -> Iterator[Floats]:

@@ -11,6 +11,7 @@ from lipwright.motion.adapt import LEAST_SECONDS, Adaptation, Pairs, learn, pair
 from lipwright.motion.basis import Basis
 from lipwright.motion.scorer import Sync
 from lipwright.motion.style import fit
+from lipwright.rows import Reel
 
 CHANNELS, SIZE = 1024, 12
 SYNC = Sync(offset=0.0, confidence=0.4, scores=np.ones(61, np.float32))
@@ -68,7 +69,7 @@ def test_the_manner_of_a_speaker_is_learnt_and_carries_over(basis: Basis) -> Non
     new = speech(1000, 3)
     prediction = known(new, 1, SIZE, 0.8)
     wanted = prediction + known(new, 2, SIZE, 0.6)
-    corrected = learnt.correct(prediction, learnt.project(new))
+    corrected = learnt.correct(prediction, new)
     before, after = (np.square(x - wanted).mean() for x in (prediction, corrected))
     assert after < 0.6 * before
 
@@ -115,16 +116,18 @@ def test_too_little_speech_teaches_nothing(basis: Basis) -> None:
     assert learn(basis, short) is None
 
 
-def test_pieces_of_speech_give_what_the_whole_gives(basis: Basis) -> None:
+def test_speech_on_disk_is_corrected_as_if_it_were_in_memory(basis: Basis) -> None:
     learnt = learn(basis, speaker(basis, speech(1500, 0), own=0.6))
     assert isinstance(learnt, Adaptation)
-    states, heard = speech(400, 4), list[np.ndarray]()
-    pieces = [states[i : i + 37] for i in range(0, 400, 37)]
-    assert np.array_equal(np.concatenate([*learnt.listen(pieces, heard)]), states)
-    assert np.allclose(np.concatenate(heard), learnt.project(states), atol=1e-4)
-    whole = learnt.correct(known(states, 1, SIZE, 1), learnt.project(states))
-    assert whole.shape == (400, SIZE)
+    states = speech(700, 4)
+    on_disk = Reel((CHANNELS,), np.float32)
+    on_disk.extend(states)
+    prediction, spoken = known(states, 1, SIZE, 1), np.arange(700) % 200 < 130
+    whole = learnt.correct(prediction, states, spoken)
+    assert whole.shape == (700, SIZE)
     assert whole.dtype == np.float32
+    assert np.abs(whole - prediction).max() > 0.1
+    assert np.allclose(learnt.correct(prediction, on_disk, spoken), whole, atol=1e-4)
 
 
 def test_the_level_of_a_voice_does_not_move_the_mouth(basis: Basis) -> None:
@@ -133,7 +136,7 @@ def test_the_level_of_a_voice_does_not_move_the_mouth(basis: Basis) -> None:
     states = speech(3000, 4)
     louder = states + states[:1]
     still = np.zeros((3000, SIZE), np.float32)
-    a, b = (learnt.correct(still, learnt.project(s)) for s in (states, louder))
+    a, b = (learnt.correct(still, s) for s in (states, louder))
     assert np.abs(a - b).max() < 0.1 * np.abs(a).max()
 
 

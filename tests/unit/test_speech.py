@@ -14,7 +14,7 @@ from lipwright.speech import activity, audio, encoder
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import HOP, WIDTH, SpeechEncoder, raw_states, without_sinks
 from lipwright.speech.mel import SAMPLE_RATE, filters, log_mel
-from lipwright.speech.voice import listen
+from lipwright.speech.voice import in_pieces, listen
 from lipwright.weights.store import WeightStore, onnx_session
 
 Samples = encoder.Samples
@@ -228,5 +228,5 @@ def test_a_voice_keeps_what_the_networks_say_of_the_sound(hear: SpeechEncoder, v
     kept = listen(lambda: np.array_split(voice, 13), hear, WeightStore())
     assert np.asarray(kept.states) == pytest.approx(hear.encode(voice), rel=1e-3, abs=1e-3)
     assert kept.activity == pytest.approx(speech_activity(voice), abs=1e-4)
-    assert np.array_equal(np.concatenate(list(kept.pieces())), np.asarray(kept.states))
+    assert np.array_equal(np.concatenate(list(in_pieces(kept.states))), np.asarray(kept.states))
     assert len(kept.states) == len(kept.activity)

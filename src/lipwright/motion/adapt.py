@@ -14,7 +14,7 @@ the mouth only by what the source's speech has shown to matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +25,7 @@ from lipwright.face.shape import CORNERS
 from lipwright.motion import curve
 from lipwright.motion.basis import Basis
 from lipwright.motion.scorer import RATE, Sync
+from lipwright.rows import Array, chunks
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -54,7 +55,7 @@ class Pairs:
 
     mouth: Floats  #: (n, 61, 3) canonical, seen in all frames
     times: Times  #: (n,) seconds of the sound that belongs to each, rising
-    states: Floats  #: (S, 1024) of the sound
+    states: Array  #: (S, 1024) of the sound
     prediction: Floats  #: (S, K) what the network makes of it
 
     @property
@@ -84,34 +85,31 @@ class Adaptation:
         gains = f"opening r {self.opening:+.3f}, width r {self.width:+.3f} where held out"
         return f"fitted to the speaker's own speech ({gains})"
 
-    def project(self, states: Floats) -> Floats:
-        """Return what matters of states (s, 1024): float32 (s, D)."""
-        return _project(states, self.mean, self.directions)
-
-    def listen(self, pieces: Iterable[Floats], heard: list[Floats]) -> Iterator[Floats]:
-        """Yield pieces of states as they come, and add to *heard* what matters of each."""
-        for piece in pieces:
-            heard.append(self.project(piece))
-            yield piece
-
-    def correct(self, prediction: Floats, heard: Floats, spoken: Mask | None = None) -> Floats:
+    def correct(self, prediction: Floats, states: Array, spoken: Mask | None = None) -> Floats:
         """Return predicted coefficients (S, K) as this speaker would move.
 
         Args:
             prediction: of the network.
-            heard: the same states, projected (S, D).
+            states: it was made of (S, 1024); read twice, part by part.
             spoken: which of the states are speech, for the mean of the voice; None: all.
         """
-        voice = heard if spoken is None or not spoken.any() else heard[spoken]
-        level = voice.sum(0, dtype=np.float64) / (len(voice) + VOICE_STATES)
-        about, places = heard - level.astype(np.float32), np.arange(len(heard))
+        spoken = np.ones(len(states), bool) if spoken is None or not spoken.any() else spoken
+        level = np.zeros(self.directions.shape[1])
+        for part, heard in _projected(states, self.mean, self.directions):
+            level += heard[spoken[part]].sum(0, dtype=np.float64)
+        level /= spoken.sum() + VOICE_STATES
+        filters = np.split(self.filters, len(SHIFTS))
+        moved = np.empty((len(SHIFTS), *prediction.shape), np.float32)
+        for part, heard in _projected(states, self.mean, self.directions):
+            moved[:, part] = (heard - level.astype(np.float32)) @ np.stack(filters)
+        places = np.arange(len(states))
         out = prediction.astype(np.float32)
-        for shift, part in zip(SHIFTS, np.split(self.filters, len(SHIFTS)), strict=True):
-            out = out + (about @ part)[np.clip(places + shift, 0, max(len(heard) - 1, 0))]
+        for shift, all_ in zip(SHIFTS, moved, strict=True):
+            out += all_[np.clip(places + shift, 0, max(len(places) - 1, 0))]
         return out
 
 
-def pair(mouth: Floats, times: Times, states: Floats, prediction: Floats, sync: Sync) -> Pairs:
+def pair(mouth: Floats, times: Times, states: Array, prediction: Floats, sync: Sync) -> Pairs:
     """Bring a mouth and its sound together.
 
     Args:
@@ -141,7 +139,8 @@ def learn(basis: Basis, pairs: Pairs) -> Adaptation | None:
     if pairs.seconds < LEAST_SECONDS:
         return None
     mean, directions = _directions(pairs)
-    problem = _Problem.of(basis, pairs, _project(pairs.states, mean, directions))
+    projected = np.concatenate([p for _, p in _projected(pairs.states, mean, directions)])
+    problem = _Problem.of(basis, pairs, projected)
     if _correlation(problem.plain[:, 0], problem.true[:, 0]) < LEAST_AGREEMENT:
         return None
     opening, width = problem.gain(PENALTY)
@@ -159,17 +158,31 @@ def learn(basis: Basis, pairs: Pairs) -> Adaptation | None:
 def _directions(pairs: Pairs) -> tuple[Floats, Floats]:
     """Return the mean state (1024,) and main directions (1024, D) of the sound of the pairs."""
     first, last = np.clip(pairs.times[[0, -1]] * curve.RATE, 0, len(pairs.states)).astype(int)
-    heard = pairs.states[first : last + 1].astype(np.float64)
-    values, vectors = np.linalg.eigh(np.cov(heard.T))
-    size = np.sqrt(np.maximum(values[::-1][:DIRECTIONS], 1e-6))
+    inside = np.arange(first, min(last + 1, len(pairs.states)))
+    width = pairs.states.shape[1]
+    mean: Doubles = np.zeros(width)
+    for _, places in chunks(inside):
+        mean += pairs.states[places].sum(0, dtype=np.float64) / len(inside)
+    if len(inside) < width:  # the same directions from the smaller of two matrices
+        heard = pairs.states[inside] - mean
+        values, left = np.linalg.eigh(heard @ heard.T)
+        vectors = heard.T @ (left / np.sqrt(np.maximum(values, 1e-9)))
+    else:
+        power = np.zeros((width, width))
+        for _, places in chunks(inside):
+            heard = pairs.states[places] - mean
+            power += heard.T @ heard
+        values, vectors = np.linalg.eigh(power)
+    size = np.sqrt(np.maximum(values[::-1][:DIRECTIONS] / max(len(inside) - 1, 1), 1e-6))
     # Half-way between states as they are and states made equal in all directions.
     scaled = vectors[:, ::-1][:, :DIRECTIONS] / np.sqrt(size * UNIT)
-    return heard.mean(0).astype(np.float32), scaled.astype(np.float32)
+    return mean.astype(np.float32), scaled.astype(np.float32)
 
 
-def _project(states: Floats, mean: Floats, directions: Floats) -> Floats:
-    out: Floats = ((states - mean) @ directions).astype(np.float32)
-    return out
+def _projected(states: Array, mean: Floats, directions: Floats) -> Iterator[tuple[slice, Floats]]:
+    """Yield what matters of states (S, 1024), part by part: where it lies, and float32 (s, D)."""
+    for part, heard in chunks(states):
+        yield part, ((heard - mean) @ directions).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

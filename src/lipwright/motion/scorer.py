@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lipwright.motion import curve
 from lipwright.motion.model import blocks
+from lipwright.rows import Array, chunks
 from lipwright.weights.store import WeightStore, onnx_session
 
 Floats = NDArray[np.float32]
@@ -65,7 +66,7 @@ class SyncScorer:
         self._reach = {name: int(facts[name]) for name in ("states", "mouth")}
         self._width = {i.name: int(i.shape[2]) for i in self._session.get_inputs()}
 
-    def offset(self, mouth: Floats, times: Times, states: Floats) -> Sync:
+    def offset(self, mouth: Floats, times: Times, states: Array) -> Sync:
         """Find the offset between a mouth and a voice.
 
         Args:
@@ -78,21 +79,22 @@ class SyncScorer:
         """
         return best(self.scores(mouth, times, states))
 
-    def scores(self, mouth: Floats, times: Times, states: Floats) -> Floats:
+    def scores(self, mouth: Floats, times: Times, states: Array) -> Floats:
         """Return the mean cosine (61,) at offsets from -15 to 15 frames of 25 Hz, by halves."""
         grid, shapes, seen = resample(mouth, times)
         if not seen.any() or not len(states):
             return np.zeros(4 * MOST + 1, np.float32)
         vectors = self._vectors("mouth", shapes.reshape(len(shapes), -1))
-        voice = self._vectors("states", np.asarray(states, np.float32))
+        voice = self._vectors("states", states)
         return match(vectors[seen], grid[seen], voice)
 
-    def _vectors(self, name: str, values: Floats) -> Floats:
+    def _vectors(self, name: str, values: Array) -> Floats:
         """Return the vectors (n, 64) of one of the two inputs (n, channels)."""
         parts = []
         other = "mouth" if name == "states" else "states"
         unused = np.zeros((1, 2 * self._reach[other] + 1, self._width[other]), np.float32)
-        for block in blocks([values], self._reach[name]):
+        pieces = (part.astype(np.float32, copy=False) for _, part in chunks(values))
+        for block in blocks(pieces, self._reach[name]):
             feed = {name: block[None], other: unused}
             parts.append(self._session.run([f"{name}_vector"], feed)[0][0])
         return np.concatenate(parts)

@@ -22,10 +22,24 @@ class Voice:
     states: Array  #: (S, 1024) float16 of the encoder
     activity: Samples  #: (S,) probability of speech
 
-    def pieces(self) -> Iterator[Samples]:
-        """Yield the states piece by piece, float32."""
-        for _, part in chunks(self.states, PIECE):
-            yield part.astype(np.float32)
+
+def in_pieces(states: Array) -> Iterator[Samples]:
+    """Yield states (S, 1024) piece by piece, float32."""
+    for _, part in chunks(states, PIECE):
+        yield part.astype(np.float32)
+
+
+def hear(sound: Iterable[Samples], encoder: SpeechEncoder) -> Reel:
+    """Return the speech states (S, 1024) of a sound, on disk, as float16.
+
+    Args:
+        sound: in pieces of any length, float32 (n,), 16 kHz.
+        encoder: that hears it.
+    """
+    states = Reel((WIDTH,), np.float16)  # 100 KB a second, as exact as the networks learnt from
+    for part in encoder.stream(sound):
+        states.extend(part)
+    return states
 
 
 def listen(
@@ -38,7 +52,4 @@ def listen(
         encoder: that hears it.
         store: where the network is that tells speech from noise.
     """
-    states = Reel((WIDTH,), np.float16)  # 100 KB a second, as exact as the networks learnt from
-    for part in encoder.stream(sound()):
-        states.extend(part)
-    return Voice(states=states, activity=speech_activity(sound(), store))
+    return Voice(states=hear(sound(), encoder), activity=speech_activity(sound(), store))
