@@ -204,6 +204,10 @@ class Studio(Pipeline):
         """Return the engine itself, which remembers nothing."""
         return self._fresh
 
+    def portrait(self, track: Track, take: Take) -> Portrait:
+        """Return a face as engines see it."""
+        return self._portrait(track, take)
+
     def perform(
         self,
         portrait: Portrait,

@@ -31,7 +31,7 @@ from lipwright.media.picture import Picture
 from lipwright.media.read import read_video
 from lipwright.media.sheet import sheet, write_png
 from lipwright.render.composite import INNER_LIPS
-from lipwright.staging import portrait_of, view_of
+from lipwright.staging import view_of
 
 CLOSED, OPEN = 0.03, 0.07  # openings up to and from which a mouth counts as such
 SAMPLES = 24  # frames painted of each clip
@@ -69,7 +69,7 @@ def closed_only(clip: Clip, gap: Floats, limit: float) -> Clip:
 
 def paint(studio: Studio, clip: Clip, limit: float) -> Iterator[Shot]:
     """Yield the most open frames of a clip, painted from its closed ones."""
-    portrait = portrait_of(clip.track, clip.take)
+    portrait = studio.portrait(clip.track, clip.take)
     landmarks = portrait.landmarks
     shapes, angles = mouth_shapes(landmarks), align(landmarks).angles()
     gap = np.nan_to_num(opening(shapes), nan=-1)
@@ -77,7 +77,7 @@ def paint(studio: Studio, clip: Clip, limit: float) -> Iterator[Shot]:
     chosen = usable[np.linspace(0, len(usable) - 1, min(SAMPLES, len(usable))).astype(int)]
     if not len(chosen) or not (gap[gap >= 0] <= limit).any():
         return
-    learnt = portrait_of(closed_only(clip, opening(shapes), limit).track, clip.take)
+    learnt = studio.portrait(closed_only(clip, opening(shapes), limit).track, clip.take)
     engine = studio.fresh_engine()
     speaker = engine.study(learnt, fetch_of(clip, learnt.landmarks))
     script = Script(

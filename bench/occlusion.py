@@ -24,7 +24,8 @@ from bench.footage import DATA, Clip, Cupboard, Studio, find, version
 from bench.occluders import KINDS, Occluder, course, place, put_in_front
 from bench.tables import Column, table
 from lipwright.engines.base import Script
-from lipwright.face.occlusion import bearable, layout, lips_covered
+from lipwright.face.occlusion import bearable, lips_covered
+from lipwright.face.raster import layout
 from lipwright.face.shape import LIPS, Floats
 from lipwright.media.picture import Picture
 from lipwright.media.read import Reader, read_video
@@ -35,11 +36,9 @@ from lipwright.painting import Brief
 from lipwright.pipeline import Pipeline
 from lipwright.progress import Watch
 from lipwright.render.composite import LOOP
-from lipwright.staging import portrait_of
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 60
-KINDS_EACH = 1  # of four things, drawn into each clip
 SAME = 6  # codes (of 255) by which a kept pixel may differ
 FREE, MOSTLY = 0.02, 0.5  # share of the lips behind the thing
 SPEECHES = ("zh_1.wav", "de_1.wav", "ar_1.wav", "es_1.wav")
@@ -153,9 +152,9 @@ def occlude(
     }
 
 
-def alarms(clip: Clip) -> dict[str, float]:
+def alarms(studio: Studio, clip: Clip) -> dict[str, float]:
     """Run the detector over a clip in which nothing is in front of the mouth."""
-    portrait = portrait_of(clip.track, clip.take)
+    portrait = studio.portrait(clip.track, clip.take)
     found = portrait.occluder
     return {
         "frames": float(found.any((1, 2)).mean()),
@@ -194,7 +193,7 @@ def main() -> None:
     kept, false = {}, {}
     for number, info in enumerate(find(DATA / "clips", args.clips)):
         clip = studio.clip(info)
-        false[clip.name] = alarms(clip)
+        false[clip.name] = alarms(studio, clip)
         first = np.isfinite(clip.track.landmarks[:FRAMES, 0, 0])
         if not first.all() or len(first) < FRAMES - 5:
             print(
@@ -202,7 +201,7 @@ def main() -> None:
             )
             continue
         pictures = [f.picture for f in read_video(info, stop=FRAMES)]
-        for kind in [k for i, k in enumerate(args.kinds) if (number + i) % 4 < KINDS_EACH]:
+        for kind in args.kinds:
             random = np.random.default_rng([number, list(KINDS).index(kind)])
             thing = KINDS[kind](random, skin_of(pictures[0], clip.track.landmarks[0]))
             speech = DATA / "speech" / SPEECHES[number % len(SPEECHES)]

@@ -31,7 +31,7 @@ from lipwright.media.read import read_video
 from lipwright.media.timeline import plan
 from lipwright.render.path import jumps
 from lipwright.speech.mel import SAMPLE_RATE
-from lipwright.staging import portrait_of, script_for, view_of
+from lipwright.staging import script_for, view_of
 
 WARM_UP = 10  # frames before the second half that the tracker sees
 
@@ -99,7 +99,7 @@ def own_speech(studio: Studio, clip: Clip, offset: float) -> Acting:
         speech = probe(write_wav(Path(folder) / "own.wav", moved))
         length = require_audio(speech).duration
         timeline = plan("cut_off", video=length, audio=length, rate=clip.take.info.rate)
-        portrait = portrait_of(first_half(clip), clip.take)
+        portrait = studio.portrait(first_half(clip), clip.take)
         return studio.perform(portrait, speech, timeline, clip)
 
 
@@ -140,10 +140,10 @@ def retake(studio: Studio, clip: Clip, acting: Acting) -> Retake:
         acting: what the mouth shall do.
     """
     engine, study, paint = studio.fresh_engine(), Stopwatch(), Stopwatch()
-    learnt = portrait_of(first_half(clip), clip.take)
+    learnt = studio.portrait(first_half(clip), clip.take)
     with study:
         speaker = engine.study(learnt, _fetch(clip, learnt.landmarks))
-    scene = _Scene(clip, _script(clip, acting), Tracker(studio.landmarker()))
+    scene = _Scene(clip, _script(studio, clip, acting), Tracker(studio.landmarker()))
     with run_starts() as starts:
         for k, before, after, patch in _painted(engine, speaker, scene, paint):
             scene.see(k, before, after, patch)
@@ -156,9 +156,9 @@ def retake(studio: Studio, clip: Clip, acting: Acting) -> Retake:
     )
 
 
-def _script(clip: Clip, acting: Acting) -> Script:
+def _script(studio: Studio, clip: Clip, acting: Acting) -> Script:
     """Lay *acting* over the second half, each frame at its own time."""
-    portrait = portrait_of(clip.track, clip.take)
+    portrait = studio.portrait(clip.track, clip.take)
     frames = range(middle(clip), len(clip.take.times))
     times = clip.times[frames.start :]  # as the pipeline does
     rate = float(clip.take.info.rate)

@@ -22,9 +22,10 @@ from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script
 from lipwright.engines.registry import find_engine
 from lipwright.errors import InvalidOptions, NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
+from lipwright.face.occlusion import OcclusionDetector
 from lipwright.face.shape import mouth_shapes
 from lipwright.face.speaker import Agreement, choose_speaker, join_shots
-from lipwright.face.track import Take, Tracker
+from lipwright.face.track import Take, Track, Tracker
 from lipwright.limits import check_audio, check_length, check_output, check_video
 from lipwright.media.album import Album
 from lipwright.media.encode import key_frames
@@ -167,6 +168,7 @@ class Pipeline:
         self._spec: EngineSpec = find_engine(engine)
         self._engine: Engine = self._spec.load()
         self._landmarker: FaceLandmarker | None = None
+        self._detector: OcclusionDetector | None = None
         self._encoder: SpeechEncoder | None = None
         self._model: MotionModel | None = None
 
@@ -286,13 +288,17 @@ class Pipeline:
         if take.tracks:
             agreement = self._agreement(take, source)
             track = choose_speaker(take, options.speaker, agreement)
-            return portrait_of(join_shots(track, take, agreement), take)
+            return self._portrait(join_shots(track, take, agreement), take)
         if options.allow_no_face:
             return None
         raise NoFaceFound(
             f"no face was found in any of the {len(take.times)} frames of {source.path}: use a "
             "video that shows a face, or allow_no_face (--allow-no-face) to leave it as it is"
         )
+
+    def _portrait(self, track: Track, take: Take) -> Portrait:
+        self._detector = self._detector or OcclusionDetector(self._store)
+        return portrait_of(track, take, self._detector)
 
     def _agreement(self, take: Take, source: MediaInfo) -> Agreement | None:
         """Return how to tell which of several faces the voice of the source belongs to."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.engines.base import Floats, Patch, Portrait, Script, View
-from lipwright.face.occlusion import Bools, bearable, occluded
+from lipwright.face.occlusion import OcclusionDetector, bearable, occluded
 from lipwright.face.presence import strength
+from lipwright.face.raster import Bools
 from lipwright.face.shape import interocular
 from lipwright.face.smooth import smooth
 from lipwright.face.track import Take, Track
@@ -59,7 +60,7 @@ def whole_at_cuts(
     ]
 
 
-def portrait_of(track: Track, take: Take) -> Portrait:
+def portrait_of(track: Track, take: Take, detector: OcclusionDetector) -> Portrait:
     """Return the speaker's face as engines see it, without the tracker's jitter."""
     shots = take.shots[: len(track.confidence)]
     landmarks = smooth(track.landmarks, shots)
@@ -70,7 +71,7 @@ def portrait_of(track: Track, take: Take) -> Portrait:
         light=track.light,
         depth=8 if take.info.bit_depth <= 8 else 10,
         shot=shots,
-        occluder=occluded(track.rasters, landmarks, shots),
+        occluder=occluded(track.rasters, landmarks, detector, shots),
     )
 
 

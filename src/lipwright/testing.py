@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.engines.base import Engine, EngineSpec, Patch, Portrait, Script, View
-from lipwright.face.occlusion import SIDE
+from lipwright.face.raster import SIDE
 from lipwright.face.shape import (
     EYE_LEFT,
     EYE_RIGHT,

@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 
 from lipwright.engines.base import Patch, View
-from lipwright.face.occlusion import (
-    SIDE,
-    bearable,
-    layout,
-    lips_covered,
-    lower_face,
-    occluded,
-    pattern,
-)
+from lipwright.face import occlusion
+from lipwright.face.expected import pattern
+from lipwright.face.occlusion import OcclusionDetector, bearable, lips_covered
+from lipwright.face.raster import SIDE, layout, lower_face
 from lipwright.face.shape import LIPS, align, interocular
 from lipwright.media.picture import Box
 from lipwright.render.occlusion import covered, in_front
@@ -27,6 +22,15 @@ from lipwright.testing import SIZE, draw_face, synthetic_landmarks
 
 FRAMES = 40
 HIDDEN = slice(18, 29)  # frames in which the thing is there
+
+
+@cache
+def detector() -> OcclusionDetector:
+    return OcclusionDetector()
+
+
+def occluded(rasters, landmarks, shots=None):
+    return occlusion.occluded(rasters, landmarks, detector(), shots)
 
 
 def wave(frames: int = FRAMES) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lipwright.errors import InvalidOptions
-from lipwright.face.occlusion import SIDE
+from lipwright.face.raster import SIDE
 from lipwright.face.speaker import choose_speaker, join_shots
 from lipwright.face.track import Take, Track
 from lipwright.media.probe import VideoInfo

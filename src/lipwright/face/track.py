@@ -27,7 +27,7 @@ from lipwright.face.landmarker import (
     overlap,
     region_of,
 )
-from lipwright.face.occlusion import SIDE, lower_face
+from lipwright.face.raster import SIDE, lower_face
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo
 from lipwright.media.read import SourceFrame

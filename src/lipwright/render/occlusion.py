@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.occlusion import SIDE, X0, X1, Y0, Y1, Bools, inside, layout
+from lipwright.face.raster import SIDE, X0, X1, Y0, Y1, Bools, inside, layout
 from lipwright.face.shape import Floats, Ints, interocular, reference
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP

@@ -157,6 +157,17 @@ _WEIGHTS = (
         size=4061,
         sha256="1c331ae36b8a043f0ff310044ee550baff6b907c2744b8a8acb3cb50b8a320a6",
     ),
+    Weight(
+        name="occlusion",
+        file="occlusion.onnx",
+        what="where something lies in front of a lower face, 32 x 32 cells",
+        origin="lipwright: python -m lipwright.face.train",
+        url="",
+        licence="Apache-2.0",
+        notices=("MODEL_CARD_occlusion.md",),
+        size=269567,
+        sha256="d211e4cb3fb4f08b82f61320fe5cf5e7266457945beac7d8f810e04bf9ecd060",
+    ),
 )
 
 #: All weights by name.

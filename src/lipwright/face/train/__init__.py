@@ -1,0 +1,1 @@
+"""Training of the occlusion detector; needs the extra ``train``."""

@@ -1,0 +1,212 @@
+"""Things to put before a face, drawn at random: fingers, solid things, strands, other skin.
+
+Each is a sprite of SIDE x FINE pixels a side, R, G, B and how solid it is; what the detector is
+measured with (``bench/occluders.py``) is drawn otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.face.raster import SIDE
+from lipwright.face.shape import Floats
+
+FINE = 4  # pixels of a sprite per cell
+SIZE = SIDE * FINE
+
+Random = np.random.Generator
+Sprite = tuple[Floats, Floats]  #: colours (SIZE, SIZE, 3) 0 to 255 and cover (SIZE, SIZE) 0 to 1
+Cover = NDArray[np.uint8]
+
+
+def draw(random: Random, face: Floats, others: list[Floats]) -> Sprite:
+    """Return a thing.
+
+    Args:
+        random: decides all.
+        face: (SIDE, SIDE, 3) RGB of the face it comes before.
+        others: such of other people.
+    """
+    kinds: list[Callable[[], tuple[Floats, Cover]]] = [
+        lambda: _fingers(random, face),
+        lambda: _solid(random, face),
+        lambda: _strands(random),
+        lambda: _other(random, face, others),
+    ]
+    rgb, cover = kinds[random.choice(4, p=[0.42, 0.2, 0.26, 0.12])]()
+    solid = cover.astype(np.float32) / np.float32(255)
+    return np.clip(rgb, 0, 255).astype(np.float32), solid
+
+
+def laid(sprite: Sprite, matrix: Floats, blur: float) -> tuple[Floats, Floats]:
+    """Bring a sprite onto the raster.
+
+    Returns:
+        Cover (SIDE, SIDE), and colours weighted with it (SIDE, SIDE, 3).
+    """
+    rgb, cover = sprite
+    whole: list[Floats] = [cover, rgb * cover[..., None]]
+    parts = [cv2.warpAffine(x, matrix, (SIZE, SIZE)) for x in whole]
+    if blur > 0:
+        parts = [cv2.GaussianBlur(x, (0, 0), blur) for x in parts]
+    small = [cv2.resize(x, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for x in parts]
+    return small[0], small[1]
+
+
+def _grain(random: Random, fine: float, coarse: float) -> Floats:
+    rough = cv2.resize(
+        random.normal(0, coarse, (8, 8)), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC
+    )
+    grain: Floats = (random.normal(0, fine, (SIZE, SIZE)) + rough)[..., None].astype(np.float32)
+    return grain
+
+
+def _skin(random: Random, face: Floats) -> Floats:
+    """Return about the colour of a cell of the face."""
+    cell = face[random.integers(2, 20), random.integers(8, 24)]
+    return np.asarray(
+        cell * random.uniform(0.6, 1.15) * (1 + random.normal(0, 0.04, 3)), np.float32
+    )
+
+
+def _colour(random: Random) -> Floats:
+    """Return a dark colour, a light one, or any."""
+    kind = random.random()
+    if kind < 0.35:
+        rgb = random.uniform(5, 70) * (1 + random.normal(0, 0.05, 3))
+    elif kind < 0.55:
+        rgb = random.uniform(90, 245) * (1 + random.normal(0, 0.05, 3))
+    else:
+        rgb = random.uniform(0, 255, 3)
+    return np.asarray(rgb, np.float32)
+
+
+def _middle(random: Random, spread: float = 0.2) -> NDArray[np.float64]:
+    return SIZE / 2 + random.normal(0, spread, 2) * SIZE
+
+
+def _at(point: NDArray[np.float64]) -> tuple[int, int]:
+    return int(point[0]), int(point[1])
+
+
+def _fingers(random: Random, face: Floats) -> tuple[Floats, Cover]:
+    colour = _skin(random, face) if random.random() < 0.8 else _colour(random)
+    rgb, cover = np.zeros((SIZE, SIZE, 3), np.float32), np.zeros((SIZE, SIZE), np.uint8)
+    half = random.uniform(1.0, 3.2) * FINE
+    gap, count = half * random.uniform(1.75, 2.4), int(random.integers(1, 6))
+    angle = random.uniform(-0.9, 0.9) + (np.pi if random.random() < 0.25 else 0)
+    along = np.array([np.sin(angle), -np.cos(angle)])
+    across, base = np.array([along[1], -along[0]]), _middle(random)
+    dark = random.uniform(0.1, 0.5)
+    for k in range(count):
+        tip = base + across * (k - (count - 1) / 2) * gap + along * random.normal(0, half * 0.7)
+        far = tip - along * SIZE * random.uniform(0.3, 1.5)
+        finger = np.zeros_like(cover)
+        cv2.line(finger, _at(tip), _at(far), 255, int(max(2, 2 * half)), cv2.LINE_AA)
+        depth = cv2.distanceTransform((finger > 127).astype(np.uint8), cv2.DIST_L2, 3) / half
+        shade = 1 - dark + dark * np.clip(depth, 0, 1) ** 0.6
+        rgb[finger > 0] = (colour * shade[..., None])[finger > 0]
+        for _ in range(int(random.integers(0, 4))):
+            at = tip - along * half * random.uniform(0.5, 6)
+            wrinkle = (colour * random.uniform(0.7, 0.95)).tolist()
+            side = across * half * 0.7
+            cv2.line(rgb, _at(at - side), _at(at + side), wrinkle, FINE // 2)
+        if random.random() < 0.5:
+            nail = (colour * random.uniform(0.95, 1.25)).tolist()
+            cv2.circle(rgb, _at(tip), int(half * 0.5), nail, -1)
+        cover = np.maximum(cover, finger)
+    if random.random() < 0.3:
+        palm = base - along * SIZE * 0.35
+        cv2.circle(cover, _at(palm), int(gap * count * 0.55) + 1, 255, -1, cv2.LINE_AA)
+        rgb[(cover > 0) & (rgb.sum(-1) == 0)] = colour * random.uniform(0.8, 1.05)
+    return rgb + _grain(random, random.uniform(0, 5), random.uniform(0, 6)), cover
+
+
+def _solid(random: Random, face: Floats) -> tuple[Floats, Cover]:
+    colour = _colour(random) if random.random() < 0.85 else _skin(random, face)
+    cover, middle = _blob(random)
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE - 0.5
+    angle = random.uniform(0, 2 * np.pi)
+    slope = x * np.cos(angle) + y * np.sin(angle)
+    light = 1 + random.uniform(-1, 1) * slope - random.uniform(0, 2) * slope**2
+    if random.random() < 0.35:
+        often = random.uniform(0.3, 2.5) / FINE * SIZE
+        waves = [np.sin((x * np.cos(a) + y * np.sin(a)) * often) for a in (angle + 1, angle + 2.5)]
+        weave = waves[0] * (waves[1] if random.random() < 0.5 else 1)
+        light = light * (1 + random.uniform(0.1, 0.6) * weave)
+    rgb = (light[..., None] * colour).astype(np.float32)
+    if random.random() < 0.25:
+        spots = np.zeros_like(cover)
+        for _ in range(int(random.integers(1, 6))):
+            at = middle + random.normal(0, 5 * FINE, 2)
+            cv2.circle(spots, _at(at), int(random.uniform(0.5, 4) * FINE), 255, -1, cv2.LINE_AA)
+        rgb[spots > 127] = _colour(random)
+    return rgb + _grain(random, random.uniform(0, 5), random.uniform(0, 8)), cover
+
+
+def _blob(random: Random) -> tuple[Cover, NDArray[np.float64]]:
+    """Return an ellipse, a box or a polygon, perhaps with a handle, and its middle."""
+    cover, middle = np.zeros((SIZE, SIZE), np.uint8), _middle(random, 0.18)
+    kind = random.random()
+    if kind < 0.35:
+        axes = [int(r * FINE) for r in random.uniform(2, 14, 2)]
+        turn = random.uniform(0, 180)
+        cv2.ellipse(cover, _at(middle), axes, turn, 0, 360, 255, -1, cv2.LINE_AA)
+    elif kind < 0.75:
+        sides = random.uniform(2, 24, 2) * FINE
+        box = cv2.boxPoints((middle.tolist(), sides.tolist(), random.uniform(0, 180)))
+        corners = cv2.convexHull((box + random.normal(0, 1.2 * FINE, box.shape)).astype(np.int32))
+        cv2.fillConvexPoly(cover, corners, 255, cv2.LINE_AA)
+    else:
+        corners = middle + random.normal(0, 6 * FINE, (int(random.integers(4, 8)), 2))
+        cv2.fillPoly(cover, [corners.astype(np.int32)], 255, cv2.LINE_AA)
+    if random.random() < 0.4:
+        end = middle + random.normal(0, 1, 2) * SIZE
+        cv2.line(cover, _at(middle), _at(end), 255, int(random.uniform(1, 6) * FINE), cv2.LINE_AA)
+    return cover, middle
+
+
+def _strands(random: Random) -> tuple[Floats, Cover]:
+    kind = random.random()
+    brown, blond = np.array([[46, 34, 26], [150, 120, 80]], np.float32)
+    colour: Floats
+    if kind < 0.6:
+        colour = brown * random.uniform(0.4, 1.6)
+    else:
+        colour = blond * random.uniform(0.6, 1.5) if kind < 0.84 else _colour(random)
+    cover = np.zeros((SIZE, SIZE), np.uint8)
+    angle = random.normal(0, 0.5) if random.random() < 0.8 else random.uniform(0, 2 * np.pi)
+    along = np.array([np.sin(angle), np.cos(angle)])
+    across, middle = np.array([along[1], -along[0]]), _middle(random)
+    length, gap = SIZE * random.uniform(0.4, 1.6), random.uniform(0.3, 2.2) * FINE
+    start = middle - along * length * random.uniform(0, 0.5)
+    count, bend = int(random.integers(1, 14)), random.normal(0, 0.12) * length
+    t = np.linspace(0, 1, 24)[:, None]
+    for k in range(count):
+        own = bend * 0.6 + random.normal(0, 0.06) * length
+        beside = (k - (count - 1) / 2) * gap + random.normal(0, 0.5 * gap)
+        aside = beside + own * np.sin(np.pi * t) + random.normal(0, 0.06) * length * t
+        points = start + along * length * (t - 0.3) + across * aside
+        thick = max(1, int(random.uniform(0.25, 1.3) * FINE))
+        cv2.polylines(
+            cover, [(points * 8).astype(np.int32)], False, 255, thick, cv2.LINE_AA, shift=3
+        )
+    rgb = np.asarray(colour, np.float32) * (1 + _grain(random, 0.15, 0.1))
+    return rgb + _grain(random, 4, 0), cover
+
+
+def _other(random: Random, face: Floats, others: list[Floats]) -> tuple[Floats, Cover]:
+    """Return a piece of another face."""
+    skin = others[random.integers(len(others))]
+    matrix = cv2.getRotationMatrix2D(
+        (SIDE / 2, SIDE / 2), random.uniform(0, 360), FINE * random.uniform(0.5, 1.4)
+    )
+    matrix[:, 2] += (SIZE - SIDE) / 2 + random.normal(0, 0.2, 2) * SIZE
+    rgb = cv2.warpAffine(skin, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
+    if random.random() < 0.6:
+        rgb = rgb * (_skin(random, face) / (rgb.mean((0, 1)) + 1))
+    return rgb, _blob(random)[0] if random.random() < 0.5 else _fingers(random, face)[1]
