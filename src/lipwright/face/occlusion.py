@@ -26,7 +26,7 @@ from lipwright.weights.store import WeightStore, onnx_session
 MODEL_FRAMES = 150  # looked at for what is expected
 FINE_FACE = 40.0  # pixels between the eyes; on a smaller face landmarks miss by whole cells
 BATCH = 32  # frames judged at once
-SEED, GROW = 0.5, 0.25  # chance at which an occluder is found, and down to which it reaches
+SEED, GROW = 0.8, 0.4  # chance at which an occluder is found, and down to which it reaches
 LEAST_CELLS = 3  # of a seed
 FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: full effect, none
 REACH = 2  # frames before and after that an outline depends on
