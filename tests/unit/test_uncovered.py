@@ -22,8 +22,9 @@ def frames() -> Frames:
     landmarks = synthetic_landmarks(COUNT, opening=gap)
     rasters = np.stack([lower_face(draw_face(p, seed=k), p) for k, p in enumerate(landmarks)])
     causes, shown = causes_of(landmarks, np.ones(COUNT, bool)), visible(landmarks)
-    model = Expectation.fit(values_of(rasters), causes, shown)
-    return Frames.of(model, rasters, causes, shown, np.zeros(COUNT, np.int64))
+    values = values_of(rasters)
+    model = Expectation.fit(values, causes, shown)
+    return Frames.of(model, values, causes, shown, np.zeros(COUNT, np.int64))
 
 
 def free(frames: Frames) -> np.ndarray:

@@ -124,9 +124,9 @@ class _Judge:
         some = index[:: max(1, -(-len(index) // MODEL_FRAMES))]
         causes = causes_of(landmarks, seen)
         shots = np.zeros(len(seen), np.int64) if shots is None else shots
-        looks, shown = rasters[some], visible(landmarks[some])
-        model = Expectation.fit(values_of(looks), causes[some], shown)
-        frames = Frames.of(model, looks, causes[some], shown, shots[some])
+        values, shown = values_of(rasters[some]), visible(landmarks[some])
+        model = Expectation.fit(values, causes[some], shown)
+        frames = Frames.of(model, values, causes[some], shown, shots[some])
         face = Uncovered(frames=frames, free=frames.free())
         face = Uncovered(frames=frames, free=1 - detector.chances(face.inputs(frames, face.free)))
         return cls(
@@ -144,7 +144,7 @@ class _Judge:
         landmarks = self.landmarks[index]
         frames = Frames.of(
             self.model,
-            self.rasters[index],
+            values_of(self.rasters[index]),
             self.causes[index],
             visible(landmarks),
             self.shots[index],

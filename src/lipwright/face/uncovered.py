@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipwright.face.expected import Expectation, values_of
-from lipwright.face.raster import SIDE, Bools, Raster, layout
+from lipwright.face.expected import Expectation
+from lipwright.face.raster import SIDE, Bools, layout
 from lipwright.face.shape import Floats, Ints
 
 CHANNELS = 21  # of the network's input
@@ -42,15 +42,13 @@ class Frames:
 
     @classmethod
     def of(
-        cls, model: Expectation, rasters: Raster, causes: Floats, visible: Bools, shot: Ints
+        cls, model: Expectation, values: Floats, causes: Floats, visible: Bools, shot: Ints
     ) -> Frames:
-        """Look at rasters (m, SIDE, SIDE, 3) and compare them with what is expected."""
-        values = values_of(rasters)
-        look = rasters.astype(np.float32)
-        look[..., 0] *= 100 / 255
-        look[..., 1:] -= 128
+        """Compare :func:`lipwright.face.expected.values_of` frames with what is expected."""
+        look = np.ascontiguousarray(values[..., :3].transpose(0, 3, 1, 2))
+        look[:, 1:] -= 128
         return cls(
-            look=np.ascontiguousarray(look.transpose(0, 3, 1, 2)),
+            look=look,
             causes=causes,
             visible=visible,
             strange=model.deviation(values, causes, visible),

@@ -104,8 +104,8 @@ class Adaptation:
             moved[:, part] = (heard - level.astype(np.float32)) @ np.stack(filters)
         places = np.arange(len(states))
         out = prediction.astype(np.float32)
-        for shift, all_ in zip(SHIFTS, moved, strict=True):
-            out += all_[np.clip(places + shift, 0, max(len(places) - 1, 0))]
+        for shift, by in zip(SHIFTS, moved, strict=True):
+            out += by[np.clip(places + shift, 0, max(len(places) - 1, 0))]
         return out
 
 

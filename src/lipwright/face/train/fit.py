@@ -96,8 +96,7 @@ def train(
 
 def batch(net: CellNet, varied: list[Varied], random: np.random.Generator) -> Batch:
     """Look at takes as the detector does: twice, the second time knowing the face better."""
-    firsts, seconds = list[Floats](), list[Floats]()
-    looked = [*_looked(varied, random)]
+    looked, seconds = [*_looked(varied, random)], list[Floats]()
     firsts = [face.inputs(face.frames, face.free) for face in looked]
     chances = _chances(net, firsts)
     for face, chance in zip(looked, chances, strict=True):
@@ -146,7 +145,7 @@ def _looked(varied: list[Varied], random: np.random.Generator) -> Iterator[Uncov
         values = values_of(take.rasters)
         model = Expectation.fit(values, take.causes, take.visible)
         shot = np.zeros(len(values), np.int64)
-        frames = Frames.of(model, take.rasters, take.causes, take.visible, shot)
+        frames = Frames.of(model, values, take.causes, take.visible, shot)
         free = frames.free()
         if random.random() < TOLD:
             share = np.float32(random.random())
