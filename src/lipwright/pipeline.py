@@ -223,6 +223,7 @@ class Pipeline:
                 if claimed.audio_samples(SAMPLE_RATE) != timeline.audio_samples(SAMPLE_RATE):
                     heard = heard._replace(voice=self._listen(speech, timeline))
                 portrait = self._speaker(take, source, options)
+                heap.give_back()
                 performance = self._perform(portrait, heard, take.times, options.intensity)
         del heard, listening  # not needed any more, and large
         with VideoWriter(

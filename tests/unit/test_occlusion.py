@@ -159,6 +159,7 @@ def test_a_long_take_on_disk_is_judged_as_if_it_were_whole(monkeypatch):
     whole = occluded(rasters, landmarks)
     assert whole.any()
     monkeypatch.setattr("lipwright.face.smooth.CHUNK", 5)
+    monkeypatch.setattr("lipwright.face.occlusion.PART", 5)
     on_disk = [Reel(a.shape[1:], a.dtype) for a in (rasters, landmarks)]
     for reel, values in zip(on_disk, (rasters, landmarks), strict=True):
         reel.extend(values)

@@ -25,7 +25,8 @@ from lipwright.weights.store import WeightStore, onnx_session
 
 MODEL_FRAMES = 150  # looked at for what is expected
 FINE_FACE = 40.0  # pixels between the eyes; on a smaller face landmarks miss by whole cells
-BATCH = 32  # frames judged at once
+PART = 64  # frames whose inputs are in memory at a time: 86 KB each
+BATCH = 32  # of them judged at once
 SEED, GROW = 0.8, 0.4  # chance at which an occluder is found, and down to which it reaches
 LEAST_CELLS = 3  # of a seed
 FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: full effect, none
@@ -86,7 +87,7 @@ def _occluded(
         judge = _Judge.of(rasters, landmarks, seen, detector, shots)
         for start, stop in runs(seen, shots):
             yield from _nothing(done, start)
-            for first, last, inner in overlapping(start, stop, REACH):
+            for first, last, inner in overlapping(start, stop, REACH, PART):
                 found = judge.outlines(np.arange(first, last))
                 yield _steady(found)[inner]
             done = stop

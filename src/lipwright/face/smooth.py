@@ -59,14 +59,23 @@ def _as_is(landmarks: Array, start: int, stop: int) -> Iterator[Floats]:
         yield landmarks[low : min(low + CHUNK, stop)]
 
 
-def overlapping(start: int, stop: int, reach: int) -> Iterator[tuple[int, int, slice]]:
+def overlapping(
+    start: int, stop: int, reach: int, size: int | None = None
+) -> Iterator[tuple[int, int, slice]]:
     """Cut a stretch of frames into parts that know *reach* frames of their neighbours.
+
+    Args:
+        start: first frame.
+        stop: end of the stretch.
+        reach: frames on each side of a part.
+        size: frames of a part; None: as many as rows are read at a time.
 
     Yields:
         First frame and end of what to look at, and which of it is the part itself.
     """
-    for low in range(start, stop, CHUNK):
-        high = min(low + CHUNK, stop)
+    size = size or CHUNK
+    for low in range(start, stop, size):
+        high = min(low + size, stop)
         if stop - high <= reach:  # so short a rest would have too few neighbours
             high = stop
         first, last = max(start, low - reach), min(stop, high + reach)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -94,17 +95,24 @@ class Uncovered:
         out[:, 20] = np.sqrt(np.maximum(asked.strange, 0)) - 1
         return np.clip(out, -MOST, MOST, out=out)
 
+    @cached_property
+    def _sums(self) -> tuple[Floats, Floats, Floats]:
+        """What is summed over the frames: weight (n, c), looks and their squares (n, 3, c)."""
+        kept = self.frames
+        cells = (self.free * kept.visible).reshape(len(kept.look), 1, -1)
+        look = kept.look.reshape(len(kept.look), 3, -1)
+        return cells[:, 0], cells * look, cells * look**2
+
     def _at(self, asked: Frames) -> tuple[Floats, Floats, Floats]:
         """Return mean, spread (m, 3, SIDE, SIDE) and how far both are known (m, SIDE, SIDE)."""
         kept = self.frames
         away = ((asked.causes[:, None] - kept.causes[None]) ** 2).sum(-1) / 2
         away += OTHER_SHOT * (asked.shot[:, None] != kept.shot[None])
         weight = np.exp(away.min(1, keepdims=True) - away).astype(np.float32) + np.float32(FAR)
-        cells = (self.free * kept.visible).reshape(len(kept.look), 1, -1)
-        look = kept.look.reshape(len(kept.look), 3, -1)
-        total = weight @ cells[:, 0]
-        first = np.tensordot(weight, cells * look, 1) / (total[:, None] + np.float32(1e-3))
-        second = np.tensordot(weight, cells * look**2, 1) / (total[:, None] + np.float32(1e-3))
+        cells, once, twice = self._sums
+        total = weight @ cells
+        first = np.tensordot(weight, once, 1) / (total[:, None] + np.float32(1e-3))
+        second = np.tensordot(weight, twice, 1) / (total[:, None] + np.float32(1e-3))
         spread = np.sqrt(np.maximum(second - first**2, 0))
         shape = (len(asked.look), 3, SIDE, SIDE)
         known = (total / (total + SOME_FRAMES)).reshape(-1, SIDE, SIDE)
