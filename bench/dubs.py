@@ -26,10 +26,10 @@ import numpy as np
 
 from bench import sheets
 from bench.footage import CACHE, DATA, Clip, Cupboard, Studio, find, version
-from bench.measures import ratio
+from bench.measures import acceleration, change, fine_energy, ratio
 from bench.played import count_frames, faults, play
-from bench.regions import Regions
-from bench.retake import same_face
+from bench.regions import Regions, luma_in
+from bench.retake import run_starts, same_face
 from bench.tables import Column, table
 from lipwright.face.neutral import fit_drift
 from lipwright.face.shape import Floats, align, mouth_shapes, opening
@@ -56,6 +56,12 @@ CONFIDENCE = (
     Column(key="offset", head="best offset ms", form="+.0f", factor=1000, aim="± 20"),
     Column(key="undubbed", head="not dubbed"),
 )
+PICTURE = (
+    Column(key="sharpness", head="sharpness"),
+    Column(key="flicker", head="flicker", aim="≤ 1.1"),
+    Column(key="below", head="below chin", form=".1f", aim="≤ 3"),
+    Column(key="starts", head="new runs %", form=".0f", factor=100, aim="≤ 10"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,10 @@ class Run:
     still_own: float = float("nan")  #: as own, what follows the head's turns taken off the shapes
     still_zero: float = float("nan")  #: as zero, in the same way
     undubbed: float = float("nan")  #: of the clip as it is with the new voice, offset 0
+    sharpness: float = float("nan")  #: fine energy around the mouth, dub over source
+    flicker: float = float("nan")  #: of the skin around the lips, dub over source
+    below: float = float("nan")  #: change below the chin, 8-bit levels
+    starts: float = float("nan")  #: share of painted frames that start a new run
 
     @property
     def key(self) -> str:
@@ -133,18 +143,22 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="lipwright-bench-") as folder:
             out = Path(folder) / "dub.mp4"
             began = time.process_time()
-            result = self._studio.sync(clip.info.path, speech, out, options=SyncOptions(mode=mode))
+            with run_starts() as starts:
+                result = self._studio.sync(
+                    clip.info.path, speech, out, options=SyncOptions(mode=mode)
+                )
             facts: dict[str, Any] = {
                 "planned": timeline.frames,
                 "seconds": time.process_time() - began,
                 "output_seconds": float(timeline.duration),
                 "style": result.style,
                 "faults": faults(play(out, timeline.rate), timeline),
+                "starts": float(np.concatenate(starts).mean()) if starts else float("nan"),
             }
             at = place(timeline)
             if mode is SyncMode.CUT_OFF:
                 scores, at = self._scored(clip, speech, out, timeline)
-                facts |= scores
+                facts |= scores | looks(clip, out, timeline)
             self._sheet(clip, blank, out, timeline, at)
         return replace(blank, **facts)
 
@@ -189,6 +203,31 @@ class Bench:
                 pairs.append((regions.blank(), regions.blank()))
         name = f"dub_{run.key}"
         sheets.write(self._pictures / f"{name}.png", [(f"{name} frame {start}", pairs)])
+
+
+def looks(clip: Clip, out: Path, timeline: Timeline) -> dict[str, float]:
+    """Compare the pictures of a dub, encoded as they are, with those of the source."""
+    regions, picks = Regions.of(smooth(clip.track.landmarks)), [*timeline.picks(clip.take.times)]
+    fine, below, cells = [], [], []
+    for (index, _), before, after in zip(
+        picks, Reader(clip.info).at(picks), read_video(probe(out)), strict=True
+    ):
+        if not np.isfinite(regions.landmarks[index, 0, 0]):
+            cells.append(np.full((2, len(regions.cells)), np.nan))
+            continue
+        pair = (after.picture, before)
+        box, loop = regions.loop(index)
+        fine.append([fine_energy(luma_in(p, box), loop) for p in pair])
+        box, neck = regions.beneath(index)
+        below.append(change(luma_in(before, box), luma_in(after.picture, box), neck, before.depth))
+        cells.append(np.stack([regions.luma_of_cells(p, index) for p in pair]))
+    made, true = np.mean(fine, 0)
+    light, seen = np.array(cells), np.ones(len(cells), bool)
+    return {
+        "sharpness": ratio(float(made), float(true)),
+        "flicker": float(np.sqrt(ratio(*(acceleration(light[:, i], seen) for i in (0, 1))))),
+        "below": float(np.nanmean(below)),
+    }
 
 
 def still(landmarks: Floats) -> Floats:
@@ -239,8 +278,8 @@ def frames_table(done: Sequence[Run]) -> str:
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *wrong, ""])
 
 
-def confidence_table(done: Sequence[Run]) -> str:
-    """Return the sync confidence of the dubs, a row per clip."""
+def scores_table(done: Sequence[Run], columns: Sequence[Column]) -> str:
+    """Return scores of the ``cut_off`` dubs, a row per clip: means over its voices."""
     dubs = [r for r in done if r.mode == SyncMode.CUT_OFF and not np.isnan(r.zero)]
     rows = {}
     for name in dict.fromkeys(r.clip for r in dubs):
@@ -248,8 +287,8 @@ def confidence_table(done: Sequence[Run]) -> str:
         keys = {k for r in of for k, v in r.items() if isinstance(v, float)}
         row = {k: float(np.mean([r[k] for r in of])) for k in keys}
         row |= {f"{s}ratio": ratio(row[f"{s}zero"], row[f"{s}own"]) for s in ("", "still_")}
-        rows[name] = {c.key: row[c.key] for c in CONFIDENCE}
-    return table(CONFIDENCE, rows)
+        rows[name] = {c.key: row[c.key] for c in columns}
+    return table(columns, rows)
 
 
 def report(done: Sequence[Run]) -> str:
@@ -264,7 +303,9 @@ def report(done: Sequence[Run]) -> str:
         "[What the columns mean](../../docs/reference/measures.md).\n\n"
         f"`python -m bench.dubs`, code and weights {versions}. Hearing, painting and encoding took "
         f"{spent:.2f} s of processor time per second of output.\n\n"
-        f"{frames_table(done)}\n## Synchrony of the cut_off dubs\n\n{confidence_table(done)}\n"
+        f"{frames_table(done)}\n## Synchrony of the cut_off dubs\n\n"
+        f"{scores_table(done, CONFIDENCE)}\n\n"
+        f"## Picture of the cut_off dubs\n\n{scores_table(done, PICTURE)}\n"
     )
 
 

@@ -144,6 +144,7 @@ def occlude(
 
     return {
         "kept": kept / max(at_stake, 1),
+        "pixels": at_stake,
         "worst": worst,
         "covered": float(covered.max()),
         "free": mean(covered <= FREE),
@@ -164,6 +165,13 @@ def alarms(studio: Studio, clip: Clip) -> dict[str, float]:
     }
 
 
+def pooled(kept: Mapping[str, Mapping[str, float]]) -> str:
+    """Return how much is kept of all things together, pixel by pixel."""
+    pixels = sum(row["pixels"] for row in kept.values())
+    share = sum(row["kept"] * row["pixels"] for row in kept.values()) / max(pixels, 1)
+    return f"All together: {100 * share:.1f} % of {pixels:,.0f} pixels of the things kept."
+
+
 def report(
     kept: Mapping[str, Mapping[str, float]], false: Mapping[str, Mapping[str, float]]
 ) -> str:
@@ -175,6 +183,8 @@ def report(
 ## Things drawn into real clips
 
 {table(KEPT, kept, "clip, thing")}
+
+{pooled(kept)}
 
 ## The clips as they are
 

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from bench import measures, sheets
 from bench.footage import CACHE, DATA, Agreement, Clip, Cupboard, Studio, find, version
-from bench.retake import Retake, own_mouth, own_speech, retake
+from bench.regions import Regions, luma_in
+from bench.retake import Retake, middle, own_mouth, own_speech, retake
 from bench.tables import Column, table
 from lipwright.face.shape import LIPS, mouth_shapes, opening, width
 from lipwright.face.smooth import smooth
+from lipwright.media.read import read_video
 from lipwright.motion.curve import RATE
 
 Floats = NDArray[np.float32]
@@ -48,6 +50,7 @@ COLUMNS = (
     Column(key="lag", head="lag ms", form="+.0f", factor=1000, aim="± 20"),
     Column(key="distance", head="landmarks %", form=".1f", aim="≤ 2.5"),
     Column(key="sharpness", head="sharpness", aim="0.95 – 1.05"),
+    Column(key="unpainted", head="sharpness, source's halves"),
     Column(key="acceleration", head="acceleration", aim="≤ 1.1"),
     Column(key="flicker", head="flicker", aim="≤ 1.1"),
     Column(key="silence", head="silence", aim="≤ 1.0"),
@@ -150,6 +153,18 @@ def pixel_row(half: Half, take: Retake) -> dict[str, float]:
     }
 
 
+def halves(clip: Clip) -> float:
+    """Return how fine the first half of a clip is against its second, with nothing painted."""
+    regions, fine = Regions.of(smooth(clip.track.landmarks)), np.full(len(clip.take.times), np.nan)
+    with read_video(clip.info) as frames:
+        for frame in frames:
+            if np.isfinite(regions.landmarks[frame.index, 0, 0]):
+                box, loop = regions.loop(frame.index)
+                fine[frame.index] = measures.fine_energy(luma_in(frame.picture, box), loop)
+    m = middle(clip)
+    return measures.ratio(float(np.nanmean(fine[:m])), float(np.nanmean(fine[m:])))
+
+
 def pauses(clip: Clip, times: NDArray[np.float64], offset: float) -> Mask:
     """Return at which frame times (n,) nobody speaks."""
     quiet = measures.quiet(clip.sound.activity, RATE)
@@ -166,7 +181,7 @@ def measure(clip: Clip, take: Retake, sync: Agreement) -> dict[str, float]:
     if row["frames"] >= LEAST_FRAMES:
         row |= shape_row(half)
         row |= calm_row(half, take, pauses(clip, half.times, sync.offset))
-        row |= pixel_row(half, take)
+        row |= pixel_row(half, take) | {"unpainted": halves(clip)}
     return row | {"touched": take.touched}
 
 
