@@ -59,7 +59,7 @@ CONFIDENCE = (
 PICTURE = (
     Column(key="sharpness", head="sharpness"),
     Column(key="flicker", head="flicker", aim="≤ 1.1"),
-    Column(key="below", head="below chin", form=".1f", aim="≤ 3"),
+    Column(key="below", head="below chin", form=".1f"),
     Column(key="starts", head="new runs %", form=".0f", factor=100, aim="≤ 10"),
 )
 

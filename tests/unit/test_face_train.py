@@ -79,3 +79,35 @@ def test_it_learns_and_is_written_as_it_is(faces: list[Face], tmp_path: Path) ->
         true = torch.sigmoid(net(batch.first)).numpy()
     found = detector.chances(np.ascontiguousarray(batch.first.numpy()))
     assert found == pytest.approx(true, abs=1e-4)
+
+
+def test_networks_are_mixed_weight_by_weight() -> None:
+    torch = pytest.importorskip("torch", reason="training needs the extra train")
+    pytest.importorskip("onnx", reason="training needs the extra train")
+    from lipwright.face.train import fit
+    from lipwright.face.train.network import CellNet
+    from lipwright.face.uncovered import CHANNELS
+
+    one, two = CellNet(CHANNELS).state_dict(), CellNet(CHANNELS).state_dict()
+    both = fit.mixed(one, two, 0.25)
+    for name, value in both.items():
+        assert value.dtype == one[name].dtype
+        if value.dtype == torch.float32:
+            assert torch.allclose(value, 0.75 * one[name] + 0.25 * two[name], atol=1e-6)
+    CellNet(CHANNELS).load_state_dict(both)
+
+
+def test_it_goes_on_from_a_network_and_keeps_of_it(faces: list[Face], tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="training needs the extra train")
+    pytest.importorskip("onnx", reason="training needs the extra train")
+    from lipwright.face.train import fit
+    from lipwright.face.train.network import CellNet
+    from lipwright.face.uncovered import CHANNELS
+
+    first, many = CellNet(CHANNELS), [*faces, *faces] * (fit.HELD // 6 + 1)
+    torch.save(first.state_dict(), tmp_path / "first.pt")
+    recipe = fit.Recipe(steps=2, kept=1.0)
+    same = fit.train(many, recipe, start=tmp_path / "first.pt").state_dict()
+    assert torch.allclose(same["leave.weight"], first.state_dict()["leave.weight"])
+    other = fit.train(many, fit.Recipe(steps=2), start=tmp_path / "first.pt").state_dict()
+    assert not torch.allclose(other["leave.weight"], first.state_dict()["leave.weight"])

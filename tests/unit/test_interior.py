@@ -47,7 +47,17 @@ def repainted(exemplar, rgb):
     return replace(exemplar, kept=lambda: (rgb, exemplar.landmarks))
 
 
-def built(opening_=0.2, *, amount=1.0, exemplar=None, palette=None, drop=0.0, depth=8, turn=None):
+def built(
+    opening_=0.2,
+    *,
+    amount=1.0,
+    exemplar=None,
+    palette=None,
+    drop=0.0,
+    depth=8,
+    turn=None,
+    flat=LIP,
+):
     """The patch over a flat colour, its box and its landmarks."""
     exemplar, box = exemplar or portrait(depth=depth)
     if palette is not None:
@@ -59,7 +69,7 @@ def built(opening_=0.2, *, amount=1.0, exemplar=None, palette=None, drop=0.0, de
         target = turn(target)
     pose = align(target[None])
     top = 255 if depth == 8 else 1023
-    shown = np.broadcast_to(LIP * (top / 255), (box.height, box.width, 3)).astype(np.float32)
+    shown = np.broadcast_to(flat * (top / 255), (box.height, box.width, 3)).astype(np.float32)
     patch = build(
         shown,
         ring_of(target, 84.0),
@@ -220,6 +230,15 @@ def test_closing_lips_cover_teeth_instead_of_squeezing_them():
     nearly, box, target = built(-0.05, exemplar=stripes)
     inside = polygon(target[INNER_LIPS], box) > 0
     assert nearly.mean(-1)[inside].mean() < 0.95 * LIP.mean()  # a dark line
+
+
+def test_lips_that_all_but_meet_are_no_brighter_than_the_exemplar_between_them():
+    wide = portrait(0.12, fill=(20, 8, 8))
+    shade = LIP * np.float32(0.4)
+    met = built(-0.065, exemplar=wide, flat=shade)[0]  # a drawn mouth at rest is parted by 0.07
+    assert (met <= shade + 0.01).all()
+    open_ = built(0.09, exemplar=wide, flat=shade)[0]
+    assert (open_ > shade + 5).any()
 
 
 def test_a_mouth_outside_the_patch_changes_nothing():

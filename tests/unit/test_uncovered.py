@@ -24,7 +24,7 @@ def frames() -> Frames:
     causes, shown = causes_of(landmarks, np.ones(COUNT, bool)), visible(landmarks)
     values = values_of(rasters)
     model = Expectation.fit(values, causes, shown)
-    return Frames.of(model, values, causes, shown, np.zeros(COUNT, np.int64))
+    return Frames.of(model, values, causes, shown, np.zeros(COUNT, np.int64), np.arange(COUNT))
 
 
 def free(frames: Frames) -> np.ndarray:
@@ -68,6 +68,19 @@ def test_the_own_shot_counts_most(frames: Frames) -> None:
     mean, _, _ = Uncovered(frames=two, free=free(frames))._at(two)
     apart = (mean - look)[:, 0, layout().light]
     assert np.abs(np.median(apart, 1)).max() < 6
+
+
+def test_in_a_long_take_frames_of_the_same_time_do_not_count(frames: Frames) -> None:
+    look = frames.look.copy()
+    look[8:12, 0, 18:22, 12:20] = 5  # dark for a while, and nobody has noticed
+    spread_out = replace(frames, look=look, number=15 * np.arange(COUNT))
+    true, _, _ = Uncovered(frames=frames, free=free(frames))._at(frames)
+    apart = []
+    for long in (False, True):
+        mean, _, _ = Uncovered(frames=spread_out, free=free(frames), long=long)._at(spread_out)
+        apart.append(np.abs(mean - true)[8:12, 0, 18:22, 12:20].mean())
+    assert apart[0] > 8
+    assert apart[1] < 1
 
 
 def test_a_cell_that_was_never_free_is_not_known(frames: Frames) -> None:

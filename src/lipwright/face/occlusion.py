@@ -19,7 +19,7 @@ from lipwright.face.expected import Expectation, causes_of, values_of
 from lipwright.face.raster import SIDE, Bools, layout, visible
 from lipwright.face.shape import Floats, Ints, align
 from lipwright.face.smooth import overlapping, runs
-from lipwright.face.uncovered import Frames, Uncovered
+from lipwright.face.uncovered import LONG_TAKE, Frames, Uncovered
 from lipwright.rows import CHUNK, Array, Reel
 from lipwright.weights.store import WeightStore, onnx_session
 
@@ -127,9 +127,11 @@ class _Judge:
         shots = np.zeros(len(seen), np.int64) if shots is None else shots
         values, shown = values_of(rasters[some]), visible(landmarks[some])
         model = Expectation.fit(values, causes[some], shown)
-        frames = Frames.of(model, values, causes[some], shown, shots[some])
-        face = Uncovered(frames=frames, free=frames.free())
-        face = Uncovered(frames=frames, free=1 - detector.chances(face.inputs(frames, face.free)))
+        frames = Frames.of(model, values, causes[some], shown, shots[some], some)
+        long = len(index) > LONG_TAKE
+        face = Uncovered(frames=frames, free=frames.free(), long=long)
+        free = 1 - detector.chances(face.inputs(frames, face.free))
+        face = Uncovered(frames=frames, free=free, long=long)
         return cls(
             rasters=rasters,
             landmarks=landmarks,
@@ -149,6 +151,7 @@ class _Judge:
             self.causes[index],
             visible(landmarks),
             self.shots[index],
+            index,
         )
         chances = self.detector.chances(self.face.inputs(frames, frames.free()))
         trust = np.minimum(1, 1 / (FINE_FACE * align(landmarks).scale))

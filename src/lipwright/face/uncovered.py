@@ -2,7 +2,8 @@
 
 For every frame the uncovered face is the mean of all frames of the take, near ones in pose and
 mouth counting most (Nadaraya and Watson 1964), each cell by how sure it is that nothing lies before
-it there.
+it there. A long take shows each pose again at other times, with the shadows that belong to it:
+there only the nearest count, and none of about the same time, which show what is before it, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from lipwright.face.shape import Floats, Ints
 
 CHANNELS = 21  # of the network's input
 FAR = 0.02  # weight of a frame that is not near at all
+LONG_TAKE = 250  # frames from which on a take shows each pose again,
+CLOSER = 4.0  # frames have to be so many times as near (squared distance),
+FAR_IN_LONG = 0.002  # and others count so much;
+SAME_TIME = 60  # frames less apart than this are of the same time
 OTHER_SHOT = 3.0  # squared distance by which a frame of another shot is farther
 SOME_FRAMES = 0.5  # worth of uncovered frames at which a cell is half known
 KNOWN, FREE = 0.3, 0.5  # from which a cell tells of the light
@@ -40,10 +45,17 @@ class Frames:
     strange: Floats  #: (m, SIDE, SIDE) usual deviations from what is expected
     lost: Floats  #: (m,) likeness to a mouth that is lost; 1 is suspicious
     shot: Ints  #: (m,) number of each frame's shot
+    number: Ints  #: (m,) of each frame in the take
 
     @classmethod
     def of(
-        cls, model: Expectation, values: Floats, causes: Floats, visible: Bools, shot: Ints
+        cls,
+        model: Expectation,
+        values: Floats,
+        causes: Floats,
+        visible: Bools,
+        shot: Ints,
+        number: Ints,
     ) -> Frames:
         """Compare :func:`lipwright.face.expected.values_of` frames with what is expected."""
         look = np.ascontiguousarray(values[..., :3].transpose(0, 3, 1, 2))
@@ -55,6 +67,7 @@ class Frames:
             strange=model.deviation(values, causes, visible),
             lost=model.lost(values, causes),
             shot=shot,
+            number=number,
         )
 
     def free(self) -> Floats:
@@ -70,6 +83,7 @@ class Uncovered:
 
     frames: Frames
     free: Floats  #: (n, SIDE, SIDE) 0 to 1, how surely nothing lies before each cell
+    long: bool = False  #: whether the take is one that shows each pose again
 
     def inputs(self, asked: Frames, free: Floats) -> Floats:
         """Return what the network is told of frames (m,): float32 (m, CHANNELS, SIDE, SIDE).
@@ -103,12 +117,23 @@ class Uncovered:
         look = kept.look.reshape(len(kept.look), 3, -1)
         return cells[:, 0], cells * look, cells * look**2
 
+    def _weights(self, asked: Frames) -> Floats:
+        """Return how much each frame counts for each of those asked for, (m, n)."""
+        kept, far = self.frames, FAR
+        away = ((asked.causes[:, None] - kept.causes[None]) ** 2).sum(-1) / 2
+        if self.long:
+            away, far = CLOSER * away, FAR_IN_LONG
+        away += OTHER_SHOT * (asked.shot[:, None] != kept.shot[None])
+        apart = np.abs(asked.number[:, None] - kept.number[None])
+        counts = (apart >= SAME_TIME) | (not self.long)
+        nearest = np.where(counts, away, np.inf).min(1, keepdims=True)
+        near = np.exp(np.minimum(nearest - away, 0)) + far
+        weight: Floats = (near * counts).astype(np.float32)
+        return weight
+
     def _at(self, asked: Frames) -> tuple[Floats, Floats, Floats]:
         """Return mean, spread (m, 3, SIDE, SIDE) and how far both are known (m, SIDE, SIDE)."""
-        kept = self.frames
-        away = ((asked.causes[:, None] - kept.causes[None]) ** 2).sum(-1) / 2
-        away += OTHER_SHOT * (asked.shot[:, None] != kept.shot[None])
-        weight = np.exp(away.min(1, keepdims=True) - away).astype(np.float32) + np.float32(FAR)
+        weight = self._weights(asked)
         cells, once, twice = self._sums
         total = weight @ cells
         first = np.tensordot(weight, once, 1) / (total[:, None] + np.float32(1e-3))

@@ -19,7 +19,8 @@ from lipwright.face.shape import Floats
 
 # Fine to coarse: sigma of the blur that ends a band, pixels; how much it may be raised or lowered.
 BANDS = ((1.0, 1.6), (2.0, 1.3))
-FOCUS = (0.7, 1.05)  # how much softer or sharper than its exemplar a mouth may become
+FOCUS = (0.7, 1.0)  # how soft a mouth may become, against its exemplar
+ALIKE = 0.85  # skin whose detail is that near to the exemplar's is as much in focus: grain varies
 OUTLIER = 4.0  # times the median: what is stronger on skin is an edge, not grain
 LEAST_PIXELS = 64  # to judge by
 MEDIAN_OF = 4000  # pixels, spread over all: enough for a median
@@ -78,7 +79,7 @@ def match_detail(patch: Floats, frame: Floats, mask: Floats, lips: Floats, own: 
     skin, mouth = inside & (lips < 0.5), inside & (lips >= 0.5)
     layers = bands(patch)
     made, asked = _measure(layers, skin, mouth), _measure(bands(frame), skin, mouth)
-    focus = np.clip(asked.skin / own.skin, *FOCUS)
+    focus = np.clip(asked.skin / own.skin / ALIKE, *FOCUS)
     shift = np.zeros_like(lips)
     soft = cv2.GaussianBlur(lips, (0, 0), BANDS[-1][0])
     for i, (_, most) in enumerate(BANDS):

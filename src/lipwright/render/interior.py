@@ -105,6 +105,9 @@ def build(
     inside = _blur(inside, max(0.007 * grid.unit, 0.8))
     out = shown.copy()
     part = out[window]
+    if gap < given:  # between lips that all but meet the exemplar's own shade is dark enough
+        apart = _step((below - above - OPEN) / NARROW)
+        made = made - np.maximum(made - part, 0) * (1 - apart)[..., None]
     part += (made - part) * (inside * np.float32(amount))[..., None]
     return out
 

@@ -166,7 +166,7 @@ _WEIGHTS = (
         licence="Apache-2.0",
         notices=("MODEL_CARD_occlusion.md",),
         size=269567,
-        sha256="d211e4cb3fb4f08b82f61320fe5cf5e7266457945beac7d8f810e04bf9ecd060",
+        sha256="4e2a9851da8d08c6f80e94f16dc845cfa04a758dcfa276ed7677cc67025f58d5",
     ),
 )
 

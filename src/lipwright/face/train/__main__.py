@@ -32,7 +32,9 @@ def learn(options: argparse.Namespace) -> None:
     faces = footage.read(options.cache / FACES)
     print(f"{len(faces)} clips, {sum(len(f.rasters) for f in faces)} frames")
     kept = options.cache / NETWORK
-    recipe = fit.Recipe(steps=options.steps, seed=options.seed)
+    recipe = fit.Recipe(
+        steps=options.steps, rate=options.rate, seed=options.seed, kept=options.keep
+    )
     net = fit.train(faces, recipe, kept, options.start)
     torch.save(net.state_dict(), kept)
 
@@ -59,7 +61,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for what stages find")
     parser.add_argument("--out", type=Path, default=FILES, help="folder for the ONNX file")
     parser.add_argument("--steps", type=int, default=fit.Recipe.steps)
+    parser.add_argument("--rate", type=float, default=fit.Recipe.rate, help="highest of learning")
     parser.add_argument("--start", type=Path, help="a network to go on from: occlusion.pt")
+    parser.add_argument("--keep", type=float, default=0.0, help="share of it in the result, 0 to 1")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

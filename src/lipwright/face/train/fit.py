@@ -31,14 +31,17 @@ TOLD = 0.15  # share of takes for which part of the truth is known beforehand
 FIRST = 0.5  # weight of the first look, before the face is known well
 EVERY = 50  # steps between two reports
 
+Weights = dict[str, Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How it is trained."""
 
-    steps: int = 3000
+    steps: int = 3400
     rate: float = 4e-3
     seed: int = 0
+    kept: float = 0.0  #: share of the network that it starts from in what comes out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +72,9 @@ def train(
     learnt = [f for f in learnt for _ in range(_weight(f))]
     skins = [takes.plain(f) for f in order[HELD:]]
     net: CellNet = CellNet(CHANNELS).to(memory_format=torch.channels_last)
-    if start is not None:
-        net.load_state_dict(torch.load(start))
+    before = torch.load(start) if start is not None else None
+    if before is not None:
+        net.load_state_dict(before)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, recipe.steps)
     asked = [takes.vary(np.random.default_rng(i), f, skins) for i, f in enumerate(held)]
@@ -89,9 +93,23 @@ def train(
             )
             if kept is not None:
                 torch.save(net.state_dict(), kept)
+    if before is not None:
+        net.load_state_dict(mixed(net.state_dict(), before, recipe.kept))
     print("held back: recall {:.3f}, false {:.4f}".format(*rates(net, asked)))
     net.eval()
     return net
+
+
+def mixed(learnt: Weights, before: Weights, share: float) -> Weights:
+    """Return weights between those learnt and those before, of which there is a *share*.
+
+    The mean of a network and of what it became finds nearly all that either finds, with the fewer
+    false alarms (Wortsman et al. 2022, "Model soups", arXiv:2203.05482).
+    """
+    return {
+        name: torch.lerp(value.float(), before[name].float(), share).to(value.dtype)
+        for name, value in learnt.items()
+    }
 
 
 def batch(net: CellNet, varied: list[Varied], random: np.random.Generator) -> Batch:
@@ -145,7 +163,8 @@ def _looked(varied: list[Varied], random: np.random.Generator) -> Iterator[Uncov
         values = values_of(take.rasters)
         model = Expectation.fit(values, take.causes, take.visible)
         shot = np.zeros(len(values), np.int64)
-        frames = Frames.of(model, values, take.causes, take.visible, shot)
+        number = np.arange(len(values))
+        frames = Frames.of(model, values, take.causes, take.visible, shot, number)
         free = frames.free()
         if random.random() < TOLD:
             share = np.float32(random.random())

@@ -90,7 +90,7 @@ def vary(random: Random, face: Face, others: list[Floats]) -> Varied:
     if random.random() < 0.5:
         bent = np.clip(rgb / 255, 0, 1) ** random.uniform(0.5, 1.5)
         rgb = np.asarray(255 * bent, np.float32)
-    tint = random.uniform(0.45, 1.25) * (1 + random.normal(0, 0.06, 3))
+    tint = random.uniform(0.38, 1.25) * (1 + random.normal(0, 0.06, 3))
     rgb = rgb * tint.astype(np.float32)
     count = random.choice([0, 1, 2], p=[0.3, 0.6, 0.1])
     visits = [_Visit.plan(random, own, others) for _ in range(count)]

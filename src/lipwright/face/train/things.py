@@ -37,7 +37,7 @@ def draw(random: Random, face: Floats, others: list[Floats]) -> Sprite:
         lambda: _strands(random),
         lambda: _other(random, face, others),
     ]
-    rgb, cover = kinds[random.choice(4, p=[0.42, 0.2, 0.26, 0.12])]()
+    rgb, cover = kinds[random.choice(4, p=[0.38, 0.17, 0.35, 0.1])]()
     solid = cover.astype(np.float32) / np.float32(255)
     return np.clip(rgb, 0, 255).astype(np.float32), solid
 
