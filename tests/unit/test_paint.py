@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -7,7 +8,7 @@ from lipwright.face.shape import MOUTH, align, mouth_shapes, opening, to_canonic
 from lipwright.media.picture import Box
 from lipwright.motion.shut import shut
 from lipwright.render.bank import Shelf, cut
-from lipwright.render.composite import OUTER_LIPS, polygon
+from lipwright.render.composite import INNER_LIPS, OUTER_LIPS, polygon
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.testing import draw_face, synthetic_landmarks
 
@@ -124,6 +125,19 @@ def test_shares_mix():
     both, _ = paint_mouth(rgb, VIEW, whole, [stroke(0.03, share=0.5), stroke(0.07, share=0.5)], 1.0)
     middle = (one.astype(float) + other) / 2
     assert np.abs(both - middle).mean() < 1
+
+
+def test_between_the_lips_only_the_exemplar_that_shows_most_is_seen():
+    rgb, whole, own = view(0.1), brush(0.1, 0.1), stroke(0.1, share=0.75)
+    inside = polygon(face(0.1)[INNER_LIPS], VIEW) > 0
+    white = view(0.1, seed=1)
+    white[inside] = 250
+    other = Stroke(exemplar=cut(Shelf(), white, VIEW, face(0.1)), share=0.25, opening=own.opening)
+    alone, _ = paint_mouth(rgb, VIEW, whole, [stroke(0.1)], 1.0)
+    both, _ = paint_mouth(rgb, VIEW, whole, [other, own], 1.0)
+    deep = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert deep.sum() > 30
+    assert np.abs(both[deep].astype(float) - alone[deep]).mean() < 6  # a quarter of white: 40
 
 
 def test_the_light_of_what_is_in_front_is_not_taken_for_the_face():

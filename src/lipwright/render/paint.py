@@ -16,6 +16,7 @@ from lipwright.render import interior
 from lipwright.render.bank import Exemplar
 from lipwright.render.composite import (
     FEATHER,
+    INNER_LIPS,
     LOOP,
     OUTER_LIPS,
     match_light,
@@ -38,6 +39,7 @@ from lipwright.render.warp import (
 )
 
 BORDER = 0.15  # inter-ocular distances from the edge of the view over which motion dies out
+BETWEEN = 0.01  # sigma of the edge of what is between the lips, inter-ocular distances
 MOVED = 0.02  # pixels: what moves less is left as it is
 
 
@@ -161,9 +163,13 @@ def _mouth(
     brush: Brush,
     strokes: Sequence[Stroke],
 ) -> Floats:
-    """Return the exemplars' mouth in place and in the light of *under*, (h, w, 3) code values."""
+    """Return the exemplars' mouth in place and in the light of *under*, (h, w, 3) code values.
+
+    Between the lips only the exemplar that shows most is seen: teeth of two would be a haze.
+    """
     target = raster.target
-    patch = np.zeros_like(under)
+    patch, hole = np.zeros_like(under), np.zeros_like(under)
+    most = max(strokes, key=lambda stroke: stroke.share)
     for stroke in strokes:
         source = stroke.exemplar.vertices
         base = affine_between(target[LOOP], source[LOOP])
@@ -171,6 +177,11 @@ def _mouth(
         shown = _sampled(stroke, positions)
         shown = _furnished(shown.astype(np.float32), inner, target, brush, stroke)
         patch += shown * np.float32(stroke.share)
+        hole = shown if stroke is most else hole
+    if len(strokes) > 1:
+        between = polygon(target[INNER_LIPS], inner)
+        between = cv2.GaussianBlur(between, (0, 0), max(BETWEEN * brush.unit, 0.8))
+        patch += (hole - patch) * between[..., None]
     return match_light(patch, under, soft, polygon(target[OUTER_LIPS], inner), brush.unit)
 
 
