@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -92,17 +92,7 @@ class _Follower:
     shot: int = 0
     active: bool = True
     last: int = 0
-    rows: dict[int, _Row] = field(default_factory=dict)  #: by frame
-
-
-class _Row(NamedTuple):
-    """A face in one frame."""
-
-    place: int  #: of its landmarks and its raster
-    presence: float
-    sharpness: float
-    light: float
-    skin: tuple[float, float, float]  #: mean R, G, B
+    rows: dict[int, int] = field(default_factory=dict)  #: frame → place in the tracker's reels
 
 
 class Tracker:
@@ -115,6 +105,7 @@ class Tracker:
         self._cuts: list[int] = []
         self._landmarks = Reel((LANDMARKS, 3), np.float32)
         self._rasters = Reel((SIDE, SIDE, 3), np.uint8)
+        self._facts = Reel((6,), np.float32)  # presence, sharpness, light, mean R, G, B
 
     def feed(self, picture: Picture, *, cut: bool = False) -> None:
         """Follow all faces into the next picture; none into one that begins a new shot."""
@@ -136,7 +127,7 @@ class Tracker:
     def placed(self) -> list[Floats]:
         """Return the landmarks (478, 3) of every face found in the picture fed last."""
         rows = [face.rows.get(self._count - 1) for face in self._active()]
-        return [self._landmarks[row.place] for row in rows if row is not None]
+        return [self._landmarks[row] for row in rows if row is not None]
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -147,17 +138,17 @@ class Tracker:
         """Return what was followed so far, the face that is seen most first."""
         least = min(MIN_TRACK_FRAMES, self._count)
         faces = [f for f in self._faces if len(f.rows) >= least]
-        people = _people(sorted(faces, key=lambda f: -_weight(f)), self._landmarks)
+        people = self._people(sorted(faces, key=lambda f: -_weight(f)))
         people.sort(key=lambda group: -sum(map(_weight, group)))
         return tuple(self._finish(group) for group in people)
 
     def _finish(self, person: list[_Follower]) -> Track:
         """Return the rows of one person as a track."""
         places = np.full(self._count, -1, np.int64)
-        confidence, sharpness, light = np.zeros((3, self._count), np.float32)
-        for i, row in (item for face in person for item in face.rows.items()):
-            places[i], confidence[i] = row.place, row.presence
-            sharpness[i], light[i] = row.sharpness, row.light
+        for face in person:
+            places[[*face.rows]] = [*face.rows.values()]
+        facts = np.asarray(spread(self._facts, places, 0))
+        confidence, sharpness, light = np.ascontiguousarray(facts[:, :3].T)
         return Track(
             landmarks=spread(self._landmarks, places, np.nan),
             confidence=confidence,
@@ -165,6 +156,35 @@ class Tracker:
             light=light,
             rasters=spread(self._rasters, places, 0),
         )
+
+    def _people(self, faces: list[_Follower]) -> list[list[_Follower]]:
+        """Group the faces of different shots that are the same person, each with the likest.
+
+        Two faces of one shot are always two people.
+        """
+        if len({f.shot for f in faces}) < 2:
+            return [[f] for f in faces]
+        known = [self._feature(f) for f in faces]
+        pairs = sorted(
+            (distance(known[i], known[j]), i, j)
+            for i in range(len(faces))
+            for j in range(i + 1, len(faces))
+            if faces[i].shot != faces[j].shot
+        )
+        group = {i: [i] for i in range(len(faces))}
+        for apart, i, j in pairs:
+            mine, theirs = group[i], group[j]
+            shots = {faces[k].shot for k in mine} & {faces[k].shot for k in theirs}
+            if apart < SAME_DISTANCE and mine is not theirs and not shots:
+                mine += theirs
+                group.update(dict.fromkeys(theirs, mine))
+        unique = {id(g): g for g in group.values()}
+        return [[faces[k] for k in g] for g in unique.values()]
+
+    def _feature(self, face: _Follower) -> Feature:
+        places = np.array([*face.rows.values()])
+        some = places[:: max(1, len(places) // MOST_FRAMES)]
+        return feature(self._landmarks[some], self._facts[places][:, 3:])
 
     def _active(self) -> list[_Follower]:
         return [f for f in self._faces if f.active]
@@ -194,13 +214,8 @@ class Tracker:
         placed = points.copy()
         placed[:, :2] = (points[:, :2] - [x0, y0] + 0.5) * scale - 0.5
         self._rasters.append(lower_face(crop, placed))
-        face.rows[index] = _Row(
-            place=self._landmarks.append(points),
-            presence=presence,
-            sharpness=sharpness,
-            light=light,
-            skin=skin,
-        )
+        self._facts.append(np.array([presence, sharpness, light, *skin], np.float32))
+        face.rows[index] = self._landmarks.append(points)
         face.region, face.last = region_of(points), index
 
     def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
@@ -312,34 +327,3 @@ def _quality(crop: Any, region: Region) -> tuple[float, float, tuple[float, floa
 def _weight(face: _Follower) -> float:
     """How much of the clip a face fills: frames x size."""
     return len(face.rows) * face.region.side
-
-
-def _people(faces: list[_Follower], landmarks: Reel) -> list[list[_Follower]]:
-    """Group the faces of different shots that are the same person, each with the likest.
-
-    Two faces of one shot are always two people.
-    """
-    if len({f.shot for f in faces}) < 2:
-        return [[f] for f in faces]
-    known = [_feature(f, landmarks) for f in faces]
-    pairs = sorted(
-        (distance(known[i], known[j]), i, j)
-        for i in range(len(faces))
-        for j in range(i + 1, len(faces))
-        if faces[i].shot != faces[j].shot
-    )
-    group = {i: [i] for i in range(len(faces))}
-    for apart, i, j in pairs:
-        mine, theirs = group[i], group[j]
-        shots = {faces[k].shot for k in mine} & {faces[k].shot for k in theirs}
-        if apart < SAME_DISTANCE and mine is not theirs and not shots:
-            mine += theirs
-            group.update(dict.fromkeys(theirs, mine))
-    unique = {id(g): g for g in group.values()}
-    return [[faces[k] for k in g] for g in unique.values()]
-
-
-def _feature(face: _Follower, landmarks: Reel) -> Feature:
-    places = np.array([row.place for row in face.rows.values()])
-    skin = np.array([row.skin for row in face.rows.values()], np.float32)
-    return feature(landmarks[places[:: max(1, len(places) // MOST_FRAMES)]], skin)

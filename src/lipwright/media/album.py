@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from shutil import disk_usage
 from tempfile import gettempdir
@@ -31,13 +33,14 @@ class Album:
     def __init__(self, most: int = ALBUM_BYTES) -> None:
         """Take at most so many bytes, and half of what is free where temporary files go."""
         self._most, self._end = most, 0
-        self._parts: dict[int, list[_Part]] = {}
+        self._frames = array("q")  # of each part, rising
+        self._parts = array("q")  # x0, y0, x1, y1 and place of each: of an hour some megabytes
         self._like: Picture | None = None  # an empty picture of the video's kind
         self._file: Scratch | None = None  # opened when there is something to keep
         self._full = False
 
     def keep(self, index: int, picture: Picture, box: tuple[int, int, int, int]) -> None:
-        """Keep what *picture*, frame *index* of the video, shows in a box."""
+        """Keep what *picture*, frame *index* of the video, shows in a box; frames come in order."""
         inside = picture.align(box)
         if self._full or inside.width <= 0 or inside.height <= 0:
             return
@@ -51,14 +54,17 @@ class Album:
         if self._like is None:
             y, u, v = (plane[:0, :0].copy() for plane in planes)
             self._like = replace(picture, planes=(y, u, v))
-        self._parts.setdefault(index, []).append(_Part(inside, at))
+        self._frames.append(index)
+        self._parts.extend((*inside, at))
 
     def find(self, index: int, box: Box) -> Rgb | None:
         """Return the (h, w, 3) RGB that frame *index* shows in a box; None if that was not kept.
 
         It is what `Picture.rgb` returns of the whole frame.
         """
-        for part in self._parts.get(index, ()):
+        for k in range(bisect_left(self._frames, index), bisect_right(self._frames, index)):
+            *corners, at = self._parts[5 * k : 5 * k + 5]
+            part = _Part(Box(*corners), at)
             if _within(box, part.box):
                 left, top = box.x0 - part.box.x0, box.y0 - part.box.y0
                 return self._read(part).rgb(Box(left, top, left + box.width, top + box.height))
@@ -66,7 +72,7 @@ class Album:
 
     def clear(self) -> None:
         """Forget everything and give the disk back."""
-        self._parts.clear()
+        del self._frames[:], self._parts[:]
         self._file, self._end = None, 0
 
     def _write(self, planes: Planes) -> int:
