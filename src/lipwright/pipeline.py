@@ -72,6 +72,7 @@ from lipwright.weights.store import WeightStore
 DEFAULT_ENGINE = "exemplar"
 # A manner of speaking shows in a few minutes; they are taken in stretches, spread over the take.
 STYLE_FRAMES, STYLE_RUN = 3000, 250
+TIDY_FRAMES = 250  # after which memory that is free goes back to the system
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +226,7 @@ class Pipeline:
                 portrait = self._speaker(take, source, options)
                 heap.give_back()
                 performance = self._perform(portrait, heard, take.times, options.intensity)
+                heap.give_back()
         del heard, listening  # not needed any more, and large
         with VideoWriter(
             out,
@@ -278,6 +280,8 @@ class Pipeline:
                     album.keep(frame.index, frame.picture, around(landmarks, ALBUM_MARGIN))
                 times.append(frame.time)
                 watch.frame(len(times))
+                if len(times) % TIDY_FRAMES == 0:
+                    heap.give_back()
         return Take(info=picture, times=tuple(times), tracks=tracker.tracks(), cuts=tracker.cuts)
 
     def _speaker(self, take: Take, source: MediaInfo, options: SyncOptions) -> Portrait | None:
@@ -418,6 +422,8 @@ class Pipeline:
             for k, picture in enumerate(pictures, 1):
                 encode(picture)
                 watch.frame(k)
+                if k % TIDY_FRAMES == 0:
+                    heap.give_back()
 
     def _paint_apart(
         self, brief: Brief, cuts: Sequence[int], writer: VideoWriter, watch: Watch

@@ -60,7 +60,11 @@ class SpeechEncoder:
         """
         store = store or WeightStore()
         self._centre: States = np.load(store.path("speech_centre")).astype(np.float32)
-        self._session = onnx_session(store.path("whisper_base_encoder"), threads)
+        self._session = onnx_session(
+            store.path("whisper_base_encoder"),
+            threads,
+            arena=False,  # attention over 30 s takes 80 MB, which a job needs only while it hears
+        )
 
     def encode(self, samples: Samples) -> States:
         """Return the states of a whole recording.

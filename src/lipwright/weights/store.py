@@ -64,8 +64,13 @@ def _verify(path: Path, weight: Weight) -> None:
         )
 
 
-def onnx_session(path: Path, threads: int = 1) -> Any:
+def onnx_session(path: Path, threads: int = 1, *, arena: bool = True) -> Any:
     """Open an ONNX model on the CPU with ``threads`` threads that sleep while idle.
+
+    Args:
+        path: of the model.
+        threads: that it computes with.
+        arena: whether it keeps the memory of its largest run for later ones.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
@@ -79,6 +84,7 @@ def onnx_session(path: Path, threads: int = 1) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
+    options.enable_cpu_mem_arena = arena
     # Spinning threads would take the cores from decoding and encoding, which run beside.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
