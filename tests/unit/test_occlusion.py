@@ -11,7 +11,7 @@ import pytest
 from lipwright.engines.base import Patch, View
 from lipwright.face import occlusion
 from lipwright.face.expected import pattern
-from lipwright.face.occlusion import OcclusionDetector, bearable, lips_covered
+from lipwright.face.occlusion import OcclusionDetector, _limb, bearable, lips_covered
 from lipwright.face.raster import SIDE, layout, lower_face
 from lipwright.face.shape import LIPS, align, interocular
 from lipwright.media.picture import Box
@@ -166,6 +166,18 @@ def test_a_long_take_on_disk_is_judged_as_if_it_were_whole(monkeypatch):
     parts = occluded(*on_disk)
     assert isinstance(parts, Reel)
     assert np.array_equal(np.asarray(parts), whole)
+
+
+def test_cells_beside_the_side_that_faces_away_are_not_judged():
+    face = layout().face
+    turned = face & (np.arange(SIDE) >= 12)
+    near = _limb(turned)
+    assert near[10:25, 12:14].all()
+    assert not near[:, 14:].any()
+    hole = face.copy()
+    hole[4:7, 14:18] = False  # the underside of a nose
+    assert not _limb(hole)[8:].any()
+    assert not _limb(face).any()
 
 
 def test_what_is_beside_the_pasted_part_spoils_no_exemplar():

@@ -30,6 +30,7 @@ BATCH = 32  # of them judged at once
 SEED, GROW = 0.8, 0.4  # chance at which an occluder is found, and down to which it reaches
 LEAST_CELLS = 3  # of a seed
 FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: full effect, none
+WIDE_AWAY, LIMB = 5, 2  # cells that face away together; how far the background mixes in
 REACH = 2  # frames before and after that an outline depends on
 
 
@@ -156,7 +157,9 @@ class _Judge:
         chances = self.detector.chances(self.face.inputs(frames, frames.free()))
         trust = np.minimum(1, 1 / (FINE_FACE * align(landmarks).scale))
         chances *= frames.visible * trust[:, None, None]
-        return np.array([_outline(c) for c in chances])
+        return np.array(
+            [_outline(c * ~_limb(v)) for c, v in zip(chances, frames.visible, strict=True)]
+        )
 
 
 def lips_covered(found: Array) -> Floats:
@@ -170,6 +173,17 @@ def bearable(found: Array) -> Floats:
     share = (NO_COVER - lips_covered(found)) / (NO_COVER - FULL_COVER)
     out: Floats = np.clip(share, 0, 1).astype(np.float32)
     return out
+
+
+def _limb(visible: Bools) -> Bools:
+    """Return the cells (SIDE, SIDE) by which a face turns away, given those that face the camera.
+
+    They mix skin with the background, which is no occluder.
+    """
+    away = (layout().face & ~visible).astype(np.uint8)
+    wide = cv2.morphologyEx(away, cv2.MORPH_OPEN, np.ones((WIDE_AWAY, WIDE_AWAY), np.uint8))
+    limb: Bools = cv2.dilate(wide, np.ones((2 * LIMB + 1, 2 * LIMB + 1), np.uint8)) > 0
+    return limb
 
 
 def _outline(chance: Floats) -> Bools:
