@@ -26,10 +26,10 @@ import numpy as np
 
 from bench import sheets
 from bench.footage import CACHE, DATA, Clip, Cupboard, Studio, find, version
-from bench.measures import acceleration, change, fine_energy, ratio
+from bench.measures import acceleration, ratio
 from bench.played import count_frames, faults, play
-from bench.regions import Regions, luma_in
-from bench.retake import run_starts, same_face
+from bench.regions import Regions
+from bench.retake import compared, run_starts, same_face
 from bench.tables import Column, table
 from lipwright.face.neutral import fit_drift
 from lipwright.face.shape import Floats, align, mouth_shapes, opening
@@ -208,19 +208,16 @@ class Bench:
 def looks(clip: Clip, out: Path, timeline: Timeline) -> dict[str, float]:
     """Compare the pictures of a dub, encoded as they are, with those of the source."""
     regions, picks = Regions.of(smooth(clip.track.landmarks)), [*timeline.picks(clip.take.times)]
-    fine, below, cells = [], [], []
+    fine, below, cells = list[Any](), list[Any](), list[Any]()
     for (index, _), before, after in zip(
         picks, Reader(clip.info).at(picks), read_video(probe(out)), strict=True
     ):
         if not np.isfinite(regions.landmarks[index, 0, 0]):
             cells.append(np.full((2, len(regions.cells)), np.nan))
             continue
-        pair = (after.picture, before)
-        box, loop = regions.loop(index)
-        fine.append([fine_energy(luma_in(p, box), loop) for p in pair])
-        box, neck = regions.beneath(index)
-        below.append(change(luma_in(before, box), luma_in(after.picture, box), neck, before.depth))
-        cells.append(np.stack([regions.luma_of_cells(p, index) for p in pair]))
+        looked = compared(regions, index, before, after.picture)
+        for found, value in zip((fine, below, cells), looked, strict=True):
+            found.append(value)
     made, true = np.mean(fine, 0)
     light, seen = np.array(cells), np.ones(len(cells), bool)
     return {

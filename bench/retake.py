@@ -240,14 +240,10 @@ class _Scene:
             self._cells.append(blank)
             self._crops.append((regions.blank(), regions.blank()))
             return
-        box, loop = regions.loop(index)
-        self._fine.append(
-            (fine_energy(luma_in(after, box), loop), fine_energy(luma_in(before, box), loop))
-        )
-        box, neck = regions.beneath(index)
-        was, now = luma_in(before, box), luma_in(after, box)
-        self._below.append(change(was, now, neck, before.depth))
-        self._cells.append(np.stack([regions.luma_of_cells(p, index) for p in (after, before)]))
+        fine, below, cells = compared(regions, index, before, after)
+        self._fine.append(fine)
+        self._below.append(below)
+        self._cells.append(cells)
         self._crops.append((regions.crop(after, index), regions.crop(before, index)))
 
     def retake(self, **facts: Any) -> Retake:
@@ -267,6 +263,23 @@ class _Scene:
             touched=self._touched,
             **facts,
         )
+
+
+def compared(
+    regions: Regions, index: int, before: Picture, after: Picture
+) -> tuple[tuple[float, float], float, Floats]:
+    """Compare a frame of the source with the same frame of a result.
+
+    Returns:
+        Fine energy in the mouth region (result, source), change below the chin, and luma of skin
+        around the lips (2, c): result, source.
+    """
+    pair = (after, before)
+    box, loop = regions.loop(index)
+    fine = (fine_energy(luma_in(after, box), loop), fine_energy(luma_in(before, box), loop))
+    box, neck = regions.beneath(index)
+    below = change(luma_in(before, box), luma_in(after, box), neck, before.depth)
+    return fine, below, np.stack([regions.luma_of_cells(p, index) for p in pair])
 
 
 def _allowed(picture: Picture, patch: Patch | None) -> Mask | None:

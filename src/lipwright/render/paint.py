@@ -168,7 +168,7 @@ def _mouth(
     Between the lips only the exemplar that shows most is seen: teeth of two would be a haze.
     """
     target = raster.target
-    patch, hole = np.zeros_like(under), np.zeros_like(under)
+    patch = hole = np.zeros_like(under)
     most = max(strokes, key=lambda stroke: stroke.share)
     for stroke in strokes:
         source = stroke.exemplar.vertices
