@@ -70,8 +70,9 @@ def test_any_order_at_all(name, streams):
     assert shown(streams / name, [(int(i), 0.0) for i in order]) == list(order)
 
 
-def test_memory_is_bounded_going_backward(streams, monkeypatch):
-    monkeypatch.setattr(shuttle, "BLOCK_BYTES", 0)
+@pytest.mark.parametrize("limit", ["BLOCK_BYTES", "BLOCK_MOST"])
+def test_memory_is_bounded_going_backward(limit, streams, monkeypatch):
+    monkeypatch.setattr(shuttle, limit, {"BLOCK_BYTES": 0, "BLOCK_MOST": shuttle.BLOCK_LEAST}[limit])
     held = []
     fetch = shuttle._Shuttle._fetch
 

@@ -18,7 +18,7 @@ from lipwright.media.probe import MediaInfo, VideoInfo, require_video
 from lipwright.media.still import read_still
 
 BLOCK_BYTES = 192 << 20  # of decoded frames held while going backward
-BLOCK_LEAST = 8  # frames held at any size
+BLOCK_LEAST, BLOCK_MOST = 8, 128  # frames held at any size: a long clip needs no more than a short
 
 
 class Reader:
@@ -79,7 +79,7 @@ class _Shuttle:
         self._table = _Table()
         self._held: dict[int, av.VideoFrame] = {}
         self._pictures: dict[int, Picture] = {}
-        self._block = max(BLOCK_LEAST, BLOCK_BYTES // _frame_bytes(video))
+        self._block = min(max(BLOCK_LEAST, BLOCK_BYTES // _frame_bytes(video)), BLOCK_MOST)
         self._decoder = Decoder(info.path, video, threads)
         self._frames: Iterator[tuple[int, av.VideoFrame]] = self._table.numbered(
             self._decoder.frames(), 0
