@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright.face.neutral import fit_drift
+from lipwright.face.shape import opening
 from lipwright.testing import synthetic_mouth
 
 
@@ -35,6 +36,15 @@ def test_what_follows_the_pose_is_found():
     missed = drift.at(angles)[:, :, 0] - (slide - slide.mean())
     assert np.abs(missed).max() < 0.15 * np.abs(slide).max()
     assert np.abs(drift.at(angles)[:, :, 1]).max() < 1e-5
+
+
+def test_no_head_motion_opens_lips():
+    """Not even where a speaker happened to open the mouth whenever the head turned."""
+    angles = sway(200)
+    mouth = synthetic_mouth((0.05 + 0.002 * angles[:, 0]).astype(np.float32))
+    moved = still(1) + fit_drift(mouth, angles).at(angles)
+    assert opening(moved) == pytest.approx(np.full(200, opening(still(1))[0]), abs=2e-3)
+    assert np.ptp(opening(mouth)) > 0.05
 
 
 def test_speech_that_has_nothing_to_do_with_the_pose_is_no_drift():

@@ -2,7 +2,8 @@
 
 Landmarks on a silhouette slide over the skin as a head turns, and those on the lips are biased a
 little. What follows the pose over a whole take is drift, not speech: it is added to a wanted shape
-for the pose it is painted at, so that turning the head moves no jaw.
+for the pose it is painted at, so that turning the head moves no jaw. Lips part in speech alone:
+what opens them and follows the pose is mostly chance in short takes, and would part closed ones.
 """
 
 from __future__ import annotations
@@ -11,10 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipwright.face.shape import Floats
+from lipwright.face.shape import MOUTH, Floats
 
 RIDGE_FRAMES = 60.0  # strength of the prior "no drift", in frames of one standard pose
 UNITS = np.array([15.0, 10.0, 15.0**2, 10.0**2, 150.0], np.float32)  # yaw, pitch, squares, product
+# fmt: off
+# Landmarks of the upper lip, outer and inner, and those of the lower lip that they close on.
+UPPER = np.array([
+    185, 40, 39, 37, 0, 267, 269, 270, 409, 191, 80, 81, 82, 13, 312, 311, 310, 415,
+])
+LOWER = np.array([
+    146, 91, 181, 84, 17, 314, 405, 321, 375, 95, 88, 178, 87, 14, 317, 402, 318, 324,
+])
+# fmt: on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +52,21 @@ def fit_drift(mouth: Floats, angles: Floats) -> Drift:
     mean, offset = (v.mean(0, dtype=np.float64).astype(np.float32) for v in (shape, features))
     x, y = features - offset, shape - mean
     slopes = np.linalg.solve(x.T @ x + RIDGE_FRAMES * np.eye(x.shape[1]), x.T @ y)
+    slopes = _unparted(slopes.reshape(-1, *mouth.shape[1:]))
     return Drift(
         mean=mean.reshape(mouth.shape[1:]).astype(np.float32),
         offset=offset.astype(np.float32),
-        slopes=slopes.astype(np.float32),
+        slopes=slopes.reshape(len(slopes), -1).astype(np.float32),
     )
+
+
+def _unparted(slopes: Floats) -> Floats:
+    """Return slopes (5, 61, 3) in which facing landmarks of the lips go up and down as one."""
+    place = {int(landmark): i for i, landmark in enumerate(MOUTH)}
+    upper, lower = ([place[int(i)] for i in lip] for lip in (UPPER, LOWER))
+    out = slopes.copy()
+    out[:, upper, 1] = out[:, lower, 1] = (slopes[:, upper, 1] + slopes[:, lower, 1]) / 2
+    return out
 
 
 def _features(angles: Floats) -> Floats:
