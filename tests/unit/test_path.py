@@ -137,9 +137,9 @@ def test_whatever_differs_costs():
     wanted, zero = looks([0.05]), np.zeros(1, np.float32)
     same = float(costs(wanted, wanted, zero)[0, 0])
 
-    def price_of(blur=0.0, **changes):
+    def price_of(faults=0.0, **changes):
         other = replace(wanted, **{k: v.astype(np.float32) for k, v in changes.items()})
-        return float(costs(wanted, other, zero + np.float32(blur))[0, 0])
+        return float(costs(wanted, other, zero + np.float32(faults))[0, 0])
 
     assert price_of(angles=wanted.angles + np.array([8, 0, 0])) > same + 1
     assert price_of(angles=wanted.angles + np.array([0, -8, 0])) > same + 1
@@ -148,7 +148,7 @@ def test_whatever_differs_costs():
     )  # the warp turns it
     assert price_of(light=wanted.light + 12) > same + 1
     assert price_of(index=wanted.index + 1000) > same + 0.5
-    assert price_of(blur=1.0) > same + 0.5
+    assert price_of(faults=1.0) > same + 0.5
 
 
 def test_a_mouth_not_open_enough_is_worse_than_one_too_open():
@@ -162,16 +162,16 @@ def test_a_long_script_is_worked_through_in_windows(monkeypatch):
     random = np.random.default_rng(0)
     bank = looks(random.uniform(0, 0.1, 60))
     wanted = looks(0.05 + 0.05 * np.sin(np.arange(230) / 3))
-    blur, index = np.zeros(60, np.float32), np.arange(60)
-    whole = find_path(wanted, bank, blur)
+    faults, index = np.zeros(60, np.float32), np.arange(60)
+    whole = find_path(wanted, bank, faults)
     monkeypatch.setattr(module, "WINDOW_FRAMES", 40)
     monkeypatch.setattr(module, "LOOK_AHEAD_FRAMES", 10)
     sizes = []
     monkeypatch.setattr(module, "costs", lambda w, *rest: sizes.append(len(w)) or costs(w, *rest))
-    parts = find_path(wanted, bank, blur)
+    parts = find_path(wanted, bank, faults)
     assert len(parts) == len(whole) == 230
     assert max(sizes) <= 50
-    table = costs(wanted, bank, blur)
+    table = costs(wanted, bank, faults)
     assert price(table, index, parts) <= 1.05 * price(table, index, whole)
 
 

@@ -20,7 +20,7 @@ from lipwright.face.shape import (
     to_canonical,
 )
 from lipwright.motion.shut import shut
-from lipwright.render.bank import RUN_FRAMES, Exemplar, Shelf, choose, cut, most_bytes
+from lipwright.render.bank import RUN_FRAMES, Exemplar, Shelf, choose, cut, faults, most_bytes
 from lipwright.render.occlusion import covered
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
@@ -39,7 +39,7 @@ class Speaker:
 
     exemplars: tuple[Exemplar, ...]
     look: Look
-    blur: Floats  #: (n,) 0 for the usual sharpness, 1 for half of it
+    faults: Floats  #: (n,) what those of each exemplar cost
     opening: Floats  #: (n,) of the exemplars' mouths, canonical
     drift: Drift  #: of the mouth with the head
     calm: Floats  #: (61, 3) canonical mouth when closed, the head looking into the camera
@@ -73,17 +73,16 @@ class ExemplarEngine:
         most = self._bank_bytes // most_bytes(portrait.landmarks, some[usable], portrait.depth)
         sharpness, shot = portrait.sharpness[some], portrait.shot[some]
         kept = choose(look, sharpness=sharpness, usable=usable, most=max(1, most), shot=shot)
-        exemplars, teeth, shelf = [], [], Shelf()
+        exemplars, teeth, hue, shelf = [], [], [], Shelf()
         for i, view in zip(some[kept], fetch(some[kept]), strict=True):
             exemplars.append(cut(shelf, view.rgb, view.box, portrait.landmarks[i]))
             teeth.append(exemplars[-1].teeth)  # while its pixels are at hand
-        usual = float(np.median(sharpness[kept]))
-        blur = np.clip(2 - 2 * sharpness[kept] / max(usual, 1e-6), 0, 2)
+            hue.append(exemplars[-1].hue)
         look = look.at(kept)
         return Speaker(
             exemplars=tuple(exemplars),
             look=look,
-            blur=blur.astype(np.float32),
+            faults=faults(sharpness[kept], np.array(hue)),
             opening=opening(mouth[kept]),
             drift=drift,
             calm=shut(look.mouth[int(np.argmin(opening(look.mouth)))]),
@@ -184,7 +183,7 @@ def _mixes(speaker: Speaker, script: Script) -> Iterator[Mix]:
         kept = of_shot(speaker.shot, int(script.shot[frames[0]]))
         bank = speaker.look.at(kept)
         goal = _Goal(speaker=speaker, script=script, frames=frames)
-        path = find_path(goal, bank, speaker.blur[kept], speaker.teeth[kept])
+        path = find_path(goal, bank, speaker.faults[kept], speaker.teeth[kept])
         mixes = blend_runs(path, bank.index.astype(np.int64))
         for k, mix in zip(frames, mixes, strict=True):
             yield from ([] for _ in range(done, k))

@@ -15,7 +15,7 @@ from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, Floats, Ints, interocular
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP, OUTER_LIPS, mouths, polygon
 from lipwright.render.detail import Detail, detail_of
-from lipwright.render.palette import Palette, palette_of
+from lipwright.render.palette import LOWER_LIP, LOWER_OUTER, Palette, palette_of
 from lipwright.render.path import Look
 from lipwright.render.rig import ring_of
 from lipwright.rows import CHUNK, Array, Scratch
@@ -26,6 +26,10 @@ CROP_MARGIN = 0.3  # around the loop of the mask, inter-ocular distances
 SHARP_ENOUGH = 0.6  # of the median sharpness
 TOOTH = 0.7  # of the skin's brightness: what is as bright between the lips is a tooth
 PARTED = 0.01  # half a gap of the lips through which teeth show, inter-ocular distances
+# An exemplar whose lower lip differs in hue from most of a bank by ODD times what is usual was
+# spoilt by a codec or by a passing light; each further ODD_UNIT of it costs one unit.
+ODD, ODD_UNIT = 3.0, 0.035
+BLUR_COST = 2.0  # for each share of the usual sharpness that an exemplar lacks
 UPPER_RIM = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])  # inner lips, right to left
 LOWER_RIM = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
 
@@ -73,6 +77,20 @@ class Exemplar:
     def palette(self) -> Palette:
         """The light on the face."""
         return palette_of(self.rgb, self.origin, self.landmarks)
+
+    @cached_property
+    def hue(self) -> Floats:
+        """(3,) RGB of the lower lip over that of the skin, as logarithms less their mean."""
+        box = self.box
+        lips = self.landmarks[OUTER_LIPS]
+        lower = self.landmarks[np.concatenate([LOWER_OUTER, LOWER_LIP[::-1]])]
+        skin = (polygon(self.landmarks[LOOP], box) - polygon(lips, box))[::4, ::4] > 0
+        lip = polygon(lower, box) > 0
+        if not (skin.any() and lip.any()):
+            return np.zeros(3, np.float32)
+        shown, around = self.rgb[lip], self.rgb[::4, ::4][skin]
+        ratio = np.log(np.maximum(np.median(shown, 0), 1) / np.maximum(np.median(around, 0), 1))
+        return np.asarray(ratio - ratio.mean(), np.float32)
 
     @cached_property
     def teeth(self) -> int:
@@ -190,6 +208,19 @@ def _firsts(centres: Floats, shot: Ints) -> list[int]:
         away = np.linalg.norm(centres[here] - centres[here].mean(0), axis=1)
         firsts.append(int(here[away.argmax()]))
     return firsts
+
+
+def faults(sharpness: Floats, hue: Floats) -> Floats:
+    """Return what their own faults make exemplars (n,) cost: blur, and lips of an odd colour.
+
+    Args:
+        sharpness: (n,) higher is sharper.
+        hue: (n, 3) :attr:`Exemplar.hue`.
+    """
+    blur = np.clip(1 - sharpness / max(float(np.median(sharpness)), 1e-6), 0, 1)
+    apart = np.linalg.norm(hue - np.median(hue, 0), axis=1)
+    odd = np.maximum(apart - ODD * np.median(apart), 0) / ODD_UNIT
+    return np.asarray(BLUR_COST * blur + odd, np.float32)
 
 
 def most_bytes(landmarks: Array, frames: Ints, depth: int) -> int:

@@ -17,7 +17,6 @@ TURN_UNIT = 6.0
 LACK_UNIT = 0.012  # an exemplar less open than wanted has no teeth to show
 EXCESS_UNIT = 0.025  # one more open than wanted only folds them away
 LIGHT_UNIT = 6.0  # 8-bit levels of mean luminance over the face
-BLUR_COST = 1.0  # for an exemplar of half the usual sharpness
 JUMP_COST = 3.0  # a new run
 JUMP_SWING = 0.7  # share by which it costs less between closed lips, more in open ones
 MOST_RUNS = 0.1  # share of frames that may start a new run; where more would,
@@ -25,7 +24,8 @@ DEARER = 1.4  # new runs cost so many times as much,
 DEARER_TIMES = 6  # so often at most
 TEETH_COST = 3.0  # for each row of teeth that comes or goes with a new run, where it is seen
 OPEN_UNIT = 0.08  # opening at which all is seen, canonical
-STEP_COSTS = {1: 0.0, 0: 0.12, 2: 0.12, -1: 0.12}  # inside a run, in source frames
+# Inside a run, by source frames: teeth that go to and fro quiver more than those that stay.
+STEP_COSTS = {1: 0.1, 0: 0.0, 2: 0.3, -1: 0.4}
 WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 150, 50
 COSTED_FRAMES = 25
 DISSOLVE = (0.25, 0.5, 0.25)  # shares of the frames before, at and after, where a run gives way
@@ -67,14 +67,14 @@ class Goal(Protocol):
         """Return how some of them shall look."""
 
 
-def costs(wanted: Look, bank: Look, blur: Floats) -> Floats:
+def costs(wanted: Look, bank: Look, faults: Floats) -> Floats:
     """Return how badly each exemplar (n) fits each output frame (T): (T, n)."""
     starts = range(0, len(wanted), COSTED_FRAMES)  # not all at once: there may be 3,000 exemplars
     parts = (wanted.at(slice(start, start + COSTED_FRAMES)) for start in starts)
-    return np.concatenate([_costs(part, bank, blur) for part in parts])
+    return np.concatenate([_costs(part, bank, faults) for part in parts])
 
 
-def _costs(wanted: Look, bank: Look, blur: Floats) -> Floats:
+def _costs(wanted: Look, bank: Look, faults: Floats) -> Floats:
     a, b = wanted.mouth.reshape(len(wanted), -1), bank.mouth.reshape(len(bank), -1)
     total: Floats = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
     np.maximum(total, 0, out=total)
@@ -86,17 +86,17 @@ def _costs(wanted: Look, bank: Look, blur: Floats) -> Floats:
     total += np.where(gap < 0, -gap / EXCESS_UNIT, np.maximum(gap - 0.01, 0) / LACK_UNIT)
     total += np.abs(wanted.light[:, None] - bank.light[None]) / LIGHT_UNIT
     total += np.minimum(np.abs(wanted.index[:, None] - bank.index[None]) / FAR_FRAMES, 1)
-    total += blur[None] * BLUR_COST
+    total += faults[None]
     return total
 
 
-def find_path(wanted: Goal, bank: Look, blur: Floats, teeth: Ints | None = None) -> Ints:
+def find_path(wanted: Goal, bank: Look, faults: Floats, teeth: Ints | None = None) -> Ints:
     """Return the exemplar (T,) of each output frame, in windows of bounded memory.
 
     Args:
         wanted: what the output frames shall look like; asked for in order, window by window.
         bank: how the exemplars (n) look.
-        blur: (n,) 0 for the usual sharpness, 1 for half of it.
+        faults: (n,) what its own make each exemplar cost.
         teeth: (n,) which rows of teeth each shows, as bits 1 and 2; None: all the same.
     """
     index = bank.index.astype(np.int64)
@@ -108,7 +108,7 @@ def find_path(wanted: Goal, bank: Look, blur: Floats, teeth: Ints | None = None)
         look = wanted.at(slice(first, stop))
         part = slice(start - first, None)
         last = int(path[-1]) if len(path) else None
-        cost = costs(look.at(part), bank, blur)
+        cost = costs(look.at(part), bank, faults)
         ahead = _calm(cost, index, seen=visibility(look)[part], teeth=teeth, after=last)
         path = np.concatenate([path, ahead])
     return path
