@@ -11,7 +11,8 @@ import pytest
 from lipwright.engines.base import Patch, View
 from lipwright.face import occlusion
 from lipwright.face.expected import pattern
-from lipwright.face.occlusion import OcclusionDetector, _limb, bearable, lips_covered
+from lipwright.face.occlusion import OcclusionDetector, bearable, lips_covered
+from lipwright.face.outline import in_truth, limb, outline, verdict
 from lipwright.face.raster import SIDE, layout, lower_face
 from lipwright.face.shape import LIPS, align, interocular
 from lipwright.media.picture import Box
@@ -171,13 +172,79 @@ def test_a_long_take_on_disk_is_judged_as_if_it_were_whole(monkeypatch):
 def test_cells_beside_the_side_that_faces_away_are_not_judged():
     face = layout().face
     turned = face & (np.arange(SIDE) >= 12)
-    near = _limb(turned)
+    near = limb(turned)
     assert near[10:25, 12:14].all()
     assert not near[:, 14:].any()
     hole = face.copy()
     hole[4:7, 14:18] = False  # the underside of a nose
-    assert not _limb(hole)[8:].any()
-    assert not _limb(face).any()
+    assert not limb(hole)[8:].any()
+    assert not limb(face).any()
+
+
+@cache
+def own_face() -> np.ndarray:
+    """L, a, b (3, SIDE, SIDE) of skin with lips."""
+    face = np.empty((3, SIDE, SIDE), np.float32)
+    face[:] = np.array([65, 12, 14])[:, None, None]
+    face[:, layout().lips] = np.array([45, 28, 10])[:, None]
+    return face
+
+
+def part(rows=slice(12, 22), columns=slice(8, 17)) -> np.ndarray:
+    """Cells that reach from the cheek over half of the lips."""
+    found = np.zeros((SIDE, SIDE), bool)
+    found[rows, columns] = True
+    return found & layout().judged
+
+
+def judged(look, known=None) -> np.ndarray:
+    """What is said of the cells of `part`, the face seen like that, with some noise."""
+    noise = np.random.default_rng(0).normal(0, 1, look.shape).astype(np.float32)
+    known = np.ones((SIDE, SIDE), bool) if known is None else known
+    said = verdict(part(), look + noise, own_face(), known)
+    assert not said[~part()].any()
+    return said[part()]
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.3])
+def test_under_a_shadow_or_a_gleam_the_face_is_seen(gain):
+    look = own_face().copy()
+    look[0, :, :17] *= gain
+    assert (judged(look) == 1).all()
+
+
+def test_under_a_hand_it_is_not():
+    look = own_face().copy()
+    look[:, part()] = np.array([60, 14, 15])[:, None]
+    assert (judged(look) == -1).all()
+    assert (judged(look, known=~part()) == 0).all()  # nothing to compare it with
+
+
+def test_under_a_strand_of_hair_it_is_not_though_lips_are_seen_beside_it():
+    look = own_face().copy()
+    look[0, :, 12] -= 25
+    assert (judged(look) == -1).all()
+
+
+def test_a_thing_goes_if_its_frame_and_its_neighbours_say_so():
+    found = np.broadcast_to(part(), (7, SIDE, SIDE))
+
+    def stay(*signs):
+        verdicts = np.array(signs, np.int8)[:, None, None] * part()
+        return in_truth(found, verdicts).any((1, 2)).tolist()
+
+    assert stay(1, 1, 1, 1, 1, 1, 1) == [False] * 7
+    assert stay(-1, -1, -1, 1, -1, -1, -1) == [True] * 7  # one frame is not believed
+    assert stay(1, 1, 0, 1, 1, 1, 1) == [False] * 7  # and one that cannot tell does no harm
+    assert stay(0, 0, 0, 0, 0, 0, 0) == [True] * 7
+
+
+def test_what_is_seen_between_the_lips_alone_is_part_of_the_mouth():
+    chance = np.where(layout().inner & layout().lips, np.float32(0.99), np.float32(0))
+    assert (chance > 0.9).sum() > 10
+    assert not outline(chance).any()
+    chance[part()] = 0.99
+    assert outline(chance)[part()].all()
 
 
 def test_what_is_beside_the_pasted_part_spoils_no_exemplar():

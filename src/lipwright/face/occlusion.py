@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lipwright.face.expected import Expectation, causes_of, values_of
+from lipwright.face.outline import REACH, in_truth, limb, outline, steady, verdict
 from lipwright.face.raster import SIDE, Bools, layout, visible
 from lipwright.face.shape import Floats, Ints, align
 from lipwright.face.smooth import overlapping, runs
-from lipwright.face.uncovered import LONG_TAKE, Frames, Uncovered
+from lipwright.face.uncovered import KNOWN, LONG_TAKE, Frames, Uncovered
 from lipwright.rows import CHUNK, Array, Reel
 from lipwright.weights.store import WeightStore, onnx_session
 
@@ -27,11 +28,7 @@ MODEL_FRAMES = 150  # looked at for what is expected
 FINE_FACE = 40.0  # pixels between the eyes; on a smaller face landmarks miss by whole cells
 PART = 64  # frames whose inputs are in memory at a time: 86 KB each
 BATCH = 32  # of them judged at once
-SEED, GROW = 0.8, 0.4  # chance at which an occluder is found, and down to which it reaches
-LEAST_CELLS = 3  # of a seed
 FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: full effect, none
-WIDE_AWAY, LIMB = 5, 2  # cells that face away together; how far the background mixes in
-REACH = 2  # frames before and after that an outline depends on
 
 
 class OcclusionDetector:
@@ -89,8 +86,8 @@ def _occluded(
         for start, stop in runs(seen, shots):
             yield from _nothing(done, start)
             for first, last, inner in overlapping(start, stop, REACH, PART):
-                found = judge.outlines(np.arange(first, last))
-                yield _steady(found)[inner]
+                found, verdicts = judge.outlines(np.arange(first, last))
+                yield steady(in_truth(found, verdicts))[inner]
             done = stop
     yield from _nothing(done, len(seen))
 
@@ -143,8 +140,8 @@ class _Judge:
             face=face,
         )
 
-    def outlines(self, index: Ints) -> Bools:
-        """Return the cells (m, SIDE, SIDE) found in each frame by itself."""
+    def outlines(self, index: Ints) -> tuple[Bools, NDArray[np.int8]]:
+        """Return the cells (m, SIDE, SIDE) found in each frame by itself, and the verdicts."""
         landmarks = self.landmarks[index]
         frames = Frames.of(
             self.model,
@@ -157,9 +154,17 @@ class _Judge:
         chances = self.detector.chances(self.face.inputs(frames, frames.free()))
         trust = np.minimum(1, 1 / (FINE_FACE * align(landmarks).scale))
         chances *= frames.visible * trust[:, None, None]
-        return np.array(
-            [_outline(c * ~_limb(v)) for c, v in zip(chances, frames.visible, strict=True)]
+        found = np.array(
+            [outline(c * ~limb(v)) for c, v in zip(chances, frames.visible, strict=True)]
         )
+        verdicts = np.zeros(found.shape, np.int8)
+        some = np.flatnonzero(found.any((1, 2)))
+        if len(some):
+            face, _, known = self.face.look_of(frames.at(some))
+            tells = frames.visible[some] & (known > KNOWN)
+            for k, own, cells in zip(some, face, tells, strict=True):
+                verdicts[k] = verdict(found[k], frames.look[k], own, cells)
+        return found, verdicts
 
 
 def lips_covered(found: Array) -> Floats:
@@ -172,45 +177,4 @@ def bearable(found: Array) -> Floats:
     """Return how much of the effect frames bear, (T,): none where the mouth is mostly covered."""
     share = (NO_COVER - lips_covered(found)) / (NO_COVER - FULL_COVER)
     out: Floats = np.clip(share, 0, 1).astype(np.float32)
-    return out
-
-
-def _limb(visible: Bools) -> Bools:
-    """Return the cells (SIDE, SIDE) by which a face turns away, given those that face the camera.
-
-    They mix skin with the background, which is no occluder.
-    """
-    away = (layout().face & ~visible).astype(np.uint8)
-    wide = cv2.morphologyEx(away, cv2.MORPH_OPEN, np.ones((WIDE_AWAY, WIDE_AWAY), np.uint8))
-    limb: Bools = cv2.dilate(wide, np.ones((2 * LIMB + 1, 2 * LIMB + 1), np.uint8)) > 0
-    return limb
-
-
-def _outline(chance: Floats) -> Bools:
-    """Return the cells (SIDE, SIDE) of occluders: what hangs together with a sure seed."""
-    plan = layout()
-    wide = (chance > GROW) & plan.judged
-    seeds = (chance > SEED) & plan.judged
-    count, marks = cv2.connectedComponents(wide.astype(np.uint8), connectivity=8)
-    found = np.zeros((SIDE, SIDE), np.uint8)
-    for i in range(1, count):
-        if (seeds & (marks == i)).sum() >= LEAST_CELLS:
-            found[marks == i] = 1
-    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    outline: Bools = (closed > 0) & plan.face
-    return outline
-
-
-def _steady(found: Bools) -> Bools:
-    """Return the cells of a run (m, SIDE, SIDE) that stay, or come and go with others in time.
-
-    A cell counts where it is found in two of three neighbouring frames; what counts does so a frame
-    before and after as well, since things move. No frame depends on one more than REACH away.
-    """
-    if len(found) < 3:
-        return found
-    padded = np.concatenate([found[:1], found, found[-1:]]).astype(np.int8)
-    often = padded[:-2] + padded[1:-1] + padded[2:] >= 2
-    wide = np.concatenate([often[:1], often, often[-1:]])
-    out: Bools = wide[:-2] | wide[1:-1] | wide[2:]
     return out

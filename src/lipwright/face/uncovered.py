@@ -70,6 +70,10 @@ class Frames:
             number=number,
         )
 
+    def at(self, some: Ints) -> Frames:
+        """Return some of them."""
+        return Frames(**{name: value[some] for name, value in vars(self).items()})
+
     def free(self) -> Floats:
         """Return how surely nothing lies before each cell (m, SIDE, SIDE), by its deviation."""
         odds = np.clip((self.strange - DOUBTED) * SURE, -30, 30)
@@ -92,7 +96,7 @@ class Uncovered:
             asked: the frames.
             free: (m, SIDE, SIDE) 0 to 1, what is known of their cells so far.
         """
-        mean, spread, known = self._at(asked)
+        mean, spread, known = self.look_of(asked)
         light = _light(asked, mean, known, free)
         out = np.zeros((len(asked.look), CHANNELS, SIDE, SIDE), np.float32)
         there = known[:, None]
@@ -131,7 +135,7 @@ class Uncovered:
         weight: Floats = (near * counts).astype(np.float32)
         return weight
 
-    def _at(self, asked: Frames) -> tuple[Floats, Floats, Floats]:
+    def look_of(self, asked: Frames) -> tuple[Floats, Floats, Floats]:
         """Return mean, spread (m, 3, SIDE, SIDE) and how far both are known (m, SIDE, SIDE)."""
         weight = self._weights(asked)
         cells, once, twice = self._sums
