@@ -213,6 +213,16 @@ def acceleration(points: Floats, used: Mask) -> float:
     return float((bend[whole] ** 2).mean()) if whole.any() else math.nan
 
 
+def flash(pictures: Floats, used: Mask) -> float:
+    """Return the largest change that lasts one frame, of pictures (T, h, w): mean over pixels.
+
+    It is what a frame differs in from the mean of its neighbours: a steady motion has none.
+    """
+    whole = used[:-2] & used[1:-1] & used[2:]
+    lone = np.abs(pictures[1:-1] - (pictures[:-2] + pictures[2:]) / 2).mean((1, 2))
+    return float(lone[whole].max()) if whole.any() else math.nan
+
+
 def motion(points: Floats, used: Mask) -> float:
     """Return the mean square of the first difference over time of values (T, …)."""
     whole = used[:-1] & used[1:]

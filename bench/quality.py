@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench import measures, sheets
 from bench.footage import CACHE, DATA, Agreement, Clip, Cupboard, Studio, find, version
-from bench.regions import Regions, luma_in
+from bench.regions import Regions, luma_in, mouth_of
 from bench.retake import Retake, middle, own_mouth, own_speech, retake
 from bench.tables import Column, table
 from lipwright.face.shape import LIPS, mouth_shapes, opening, width
@@ -53,6 +53,7 @@ COLUMNS = (
     Column(key="unpainted", head="sharpness, source's halves"),
     Column(key="acceleration", head="acceleration", aim="≤ 1.1"),
     Column(key="flicker", head="flicker", aim="≤ 1.1"),
+    Column(key="flash", head="flash", aim="≤ 1.0"),
     Column(key="silence", head="silence", aim="≤ 1.0"),
     Column(key="touched", head="touched outside", form=".0f", aim="0"),
     Column(key="below", head="below chin", form=".1f", aim="≤ 3"),
@@ -133,9 +134,11 @@ def calm_row(half: Half, take: Retake, quiet: Mask) -> dict[str, float]:
     still = [measures.motion(x, half.used & quiet) for x in lips]
     light = [measures.acceleration(take.cells[:, i], half.used) for i in (0, 1)]
     enough = (half.used & quiet).sum() >= LEAST_PAUSE_FRAMES
+    mouths = [np.array([mouth_of(pair[i]) for pair in take.crops]) for i in (0, 1)]
     return {
         "acceleration": measures.ratio(*moved),
         "flicker": math.sqrt(measures.ratio(*light)),
+        "flash": measures.ratio(*(measures.flash(x, half.used) for x in mouths)),
         "silence": measures.ratio(*still) if enough else math.nan,
     }
 

@@ -32,6 +32,8 @@ CELLS = 16  # along each side of the square of cells over the mouth
 LIP_MARGIN = 0.05  # canonical units around the lips that are no skin
 CROP_UNITS = 1.6  # side of the crops that a person looks at, inter-ocular distances
 BELOW = 0.12  # and how far their middle lies below the lips'
+MOUTH = (0.6, 0.32)  # width and height of the mouth in them, inter-ocular distances
+MOUTH_CELLS = (24, 12)  # across and down: so few that grain does not count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,15 @@ class Regions:
     @property
     def _sigma(self) -> float:
         return max(self.unit * 0.02, 1.0)
+
+
+def mouth_of(crop: Rgb) -> Floats:
+    """Return the luma of the mouth in a crop (s, s, 3), in MOUTH_CELLS, 8-bit units."""
+    unit = len(crop) / CROP_UNITS
+    x0, y0 = (len(crop) / 2 - np.array(MOUTH) * unit / 2 - [0, BELOW * unit]).astype(int)
+    x1, y1 = (x0 + MOUTH[0] * unit, y0 + MOUTH[1] * unit)
+    grey = cv2.cvtColor(crop[y0 : int(y1), x0 : int(x1)], cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, MOUTH_CELLS, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def luma_in(picture: Picture, box: Box) -> NDArray[np.integer]:

@@ -184,3 +184,14 @@ def test_a_table_has_rows_mean_interval_and_aim():
     assert lines[3] == "| b | 0.70 | – |"
     assert lines[4] == "| **mean** | **0.60** | **+20** |"
     assert lines[6] == "| aim | ≥ 0.80 |  |"
+
+
+def test_a_flash_is_what_lasts_one_frame():
+    used = np.ones(20, bool)
+    steady = np.broadcast_to(np.arange(20.0)[:, None, None], (20, 4, 4)).copy()
+    assert measures.flash(steady, used) == pytest.approx(0)
+    steady[9] += 30
+    assert measures.flash(steady, used) == pytest.approx(30)
+    used[9] = False
+    assert measures.flash(steady, used) == pytest.approx(0)
+    assert math.isnan(measures.flash(steady[:2], used[:2]))

@@ -13,12 +13,13 @@ SEED, GROW = 0.8, 0.4  # chance at which an occluder is found, and down to which
 LEAST_CELLS = 3  # of a seed
 WIDE_AWAY, LIMB = 5, 2  # cells that face away together; how far the background mixes in
 WITNESSES = 2  # frames on either side that have a say in whether a thing is one
+MAJOR = 0.5  # of the cells of a thing: what another frame says of so many is about that thing
 REACH = 2 + WITNESSES  # frames before and after that an outline depends on
 # What looks like the face itself in the places where that lies is a shadow or a gleam on it:
 ALIKE = 0.75  # correlation, the mean of the two best of L, a, b,
-DARKER = 12.0  # while no cell is darker by so many levels of L, as under a strand of hair.
+DARKER = 10.0  # while no cell is darker by so many levels of L, as under a strand of hair.
 TELLING = 8  # cells, at least, that a correlation is worth something over
-BEYOND = 5  # cells of a thing beyond the lips, at least: nothing comes out of a mouth alone
+BEYOND = 3  # cells of a thing beyond the lips, at least: nothing comes out of a mouth alone
 
 
 def limb(visible: Bools) -> Bools:
@@ -78,15 +79,15 @@ def _alike(look: Floats, face: Floats) -> bool:
 def in_truth(found: Bools, verdicts: NDArray[np.int8]) -> Bools:
     """Return the cells of a run (m, SIDE, SIDE) without outlines in which the face itself is seen.
 
-    That is so where more than two of three verdicts say so, of its own frame and WITNESSES on
-    either side.
+    That is so where a verdict says so, of its own frame or WITNESSES on either side, and none says
+    otherwise.
     """
     out = found.copy()
     for k in np.flatnonzero(found.any((1, 2))):
         near = verdicts[max(0, k - WITNESSES) : k + WITNESSES + 1]
         for cells in _parts(found[k]):
-            shares = [(near[:, cells] == sign).mean(1) >= 0.5 for sign in (1, -1)]
-            if shares[0].sum() > 2 * shares[1].sum():
+            seen, hidden = ((near[:, cells] == sign).mean(1) >= MAJOR for sign in (1, -1))
+            if seen.any() and not hidden.any():
                 out[k][cells] = False
     return out
 
