@@ -140,6 +140,21 @@ def test_between_the_lips_only_the_exemplar_that_shows_most_is_seen():
     assert np.abs(both[deep].astype(float) - alone[deep]).mean() < 6  # a quarter of white: 40
 
 
+@pytest.mark.parametrize(("strength", "shown"), [(0.3, 0), (0.7, 1)])
+def test_while_the_effect_fades_one_mouth_alone_shows_its_teeth(strength, shown):
+    rgb = view(0.1)
+    inside = polygon(face(0.1)[INNER_LIPS], VIEW) > 0
+    rgb[inside] = 60
+    white = view(0.1, seed=1)
+    white[inside] = 250
+    other = Stroke(exemplar=cut(Shelf(), white, VIEW, face(0.1)), share=1, opening=0.1)
+    whole, _ = paint_mouth(rgb, VIEW, brush(0.1, 0.1), [other], 1.0)
+    faded, _ = paint_mouth(rgb, VIEW, brush(0.1, 0.1), [other], strength)
+    deep = cv2.erode(inside.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    assert deep.sum() > 20
+    assert np.abs(faded[deep].astype(float) - (whole if shown else rgb)[deep]).mean() < 12
+
+
 def test_the_light_of_what_is_in_front_is_not_taken_for_the_face():
     """A white cup over one cheek does not whiten the mouth that is painted beside it."""
     rgb, cup = view(0.0), np.zeros(view(0.0).shape[:2], np.float32)

@@ -90,8 +90,10 @@ def match_detail(patch: Floats, frame: Floats, mask: Floats, lips: Floats, own: 
     return matched
 
 
-def lay(over: Floats, under: Floats, mask: Floats, strength: float) -> Floats:
+def lay(over: Floats, under: Floats, mask: Floats, strength: float | Floats) -> Floats:
     """Return *over* (h, w, 3) laid on *under* through a soft mask (h, w), by a share *strength*.
+
+    The share is one for all, or one for each pixel (h, w).
 
     Light goes over softly; detail, which would be lost where two skins are averaged, at the middle
     of the mask's edge (Burt and Adelson 1983, "A multiresolution spline"). A fold that only one of
@@ -107,7 +109,7 @@ def lay(over: Floats, under: Floats, mask: Floats, strength: float) -> Floats:
         detail = calm + (detail - calm) * free
     steep = np.clip((mask - 0.5) * np.float32(STEEP) + np.float32(0.5), 0, 1)
     laid = light * mask[..., None] + detail * steep[..., None]
-    out: Floats = under + laid * np.float32(strength)
+    out: Floats = under + laid * np.asarray(strength, np.float32)[..., None]
     return out
 
 

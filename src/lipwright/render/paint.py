@@ -114,7 +114,10 @@ def paint_mouth(
     lips = mouths([target, rest], inner, brush.unit)
     own = mixed([(s.exemplar.detail, s.share) for s in strokes])
     over = match_detail(over, under, face, lips, own)
-    laid = np.rint(lay(over, under, soft, strength))
+    share: float | Floats = strength
+    if 0 < strength < 1:  # two mouths' teeth would be a haze: inside, one gives way to the other
+        share = strength + (round(strength) - strength) * _between(target, inner, brush.unit)
+    laid = np.rint(lay(over, under, soft, share))
     painted[window] = np.clip(laid, 0, brush.top).astype(rgb.dtype)
     mask[window] = np.maximum(mask[window], soft > 0)
     return painted, mask
@@ -179,10 +182,15 @@ def _mouth(
         patch += shown * np.float32(stroke.share)
         hole = shown if stroke is most else hole
     if len(strokes) > 1:
-        between = polygon(target[INNER_LIPS], inner)
-        between = cv2.GaussianBlur(between, (0, 0), max(BETWEEN * brush.unit, 0.8))
-        patch += (hole - patch) * between[..., None]
+        patch += (hole - patch) * _between(target, inner, brush.unit)[..., None]
     return match_light(patch, under, soft, polygon(target[OUTER_LIPS], inner), brush.unit)
+
+
+def _between(target: Floats, inner: Box, unit: float) -> Floats:
+    """Return what lies between the lips, (h, w) 0 to 1, soft at the edge."""
+    hole = polygon(target[INNER_LIPS], inner)
+    out: Floats = cv2.GaussianBlur(hole, (0, 0), max(BETWEEN * unit, 0.8))
+    return out
 
 
 def _sampled(stroke: Stroke, positions: Floats) -> NDArray[Any]:
