@@ -159,7 +159,7 @@ def cheapest(
     count = cost.shape[1]
     seen = np.full(len(cost), 0.5, np.float32) if seen is None else seen
     teeth = np.zeros(count, np.int64) if teeth is None else teeth
-    moves = [(step_cost, _neighbour(index, step)) for step, step_cost in STEP_COSTS.items()]
+    moves = {step: _neighbour(index, step) for step in STEP_COSTS}
     best: NDArray[np.float64] = np.zeros(count)
     if after is not None:
         best = np.full(count, np.inf)
@@ -180,7 +180,7 @@ def cheapest(
 
 def _arrive(
     best: NDArray[np.float64],
-    moves: list[tuple[float, Ints]],
+    moves: dict[int, Ints],
     teeth: Ints,
     seen: float,
     dear: float,
@@ -194,8 +194,10 @@ def _arrive(
         price = best[end] + dear * jump_cost(seen, rows_apart(kind, teeth))
         better = price < arrive
         arrive[better], origin[better] = price[better], end
-    for step_cost, come_from in moves:
-        stay = np.where(come_from >= 0, best[come_from] + step_cost, np.inf)
+    for step, come_from in moves.items():
+        stay = np.where(come_from >= 0, best[come_from] + STEP_COSTS[step], np.inf)
+        if step != 1:  # as time goes on, teeth come and go by themselves
+            stay += TEETH_COST * seen * rows_apart(teeth[come_from], teeth)
         better = stay <= arrive
         arrive[better], origin[better] = stay[better], come_from[better]
     return arrive, origin
@@ -207,8 +209,8 @@ def jump_cost(seen: float, rows: Ints) -> NDArray[np.float64]:
     return np.asarray(alone + TEETH_COST * seen * rows, np.float64)
 
 
-def rows_apart(one: int, others: Ints) -> Ints:
-    """Return how many rows of teeth come or go between one kind and others (n,): 0 to 2."""
+def rows_apart(one: int | Ints, others: Ints) -> Ints:
+    """Return how many rows of teeth come or go between one kind, or n, and others (n,): 0 to 2."""
     differ = np.bitwise_xor(one, others)
     return (differ & 1) + (differ >> 1)
 
