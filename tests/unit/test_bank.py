@@ -15,9 +15,11 @@ from lipwright.render.bank import (
     choose,
     crop_box,
     cut,
+    faults,
     most_bytes,
 )
 from lipwright.render.composite import LOOP
+from lipwright.render.palette import LOWER_LIP, LOWER_OUTER
 from lipwright.render.path import Look
 from lipwright.testing import draw_face, synthetic_landmarks, synthetic_mouth
 
@@ -198,3 +200,38 @@ def test_an_exemplar_tells_which_teeth_it_shows(rows):
 
 def test_closed_lips_show_no_teeth():
     assert mouth_with(3, closed=True).teeth == 0
+
+
+# ---------------------------------------------------------------------------------------- faults
+def test_lips_of_an_odd_hue_and_blur_are_faults():
+    hue = np.random.default_rng(0).normal(0, 0.01, (40, 3)).astype(np.float32)
+    sharpness = np.ones(40, np.float32)
+    assert faults(sharpness, hue).max() < 0.5
+    hue[7] += np.array([-0.1, -0.05, 0.15], np.float32)
+    sharpness[3] = 0.5
+    found = faults(sharpness, hue)
+    assert found[7] > 2
+    assert found[3] == pytest.approx(1, abs=0.3)
+    assert np.delete(found, [3, 7]).max() < 0.5
+
+
+def test_the_hue_of_lips_does_not_depend_on_the_light():
+    landmarks = synthetic_landmarks(1, opening=np.zeros(1, np.float32), seed=2)[0]
+    frame = draw_face(landmarks)
+    box = Box(0, 0, frame.shape[1], frame.shape[0])
+    plain, dark, pink = (
+        cut(Shelf(), picture, box, landmarks).hue
+        for picture in (frame, (frame * 0.6).astype(np.uint8), tinted(frame, landmarks))
+    )
+    assert dark == pytest.approx(plain, abs=0.05)
+    assert np.linalg.norm(pink - plain) > 0.1
+
+
+def tinted(frame, landmarks):
+    """The face with a bluish lower lip."""
+    lower = landmarks[np.concatenate([LOWER_OUTER, LOWER_LIP[::-1]]), :2]
+    where = np.zeros(frame.shape[:2], np.uint8)
+    cv2.fillPoly(where, [np.round(lower).astype(np.int32)], 1)
+    out = frame.copy()
+    out[where > 0, 2] = np.minimum(out[where > 0, 2] * 1.5 + 10, 255).astype(np.uint8)
+    return out

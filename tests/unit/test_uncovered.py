@@ -44,12 +44,12 @@ def test_covered_cells_do_not_count(frames: Frames) -> None:
     look[8:16, 0, 18:22, 12:20] = 5  # dark for a third of the take
     known[8:16, 18:22, 12:20] = 0
     hidden = replace(frames, look=look)
-    mean, spread, _ = Uncovered(frames=hidden, free=known)._at(hidden)
-    true, _, _ = Uncovered(frames=frames, free=free(frames))._at(frames)
+    mean, spread, _ = Uncovered(frames=hidden, free=known).look_of(hidden)
+    true, _, _ = Uncovered(frames=frames, free=free(frames)).look_of(frames)
     assert mean[BESIDE[0], 0, 18:22, 12:20] == pytest.approx(
         true[BESIDE[0], 0, 18:22, 12:20], abs=2
     )
-    naive, wide, _ = Uncovered(frames=hidden, free=free(frames))._at(hidden)
+    naive, wide, _ = Uncovered(frames=hidden, free=free(frames)).look_of(hidden)
     assert np.abs(naive - true)[:, 0, 18:22, 12:20].mean() > 10
     assert wide[:, 0, 18:22, 12:20].mean() > 3 * spread[:, 0, 18:22, 12:20].mean()
 
@@ -65,7 +65,7 @@ def test_the_own_shot_counts_most(frames: Frames) -> None:
     shot = (np.arange(COUNT) >= COUNT // 2).astype(np.int64)
     look = frames.look + 20 * shot[:, None, None, None].astype(np.float32)
     two = replace(frames, look=look, shot=shot)
-    mean, _, _ = Uncovered(frames=two, free=free(frames))._at(two)
+    mean, _, _ = Uncovered(frames=two, free=free(frames)).look_of(two)
     apart = (mean - look)[:, 0, layout().light]
     assert np.abs(np.median(apart, 1)).max() < 6
 
@@ -74,10 +74,10 @@ def test_in_a_long_take_frames_of_the_same_time_do_not_count(frames: Frames) -> 
     look = frames.look.copy()
     look[8:12, 0, 18:22, 12:20] = 5  # dark for a while, and nobody has noticed
     spread_out = replace(frames, look=look, number=15 * np.arange(COUNT))
-    true, _, _ = Uncovered(frames=frames, free=free(frames))._at(frames)
+    true, _, _ = Uncovered(frames=frames, free=free(frames)).look_of(frames)
     apart = []
     for long in (False, True):
-        mean, _, _ = Uncovered(frames=spread_out, free=free(frames), long=long)._at(spread_out)
+        mean, _, _ = Uncovered(frames=spread_out, free=free(frames), long=long).look_of(spread_out)
         apart.append(np.abs(mean - true)[8:12, 0, 18:22, 12:20].mean())
     assert apart[0] > 8
     assert apart[1] < 1
