@@ -81,11 +81,9 @@ class Exemplar:
     @cached_property
     def hue(self) -> Floats:
         """(3,) RGB of the lower lip over that of the skin, as logarithms less their mean."""
-        box = self.box
-        lips = self.landmarks[OUTER_LIPS]
+        skin = self._skin()
         lower = self.landmarks[np.concatenate([LOWER_OUTER, LOWER_LIP[::-1]])]
-        skin = (polygon(self.landmarks[LOOP], box) - polygon(lips, box))[::4, ::4] > 0
-        lip = polygon(lower, box) > 0
+        lip = polygon(lower, self.box) > 0
         if not (skin.any() and lip.any()):
             return np.zeros(3, np.float32)
         shown, around = self.rgb[lip], self.rgb[::4, ::4][skin]
@@ -98,8 +96,7 @@ class Exemplar:
         box = self.box
         unit = interocular(self.landmarks)
         green = self.rgb[..., 1]  # as good as luma here, and at hand
-        lips = self.landmarks[OUTER_LIPS]
-        skin = (polygon(self.landmarks[LOOP], box) - polygon(lips, box))[::4, ::4] > 0
+        skin = self._skin()
         bright = TOOTH * np.median(green[::4, ::4][skin]) if skin.any() else np.inf
         middle = (self.landmarks[UPPER_RIM] + self.landmarks[LOWER_RIM]) / 2
         shown = 0
@@ -110,6 +107,12 @@ class Exemplar:
             if tall > PARTED * unit and len(inside) and np.percentile(inside, 80) > bright:
                 shown |= bit
         return shown
+
+    def _skin(self) -> NDArray[np.bool_]:
+        """Return where skin is around the lips, on every fourth pixel (h / 4, w / 4)."""
+        around, lips = (polygon(self.landmarks[i], self.box) for i in (LOOP, OUTER_LIPS))
+        skin: NDArray[np.bool_] = (around - lips)[::4, ::4] > 0
+        return skin
 
 
 class Shelf:

@@ -22,7 +22,7 @@ JUMP_SWING = 0.7  # share by which it costs less between closed lips, more in op
 MOST_RUNS = 0.1  # share of frames that may start a new run; where more would,
 DEARER = 1.4  # new runs cost so many times as much,
 DEARER_TIMES = 6  # so often at most
-TEETH_COST = 3.0  # for each row of teeth that comes or goes with a new run, where it is seen
+TEETH_COST = 3.0  # for each row of teeth that a change brings or takes, where it is seen
 OPEN_UNIT = 0.08  # opening at which all is seen, canonical
 # Inside a run, by source frames: teeth that go to and fro quiver more than those that stay.
 STEP_COSTS = {1: 0.1, 0: 0.0, 2: 0.3, -1: 0.4}
