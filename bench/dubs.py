@@ -28,7 +28,7 @@ from bench import sheets
 from bench.footage import CACHE, DATA, Clip, Cupboard, Studio, find, version
 from bench.measures import acceleration, ratio
 from bench.played import count_frames, faults, play
-from bench.regions import Regions
+from bench.regions import Regions, Rgb, lips_of
 from bench.retake import compared, run_starts, same_face
 from bench.tables import Column, table
 from lipwright.face.neutral import fit_drift
@@ -117,8 +117,10 @@ def planned(clip: Clip, speech: Path, mode: SyncMode) -> Timeline:
 class Bench:
     """Does runs, or takes their results from the folder where they are kept."""
 
-    def __init__(self, studio: Studio, kept: Path, pictures: Path, *, any_version: bool) -> None:
-        self._studio, self._kept, self._pictures = studio, kept, pictures
+    def __init__(
+        self, studio: Studio, kept: Path, pictures: Path, *, any_version: bool, every: bool
+    ) -> None:
+        self._studio, self._kept, self._pictures, self._every = studio, kept, pictures, every
         self._version, self._any = version(), any_version
         kept.mkdir(parents=True, exist_ok=True)
 
@@ -189,20 +191,28 @@ class Bench:
         return scores, int(np.argmax(np.nan_to_num(opening(mouth))))
 
     def _sheet(self, clip: Clip, run: Run, out: Path, timeline: Timeline, at: int) -> None:
-        """Write consecutive frames around frame *at*, source and result."""
+        """Write consecutive frames around frame *at*, source and result, and all if asked for."""
         start = max(0, min(at - SHEET_FRAMES // 2, timeline.frames - SHEET_FRAMES))
-        picks = [*timeline.picks(clip.take.times)][start : start + SHEET_FRAMES]
-        regions = Regions.of(smooth(clip.track.landmarks))
-        sources = Reader(clip.info).at(picks)
-        results = read_video(probe(out), start=start, stop=start + SHEET_FRAMES)
-        pairs = []
-        for (index, _), before, after in zip(picks, sources, results, strict=True):
-            if np.isfinite(regions.landmarks[index, 0, 0]):
-                pairs.append((regions.crop(after.picture, index), regions.crop(before, index)))
-            else:
-                pairs.append((regions.blank(), regions.blank()))
-        name = f"dub_{run.key}"
-        sheets.write(self._pictures / f"{name}.png", [(f"{name} frame {start}", pairs)])
+        window = slice(start, start + SHEET_FRAMES)
+        shown = slice(0, timeline.frames) if self._every else window
+        pairs = list(_pairs(clip, out, timeline, shown))
+        some = pairs[window] if self._every else pairs
+        sheets.write(self._pictures / f"dub_{run.key}.png", [(f"{run.key} frame {start}", some)])
+        if self._every:
+            mouths = [lips_of(result) for result, _ in pairs]
+            sheets.write_every(self._pictures, f"every_{run.key}", mouths)
+
+
+def _pairs(clip: Clip, out: Path, timeline: Timeline, shown: slice) -> Iterator[tuple[Rgb, Rgb]]:
+    """Yield crops of some frames of a result and of the source; empty ones where no face is."""
+    picks = [*timeline.picks(clip.take.times)][shown]
+    regions = Regions.of(smooth(clip.track.landmarks))
+    results = read_video(probe(out), start=shown.start, stop=shown.start + len(picks))
+    for (index, _), before, after in zip(picks, Reader(clip.info).at(picks), results, strict=True):
+        if np.isfinite(regions.landmarks[index, 0, 0]):
+            yield regions.crop(after.picture, index), regions.crop(before, index)
+        else:
+            yield regions.blank(), regions.blank()
 
 
 def looks(clip: Clip, out: Path, timeline: Timeline) -> dict[str, float]:
@@ -313,6 +323,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--modes", nargs="*", default=(), choices=[*SyncMode], metavar="MODE")
     parser.add_argument("--voices", type=int, default=len(CHOICE), help="how many of the three")
     parser.add_argument("--sheets", type=Path, default=Path("/tmp/lipwright-sheets"))
+    parser.add_argument("--every", action="store_true", help="sheets of every mouth, too")
     parser.add_argument("--cache", type=Path, default=CACHE, help="tracks, sounds, finished runs")
     parser.add_argument("--any-version", action="store_true", help="keep runs of other code too")
     parser.add_argument("--out", type=Path, help="default: bench/results/dubs.md")
@@ -324,7 +335,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     folder = sheets.outside(asked.sheets)
     studio = Studio(Cupboard(asked.cache))
-    bench = Bench(studio, asked.cache / "dubs", folder, any_version=asked.any_version)
+    kept = asked.cache / "dubs"
+    bench = Bench(studio, kept, folder, any_version=asked.any_version, every=asked.every)
     every = find(asked.data / "clips")
     chosen = {
         i: info

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench import measures, sheets
 from bench.footage import CACHE, DATA, Agreement, Clip, Cupboard, Studio, find, version
-from bench.regions import Regions, luma_in, mouth_of
+from bench.regions import Regions, lips_of, luma_in, mouth_of
 from bench.retake import Retake, middle, own_mouth, own_speech, retake
 from bench.tables import Column, table
 from lipwright.face.shape import LIPS, mouth_shapes, opening, width
@@ -207,17 +207,20 @@ def windows(half: Half, take: Retake) -> dict[str, int]:
     return found
 
 
-def write_sheet(folder: Path, clip: Clip, half: Half, take: Retake) -> None:
-    """Write the contact sheet of a clip."""
+def write_sheet(folder: Path, clip: Clip, half: Half, take: Retake, every: bool) -> None:
+    """Write the contact sheet of a clip, and every mouth of it if asked for."""
     strips = [
         (f"{clip.name} frame {take.frames[k]} ({name})", take.crops[k : k + SHEET_FRAMES])
         for name, k in windows(half, take).items()
     ]
     sheets.write(folder / f"quality_{clip.name}.png", strips)
+    if every:
+        mouths = [lips_of(result) for result, _ in take.crops]
+        sheets.write_every(folder, f"every_{clip.name}", mouths)
 
 
 def run(
-    clips: Sequence[Clip], studio: Studio, folder: Path, oracle: bool
+    clips: Sequence[Clip], studio: Studio, folder: Path, *, oracle: bool, every: bool
 ) -> dict[str, dict[str, float]]:
     """Re-animate and measure every clip."""
     rows = {}
@@ -228,7 +231,7 @@ def run(
         take = retake(studio, clip, acting)
         rows[clip.name] = measure(clip, take, sync)
         if rows[clip.name]["frames"]:
-            write_sheet(folder, clip, compare(clip, take), take)
+            write_sheet(folder, clip, compare(clip, take), take, every)
         print(f"{clip.name}: {len(take.frames)} frames in {time.perf_counter() - began:.0f} s")
     return rows
 
@@ -272,6 +275,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clips", nargs="*", default=(), help="beginnings of names; default: all")
     parser.add_argument("--oracle", action="store_true", help="paint the true mouth shapes")
     parser.add_argument("--sheets", type=Path, default=Path("/tmp/lipwright-sheets"))
+    parser.add_argument("--every", action="store_true", help="sheets of every mouth, too")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of tracks and sounds")
     parser.add_argument("--out", type=Path, help="default: bench/results/quality[-oracle].md")
     return parser.parse_args()
@@ -285,7 +289,8 @@ def main() -> None:
     clips = [studio.clip(info) for info in find(asked.data, asked.clips)]
     if not clips:
         raise SystemExit(f"no clip with sound in {asked.data}: say where they are with --data")
-    page = report(run(clips, studio, folder, asked.oracle), asked.oracle)
+    rows = run(clips, studio, folder, oracle=asked.oracle, every=asked.every)
+    page = report(rows, asked.oracle)
     print(page)
     if asked.out or not asked.clips:  # a table of some clips is not kept unless asked for
         out = asked.out or RESULTS / f"quality{'-oracle' if asked.oracle else ''}.md"

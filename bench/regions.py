@@ -33,6 +33,7 @@ LIP_MARGIN = 0.05  # canonical units around the lips that are no skin
 CROP_UNITS = 1.6  # side of the crops that a person looks at, inter-ocular distances
 BELOW = 0.12  # and how far their middle lies below the lips'
 MOUTH = (0.6, 0.32)  # width and height of the mouth in them, inter-ocular distances
+LIPS_SHOWN = (0.8, 0.5)  # the same of what a person looks at frame by frame
 MOUTH_CELLS = (24, 12)  # across and down: so few that grain does not count
 
 
@@ -117,11 +118,15 @@ class Regions:
 
 def mouth_of(crop: Rgb) -> Floats:
     """Return the luma of the mouth in a crop (s, s, 3), in MOUTH_CELLS, 8-bit units."""
-    unit = len(crop) / CROP_UNITS
-    x0, y0 = (len(crop) / 2 - np.array(MOUTH) * unit / 2 - [0, BELOW * unit]).astype(int)
-    x1, y1 = (x0 + MOUTH[0] * unit, y0 + MOUTH[1] * unit)
-    grey = cv2.cvtColor(crop[y0 : int(y1), x0 : int(x1)], cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(lips_of(crop, MOUTH), cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(grey, MOUTH_CELLS, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def lips_of(crop: Rgb, size: tuple[float, float] = LIPS_SHOWN) -> Rgb:
+    """Return the part of a crop (s, s, 3) around the lips, of a size in inter-ocular distances."""
+    unit = len(crop) / CROP_UNITS
+    x0, y0 = (len(crop) / 2 - np.array(size) * unit / 2 - [0, BELOW * unit]).astype(int)
+    return crop[y0 : int(y0 + size[1] * unit), x0 : int(x0 + size[0] * unit)]
 
 
 def luma_in(picture: Picture, box: Box) -> NDArray[np.integer]:

@@ -15,6 +15,7 @@ Rgb = NDArray[np.uint8]
 
 PROJECT = Path(__file__).parents[1].resolve()
 GAIN = 4  # of the difference
+ACROSS, PAGE_ROWS = 10, 6  # of pages that show every mouth
 
 
 def outside(folder: Path) -> Path:
@@ -49,3 +50,12 @@ def write(path: Path, strips: Sequence[tuple[str, Sequence[tuple[Rgb, Rgb]]]]) -
         rows += strip(pairs)
         labels += [f"{label}: source", "result", f"difference x {GAIN}"]
     write_png(path, sheet(rows, labels))
+
+
+def write_every(folder: Path, name: str, mouths: Sequence[Rgb]) -> None:
+    """Write every mouth of a result as numbered pages: what lasts one frame shows only there."""
+    rows = [mouths[at : at + ACROSS] for at in range(0, len(mouths), ACROSS)]
+    labels = [f"{name} {ACROSS * j}" for j in range(len(rows))]
+    for page, at in enumerate(range(0, len(rows), PAGE_ROWS)):
+        part = slice(at, at + PAGE_ROWS)
+        write_png(folder / f"{name}_{page:02}.png", sheet(rows[part], labels[part]))
