@@ -60,6 +60,23 @@ def test_a_quick_closure_is_kept():
     assert int(after.argmin()) == 15
 
 
+def test_lips_that_close_within_a_frame_are_neither_early_nor_late():
+    gap = np.full(30, 0.2, np.float32)
+    gap[15:18] = 0.0
+    landmarks = synthetic_landmarks(30, opening=gap)
+    before, after = (opening(mouth_shapes(x)) for x in (landmarks, smooth(landmarks)))
+    assert np.abs(after - before)[12:21].max() < 0.012
+
+
+def test_the_chin_goes_with_lips_that_move_fast():
+    gap = np.full(30, 0.2, np.float32)
+    gap[15] = 0.0
+    noisy = jitter(synthetic_landmarks(30, opening=gap), sigma=0.3)
+    turned = smooth(noisy)[15] - noisy[15]
+    turned = turned - turned.mean(0)  # where the head is may be smoothed
+    assert np.abs(turned).max() < 0.02 * UNIT
+
+
 def test_gaps_stay_gaps_and_nothing_leaks_over_them():
     landmarks = jitter(synthetic_landmarks(40))
     landmarks[18:22] = np.nan

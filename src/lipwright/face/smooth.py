@@ -14,11 +14,14 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import MOUTH, Floats, Ints, Pose, align, to_canonical, to_image
+from lipwright.face.shape import MOUTH, Floats, Ints, Pose, align, opening, to_canonical, to_image
 from lipwright.rows import CHUNK, Array, Reel
 
 QUADRATIC_5: Floats = np.array([-3, 12, 17, 12, -3], np.float32) / np.float32(35)
 GENTLE_5: Floats = np.array([1, 2, 3, 2, 1], np.float32) / np.float32(9)
+# A filter that changes the opening by less than the first takes jitter out of a mouth; by more than
+# the second it smears lips that close within a frame. Canonical units.
+JITTER, SPEECH = 0.008, 0.016
 
 
 @overload
@@ -94,9 +97,6 @@ def runs(seen: NDArray[np.bool_], shots: Ints | None = None) -> list[tuple[int, 
 
 def _smooth_run(landmarks: Floats) -> Floats:
     pose = align(landmarks)
-    shape = to_canonical(landmarks, pose)
-    calm = _filter(shape, GENTLE_5)
-    calm[:, MOUTH] = _filter(shape[:, MOUTH], QUADRATIC_5)
     rotation = _filter(pose.rotation, QUADRATIC_5)
     u, _, vt = np.linalg.svd(rotation)
     steady = Pose(
@@ -104,7 +104,17 @@ def _smooth_run(landmarks: Floats) -> Floats:
         rotation=(u @ vt).astype(np.float32),
         centre=_filter(pose.centre, QUADRATIC_5),
     )
-    return to_image(calm, steady)
+    return to_image(_calm_shape(to_canonical(landmarks, pose)), steady)
+
+
+def _calm_shape(shape: Floats) -> Floats:
+    """Return canonical shapes (T, 478, 3) without jitter, as they are where lips move too fast."""
+    calm = _filter(shape, GENTLE_5)
+    calm[:, MOUTH] = _filter(shape[:, MOUTH], QUADRATIC_5)
+    changed = np.abs(opening(calm[:, MOUTH]) - opening(shape[:, MOUTH]))
+    fast: Floats = np.clip((changed - JITTER) / (SPEECH - JITTER), 0, 1)[:, None, None]
+    calm += (shape - calm) * fast  # all of it: lips would part from a chin that lags behind
+    return calm
 
 
 def _filter(values: Floats, kernel: Floats) -> Floats:
