@@ -21,6 +21,21 @@ JAWLINE = np.array([
     454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132,
     93, 234,
 ])
+# Across the lips, from the outer edge to the inner one: of each row the second and the third lie in
+# the red. First the upper lip from right to left, then the lower one.
+ACROSS = np.array([
+    [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 146, 91, 181, 84, 17, 314, 405, 321, 375],
+    [76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 77, 90, 180, 85, 16, 315, 404, 320, 307],
+    [62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292, 96, 89, 179, 86, 15, 316, 403, 319, 325],
+    [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87, 14, 317, 402, 318, 324],
+])
+# From the lower lip's edge down to the fold above the chin, right to left: of each row the second
+# lies halfway.
+BELOW = np.array([
+    [146, 91, 181, 84, 17, 314, 405, 321, 375],
+    [43, 106, 182, 83, 18, 313, 406, 335, 273],
+    [202, 204, 194, 201, 200, 421, 418, 424, 422],
+])
 # fmt: on
 FIXED_ABOVE = 0.52  # canonical y: everything above the nostrils stays
 FIXED_SIDE = np.array([454, 323, 361, 132, 93, 234])  # the jaw by the ears hardly moves
@@ -127,13 +142,27 @@ def vertices(landmarks: Floats, moved: Floats, unit: float) -> tuple[Floats, Flo
     centre = landmarks[JAWLINE[[0, -1]], :2].mean(0)
     outward = jaw[:, :2] - centre
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
-    rest, target = [landmarks[:FACE]], [landmarks[:FACE] + moved]
+    rest, target = [_even(landmarks[:FACE])], [_even(landmarks[:FACE] + moved)]
     for distance, share in RINGS:
         ring = jaw.copy()
         ring[:, :2] += outward * np.float32(distance * unit)
         rest.append(ring)
         target.append(ring + moved[JAWLINE] * np.float32(share))
     return np.concatenate(rest), np.concatenate(target)
+
+
+def _even(points: Floats) -> Floats:
+    """Return points (468, 3) with those in and under the red of the lips evenly between others.
+
+    The tracker sees them no better than that, and where lips that were pressed together are drawn
+    open, or the other way round, they would come to lie on the lip's edge or beyond: it would be
+    torn to teeth, and the shadow under it squeezed to a line.
+    """
+    out = points.copy()
+    outer, inner = points[ACROSS[0]], points[ACROSS[3]]
+    out[ACROSS[1]], out[ACROSS[2]] = (2 * outer + inner) / 3, (outer + 2 * inner) / 3
+    out[BELOW[1]] = (points[BELOW[0]] + points[BELOW[2]]) / 2
+    return out
 
 
 def ring_of(landmarks: Floats, unit: float) -> Floats:
