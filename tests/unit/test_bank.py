@@ -16,7 +16,9 @@ from lipwright.render.bank import (
     crop_box,
     cut,
     faults,
+    inner_looks,
     most_bytes,
+    speed_of,
 )
 from lipwright.render.composite import LOOP
 from lipwright.render.palette import LOWER_LIP, LOWER_OUTER
@@ -193,26 +195,54 @@ def mouth_with(rows, *, closed=False):
     return cut(Shelf(), frame, Box(0, 0, frame.shape[1], frame.shape[0]), landmarks)
 
 
-@pytest.mark.parametrize("rows", range(4))
-def test_an_exemplar_tells_which_teeth_it_shows(rows):
-    assert mouth_with(rows).teeth == rows
+def test_an_exemplar_tells_what_shows_between_its_lips():
+    for rows in range(4):
+        upper, _, lower = mouth_with(rows).inside.reshape(3, 7)
+        assert (upper.min() > 0.9) if rows & 1 else (upper.max() < 0.5)
+        assert (lower.min() > 0.9) if rows & 2 else (lower.max() < 0.5)
 
 
-def test_closed_lips_show_no_teeth():
-    assert mouth_with(3, closed=True).teeth == 0
+def test_what_shows_does_not_depend_on_the_light():
+    lit = mouth_with(1)
+    dark = cut(Shelf(), (lit.rgb * 0.5).astype(np.uint8), lit.box, lit.landmarks)
+    assert dark.inside == pytest.approx(lit.inside, abs=0.03)
+
+
+def test_a_mouth_that_hangs_out_of_its_crop_tells_something():
+    lit = mouth_with(3)
+    away = lit.landmarks + np.array([4000, 0, 0], np.float32)
+    out = cut(Shelf(), lit.rgb, lit.box, away)
+    assert out.inside.shape == lit.inside.shape
+    assert np.isfinite(out.inside).all()
+
+
+def test_behind_closed_lips_all_are_alike():
+    inside = np.array([[1, 0], [0, 1], [0.5, 0.5]], np.float32)
+    seen = inner_looks(inside, np.array([0.0, 0.01, 0.2], np.float32))
+    assert np.array_equal(seen[0], seen[1])
+    assert np.array_equal(seen[2], inside[2])
 
 
 # ---------------------------------------------------------------------------------------- faults
-def test_lips_of_an_odd_hue_and_blur_are_faults():
+def test_lips_of_an_odd_hue_blur_and_haste_are_faults():
     hue = np.random.default_rng(0).normal(0, 0.01, (40, 3)).astype(np.float32)
-    sharpness = np.ones(40, np.float32)
-    assert faults(sharpness, hue).max() < 0.5
+    sharpness, speed = np.ones(40, np.float32), np.full(40, 0.02, np.float32)
+    assert faults(sharpness, hue, speed).max() < 0.5
     hue[7] += np.array([-0.1, -0.05, 0.15], np.float32)
     sharpness[3] = 0.5
-    found = faults(sharpness, hue)
+    speed[9] = 0.09
+    found = faults(sharpness, hue, speed)
     assert found[7] > 2
     assert found[3] == pytest.approx(1, abs=0.3)
-    assert np.delete(found, [3, 7]).max() < 0.5
+    assert found[9] > 2
+    assert np.delete(found, [3, 7, 9]).max() < 0.5
+
+
+def test_a_mouth_that_starts_or_stops_is_not_in_haste():
+    gap = np.array([0.2, 0.2, 0.11, 0.02, 0.02, 0.2], np.float32)
+    speed = speed_of(gap, np.array([4, 5, 6, 7, 8, 20]))
+    assert speed == pytest.approx([0, 0, 0.09, 0, 0, 0])
+    assert speed_of(gap[:1], np.array([3])).tolist() == [0]
 
 
 def test_the_hue_of_lips_does_not_depend_on_the_light():

@@ -13,7 +13,7 @@ from lipwright.media.picture import Box
 from lipwright.motion.shut import shut
 from lipwright.render.bank import Exemplar
 from lipwright.render.composite import INNER_LIPS, OUTER_LIPS, polygon
-from lipwright.render.interior import OPEN, STRETCH, build, share
+from lipwright.render.interior import build
 from lipwright.render.palette import Palette, guessed_teeth
 from lipwright.render.rig import ring_of
 from lipwright.testing import synthetic_landmarks
@@ -21,7 +21,6 @@ from lipwright.testing import synthetic_landmarks
 SKIN = np.array([176, 140, 122], np.float32)
 LIP = np.array([150, 90, 90], np.float32)
 CHIN = [int(np.flatnonzero(i == MOUTH)[0]) for i in (152, 148, 377)]
-gap = st.floats(0, 0.4)
 
 
 def face(opening_=0.2):
@@ -89,25 +88,6 @@ def column(patch, box, target, shares):
     top, bottom = target[13, :2], target[14, :2]
     points = (np.round(top + (bottom - top) * k).astype(int) for k in shares)
     return np.array([patch[y - box.y0, x - box.x0] for x, y in points])
-
-
-# ----------------------------------------------------------------------------------------- share
-@given(gap, gap, st.floats(0, 0.1))
-def test_more_is_built_the_more_is_lacking_or_too_much(wanted, given_, more):
-    built_ = share(wanted, given_)
-    assert 0 <= built_ <= 1
-    assert built_ == pytest.approx(share(given_, wanted))
-    if wanted >= given_:
-        assert share(wanted + more, given_) >= built_
-
-
-@given(gap, gap)
-def test_an_exemplar_near_enough_is_left_as_it_is(wanted, given_):
-    factor = max(wanted, OPEN) / max(given_, OPEN)
-    if 1 / STRETCH[0] <= factor <= STRETCH[0]:
-        assert share(wanted, given_) == pytest.approx(0, abs=1e-9)
-    if factor >= STRETCH[1] or factor <= 1 / STRETCH[1]:
-        assert share(wanted, given_) == pytest.approx(1)
 
 
 # ---------------------------------------------------------------------------------------- palette

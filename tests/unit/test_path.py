@@ -12,15 +12,18 @@ from lipwright.face.shape import opening
 from lipwright.render import path as module
 from lipwright.render.path import (
     JUMP_COST,
+    OPEN,
     STEP_COSTS,
+    STRETCH,
     Look,
     blend_runs,
+    built_share,
+    changes,
     cheapest,
     costs,
     find_path,
     jump_cost,
     jumps,
-    rows_apart,
     visibility,
 )
 from lipwright.testing import synthetic_mouth
@@ -60,6 +63,11 @@ def looks(openings, seed=0):
     )
 
 
+def insides(*bright):
+    """What shows between the lips of exemplars: all bright, or all dark."""
+    return np.array(bright, np.float32)[:, None] * np.ones(21, np.float32)
+
+
 # -------------------------------------------------------------------------------------- cheapest
 @given(rising(1, 4), st.integers(1, 4), st.integers(0, 10_000))
 def test_no_path_is_cheaper(index, frames, seed):
@@ -96,7 +104,7 @@ def test_one_run_is_kept_where_frames_differ_little():
 
 
 def test_no_more_than_a_tenth_of_the_frames_start_a_new_run():
-    index = np.arange(0, 90, 3)  # no two are neighbours: every change is a new run
+    index = np.arange(0, 150, 5)  # no two are neighbours: every change is a new run
     bank = replace(looks(np.linspace(0, 0.12, 30)), index=index.astype(np.float32))
     wanted = looks(0.06 + 0.06 * np.sin(np.arange(400) * 0.9))
     calm = np.zeros(30, np.float32)
@@ -155,6 +163,43 @@ def test_a_mouth_not_open_enough_is_worse_than_one_too_open():
     wanted, bank = looks([0.05]), looks([0.02, 0.08])
     less, more = costs(wanted, bank, np.zeros(2, np.float32))[0]
     assert less > more + 0.2
+
+
+def test_lips_that_shall_close_are_closed_rather_than_squeezed():
+    rest = float(opening(synthetic_mouth(np.zeros(1, np.float32)))[0])
+    shut, open_ = costs(looks([-rest]), looks([-rest, 0.04 - rest]), np.zeros(2, np.float32))[0]
+    ajar, wide = costs(looks([0.08]), looks([0.08, 0.12]), np.zeros(2, np.float32))[0]
+    assert open_ - shut > 1.3 * (wide - ajar)
+
+
+def test_an_inside_that_would_have_to_be_built_costs_more_than_what_lacks():
+    per_gap = [
+        float(costs(looks([0.1]), looks([given]), np.zeros(1, np.float32))[0, 0]) / (0.1 - given)
+        for given in (0.08, 0.02)
+    ]
+    assert per_gap[1] > 1.2 * per_gap[0]
+
+
+# ----------------------------------------------------------------------------------------- share
+gaps = st.floats(0, 0.4)
+
+
+@given(gaps, gaps, st.floats(0, 0.1))
+def test_more_is_built_the_more_is_lacking_or_too_much(wanted, given_, more):
+    built = built_share(wanted, given_)
+    assert 0 <= built <= 1
+    assert built == pytest.approx(built_share(given_, wanted), abs=1e-6)
+    if wanted >= given_:
+        assert built_share(wanted + more, given_) >= built
+
+
+@given(gaps, gaps)
+def test_an_exemplar_near_enough_is_left_as_it_is(wanted, given_):
+    factor = max(wanted, OPEN) / max(given_, OPEN)
+    if 1 / STRETCH[0] <= factor <= STRETCH[0]:
+        assert built_share(wanted, given_) == pytest.approx(0, abs=1e-6)
+    if factor >= STRETCH[1] or factor <= 1 / STRETCH[1]:
+        assert built_share(wanted, given_) == pytest.approx(1)
 
 
 # --------------------------------------------------------------------------------------- windows
@@ -217,24 +262,33 @@ def test_a_run_that_ends_with_the_bank_holds():
 
 # ------------------------------------------------------------------------------- where runs change
 @given(rising(), st.integers(1, 6), st.integers(0, 1000))
-def test_no_path_is_cheaper_where_teeth_and_moments_differ(index, frames, seed):
+def test_no_path_is_cheaper_where_insides_and_moments_differ(index, frames, seed):
     random = np.random.default_rng(seed)
     cost = grid(frames, len(index), seed)
-    teeth, seen = random.integers(0, 4, len(index)), random.random(frames).astype(np.float32)
+    inside = random.uniform(0, 1, (len(index), 4)).astype(np.float32)
+    seen = random.random(frames).astype(np.float32)
+    apart = changes(inside, inside)
 
     def whole(way):
         total = sum(float(cost[t, i]) for t, i in enumerate(way))
         for t, (a, b) in enumerate(pairwise(way), 1):
             source = int(index[b] - index[a])
-            rows = int(rows_apart(teeth[a], teeth[b : b + 1])[0])
-            shown = 0 if source == 1 else module.TEETH_COST * float(seen[t]) * rows
+            shown = 0 if source == 1 else module.INSIDE_COST * float(seen[t]) * apart[a, b]
             step = STEP_COSTS.get(source, np.inf) + shown
-            total += min(step, float(jump_cost(float(seen[t]), np.array([rows]))[0]))
+            total += min(step, float(jump_cost(float(seen[t]), apart[a, b])))
         return total
 
-    found = whole(cheapest(cost, index, seen=seen, teeth=teeth))
+    found = whole(cheapest(cost, index, seen=seen, inside=inside))
     ways = product(range(len(index)), repeat=frames) if len(index) ** frames < 3000 else ()
-    assert found <= min((whole(w) for w in ways), default=np.inf) + 1e-4
+    assert found <= min((whole(w) for w in ways), default=np.inf) + 1e-3
+
+
+def test_what_is_alike_inside_is_no_change():
+    inside = np.array([[0.2, 0.2], [0.25, 0.15], [1.0, 0.2]], np.float32)
+    apart = changes(inside, inside)
+    assert apart == pytest.approx(apart.T)
+    assert np.diag(apart).max() == apart[0, 1] == 0
+    assert apart[0, 2] == pytest.approx(0.8 / np.sqrt(2) - module.ALIKE, abs=1e-4)
 
 
 def test_runs_change_between_closed_lips_rather_than_open_ones():
@@ -251,7 +305,7 @@ def test_of_two_runs_that_fit_alike_the_one_with_the_same_teeth_follows():
     cost = np.zeros((4, 3), np.float32)
     cost[0, 1:] = cost[2:, 0] = 50
     path = cheapest(
-        cost, np.array([0, 20, 40]), seen=np.ones(4, np.float32), teeth=np.array([3, 1, 3])
+        cost, np.array([0, 20, 40]), seen=np.ones(4, np.float32), inside=insides(1, 0, 1)
     )
     assert path[-1] == 2
 
@@ -260,9 +314,9 @@ def test_teeth_do_not_come_for_a_frame_by_going_to_and_fro():
     cost = np.full((5, 3), 0.5, np.float32)
     cost[2, 1] = 0  # a little better, for one frame
     path = cheapest(
-        cost, np.array([7, 8, 9]), seen=np.ones(5, np.float32), teeth=np.array([3, 1, 1]), after=0
+        cost, np.array([7, 8, 9]), seen=np.ones(5, np.float32), inside=insides(1, 0, 0), after=0
     )
-    shown = np.array([3, 1, 1])[path]
+    shown = np.array([1, 0, 0])[path]
     assert (np.diff(shown) != 0).sum() <= 1
 
 

@@ -20,7 +20,17 @@ from lipwright.face.shape import (
     to_canonical,
 )
 from lipwright.motion.shut import shut
-from lipwright.render.bank import RUN_FRAMES, Exemplar, Shelf, choose, cut, faults, most_bytes
+from lipwright.render.bank import (
+    RUN_FRAMES,
+    Exemplar,
+    Shelf,
+    choose,
+    cut,
+    faults,
+    inner_looks,
+    most_bytes,
+    speed_of,
+)
 from lipwright.render.occlusion import covered
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
@@ -43,7 +53,7 @@ class Speaker:
     opening: Floats  #: (n,) of the exemplars' mouths, canonical
     drift: Drift  #: of the mouth with the head
     calm: Floats  #: (61, 3) canonical mouth when closed, the head looking into the camera
-    teeth: Ints  #: (n,) which rows of teeth show, see :attr:`Exemplar.teeth`
+    inside: Floats  #: (n, c) what shows between their lips, see :attr:`Exemplar.inside`
     shot: Ints  #: (n,) number of the shot that each is from
 
 
@@ -73,20 +83,20 @@ class ExemplarEngine:
         most = self._bank_bytes // most_bytes(portrait.landmarks, some[usable], portrait.depth)
         sharpness, shot = portrait.sharpness[some], portrait.shot[some]
         kept = choose(look, sharpness=sharpness, usable=usable, most=max(1, most), shot=shot)
-        exemplars, teeth, hue, shelf = [], [], [], Shelf()
+        exemplars, inside, hue, shelf = [], [], [], Shelf()
         for i, view in zip(some[kept], fetch(some[kept]), strict=True):
             exemplars.append(cut(shelf, view.rgb, view.box, portrait.landmarks[i]))
-            teeth.append(exemplars[-1].teeth)  # while its pixels are at hand
+            inside.append(exemplars[-1].inside)  # while its pixels are at hand
             hue.append(exemplars[-1].hue)
         look = look.at(kept)
         return Speaker(
             exemplars=tuple(exemplars),
             look=look,
-            faults=faults(sharpness[kept], np.array(hue)),
+            faults=faults(sharpness[kept], np.array(hue), speed_of(opening(mouth), some)[kept]),
             opening=opening(mouth[kept]),
             drift=drift,
             calm=shut(look.mouth[int(np.argmin(opening(look.mouth)))]),
-            teeth=np.array(teeth),
+            inside=inner_looks(np.array(inside), opening(look.mouth)),
             shot=shot[kept],
         )
 
@@ -183,7 +193,7 @@ def _mixes(speaker: Speaker, script: Script) -> Iterator[Mix]:
         kept = of_shot(speaker.shot, int(script.shot[frames[0]]))
         bank = speaker.look.at(kept)
         goal = _Goal(speaker=speaker, script=script, frames=frames)
-        path = find_path(goal, bank, speaker.faults[kept], speaker.teeth[kept])
+        path = find_path(goal, bank, speaker.faults[kept], speaker.inside[kept])
         mixes = blend_runs(path, bank.index.astype(np.int64))
         for k, mix in zip(frames, mixes, strict=True):
             yield from ([] for _ in range(done, k))

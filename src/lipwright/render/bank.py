@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,11 +25,15 @@ RUN_FRAMES = 12  # neighbouring frames are kept together, so that paths find run
 AT_HAND = 12  # exemplars in memory at a time: those of a few frames
 CROP_MARGIN = 0.3  # around the loop of the mask, inter-ocular distances
 SHARP_ENOUGH = 0.6  # of the median sharpness
-TOOTH = 0.7  # of the skin's brightness: what is as bright between the lips is a tooth
-PARTED = 0.01  # half a gap of the lips through which teeth show, inter-ocular distances
+# Where the inside of a mouth is looked at, from the upper lip to the lower, and how softly.
+DEPTHS: Floats = np.array([1 / 6, 1 / 2, 5 / 6], np.float32)
+CLOSED, PARTED = 0.02, 0.05  # openings through which nothing, or all, is seen; canonical
+INSIDE_BLUR = 0.012  # sigma, inter-ocular distances
 # An exemplar whose lower lip differs in hue from most of a bank by ODD times what is usual was
 # spoilt by a codec or by a passing light; each further ODD_UNIT of it costs one unit.
 ODD, ODD_UNIT = 3.0, 0.035
+# One whose lips open or close by more than FAST a frame shows neither of both mouths; canonical.
+FAST, FAST_UNIT = 0.03, 0.02
 BLUR_COST = 2.0  # for each share of the usual sharpness that an exemplar lacks
 UPPER_RIM = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])  # inner lips, right to left
 LOWER_RIM = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
@@ -91,22 +96,22 @@ class Exemplar:
         return np.asarray(ratio - ratio.mean(), np.float32)
 
     @cached_property
-    def teeth(self) -> int:
-        """Which teeth it shows: 0 none, 1 upper, 2 lower, 3 both rows."""
-        box = self.box
-        unit = interocular(self.landmarks)
-        green = self.rgb[..., 1]  # as good as luma here, and at hand
+    def inside(self) -> Floats:
+        """(21,) how bright what shows between the lips is, in 3 rows of 7, lit skin being 1."""
+        box, unit = self.box, interocular(self.landmarks)
         skin = self._skin()
-        bright = TOOTH * np.median(green[::4, ::4][skin]) if skin.any() else np.inf
-        middle = (self.landmarks[UPPER_RIM] + self.landmarks[LOWER_RIM]) / 2
-        shown = 0
-        for bit, rim in ((1, UPPER_RIM), (2, LOWER_RIM)):
-            half = np.concatenate([self.landmarks[rim], middle[::-1]])
-            inside = green[polygon(half, box) > 0]
-            tall = np.linalg.norm(self.landmarks[rim] - middle, axis=1).mean()
-            if tall > PARTED * unit and len(inside) and np.percentile(inside, 80) > bright:
-                shown |= bit
-        return shown
+        upper, lower = (self.landmarks[rim[1:-1], :2] for rim in (UPPER_RIM, LOWER_RIM))
+        at = upper + DEPTHS[:, None, None] * (lower - upper) - [box.x0, box.y0]
+        green = self.rgb[..., 1]  # as good as luma here, and at hand
+        x0, y0 = np.maximum(np.floor(at.min((0, 1))).astype(int) - 4, 0)
+        x1, y1 = np.ceil(at.max((0, 1))).astype(int) + 5
+        part = green[y0:y1, x0:x1].astype(np.float32)
+        if not (skin.any() and part.size):
+            return np.zeros(at.shape[0] * at.shape[1], np.float32)
+        soft = cv2.GaussianBlur(part, (0, 0), max(INSIDE_BLUR * unit, 0.5))
+        x, y = np.moveaxis((at - [x0, y0]).astype(np.float32), -1, 0)
+        shown = cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(shown.ravel() / max(float(np.median(green[::4, ::4][skin])), 1))
 
     def _skin(self) -> NDArray[np.bool_]:
         """Return where skin is around the lips, on every fourth pixel (h / 4, w / 4)."""
@@ -213,17 +218,42 @@ def _firsts(centres: Floats, shot: Ints) -> list[int]:
     return firsts
 
 
-def faults(sharpness: Floats, hue: Floats) -> Floats:
-    """Return what their own faults make exemplars (n,) cost: blur, and lips of an odd colour.
+def faults(sharpness: Floats, hue: Floats, speed: Floats) -> Floats:
+    """Return what their own faults make exemplars (n,) cost: blur, odd colour, fast lips.
 
     Args:
         sharpness: (n,) higher is sharper.
         hue: (n, 3) :attr:`Exemplar.hue`.
+        speed: (n,) of the opening, canonical units a frame.
     """
     blur = np.clip(1 - sharpness / max(float(np.median(sharpness)), 1e-6), 0, 1)
     apart = np.linalg.norm(hue - np.median(hue, 0), axis=1)
     odd = np.maximum(apart - ODD * np.median(apart), 0) / ODD_UNIT
-    return np.asarray(BLUR_COST * blur + odd, np.float32)
+    fast = np.maximum(speed - FAST, 0) / FAST_UNIT
+    return np.asarray(BLUR_COST * blur + odd + fast, np.float32)
+
+
+def speed_of(gap: Floats, index: Ints) -> Floats:
+    """Return how fast mouths open or close both before and after (n,), canonical units a frame.
+
+    Args:
+        gap: (n,) openings.
+        index: (n,) their frames, rising; over a hole in them nothing is known.
+    """
+    step = np.where(np.diff(index) == 1, np.abs(np.diff(gap)), 0)
+    return np.asarray(np.minimum(np.append(step, 0), np.insert(step, 0, 0)), np.float32)
+
+
+def inner_looks(inside: Floats, gap: Floats) -> Floats:
+    """Return what is seen between lips (n, c): the less they are parted, the more all are alike.
+
+    Args:
+        inside: (n, c) :attr:`Exemplar.inside`.
+        gap: (n,) openings, canonical.
+    """
+    usual = inside.mean(0)
+    parted = np.clip((gap - CLOSED) / (PARTED - CLOSED), 0, 1)[:, None]
+    return np.asarray(usual + (inside - usual) * parted, np.float32)
 
 
 def most_bytes(landmarks: Array, frames: Ints, depth: int) -> int:

@@ -22,14 +22,10 @@ from lipwright.media.picture import Box
 from lipwright.render.bank import Exemplar
 from lipwright.render.composite import INNER_LIPS, polygon
 from lipwright.render.palette import LOWER_LIP, Palette
+from lipwright.render.path import OPEN
 from lipwright.render.teeth import CROWN, Grid, Row, rows
 from lipwright.render.warp import Affine, affine_between, pixels, sample
 
-# An interior stretched or squeezed by less than the first factor is shown as it is; from the
-# second on it is built anew. What an exemplar shows counts from OPEN on: under it there is next to
-# nothing to see.
-STRETCH = (1.35, 2.0)
-OPEN = 0.03  # opening, inter-ocular distances
 UPPER_LIP = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])  # inner, corner to corner
 CHIN = np.array([152, 148, 377])  # and those that the jaw carries
 SKULL = np.array(
@@ -46,14 +42,6 @@ NARROW = 0.05  # gap between the lips under which they shade whatever is there
 LINE_LEVEL = 0.6  # of that shade against the lip
 RIM = 0.022  # width of the inner lower lip that opening brings to light
 LOWER_LEVEL = 0.80  # of the lower teeth against the upper
-
-
-def share(wanted: float, given: float) -> float:
-    """Return how much of the interior is built anew, 0 to 1, by openings wanted and given."""
-    factor = max(wanted, OPEN) / max(given, OPEN)
-    factor = max(factor, 1 / factor)
-    x = min(max((factor - STRETCH[0]) / (STRETCH[1] - STRETCH[0]), 0.0), 1.0)
-    return x * x * (3 - 2 * x)
 
 
 def build(

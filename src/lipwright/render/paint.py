@@ -25,6 +25,7 @@ from lipwright.render.composite import (
     polygon,
 )
 from lipwright.render.detail import lay, match_detail, mixed
+from lipwright.render.path import built_share
 from lipwright.render.restore import Fine
 from lipwright.render.rig import followers, mesh, overshoot, steady_contour, vertices
 from lipwright.render.warp import (
@@ -203,6 +204,7 @@ def _sampled(stroke: Stroke, positions: Floats) -> NDArray[Any]:
 
 def _furnished(shown: Floats, inner: Box, target: Floats, brush: Brush, stroke: Stroke) -> Floats:
     """Return a warped exemplar with the mouth behind its lips, where it lacks that."""
+    given = np.array([stroke.opening], np.float32)
     return interior.build(
         shown,
         target,
@@ -210,7 +212,7 @@ def _furnished(shown: Floats, inner: Box, target: Floats, brush: Brush, stroke: 
         brush.pose,
         brush.calm,
         brush.wanted,
-        amount=interior.share(float(opening(brush.wanted[None])[0]), stroke.opening),
+        amount=float(built_share(opening(brush.wanted[None]), given)[0]),
         exemplar=stroke.exemplar,
         top=brush.top,
     )

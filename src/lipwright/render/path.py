@@ -15,17 +15,29 @@ from lipwright.face.shape import Floats, Ints, opening
 SHAPE_UNIT = 0.02
 TURN_UNIT = 6.0
 LACK_UNIT = 0.012  # an exemplar less open than wanted has no teeth to show
-EXCESS_UNIT = 0.025  # one more open than wanted only folds them away
+EXCESS_UNIT = 0.025  # one more open than wanted only folds them away,
+SHUT_UNIT = 0.015  # unless lips shall close: then what is between them is squeezed to a smear
+SHUT = (0.02, 0.05)  # openings up to which, and from which on, lips close or do not
+BUILT_COST = 5.0  # of an inside of the mouth built anew, where it is seen
+# A mouth whose opening is changed by less than the first factor shows its own inside; from the
+# second on that is built anew. Openings count from OPEN on: under it there is next to nothing to
+# see.
+STRETCH = (1.35, 2.0)
+OPEN = 0.03
 LIGHT_UNIT = 6.0  # 8-bit levels of mean luminance over the face
 JUMP_COST = 3.0  # a new run
 JUMP_SWING = 0.7  # share by which it costs less between closed lips, more in open ones
 MOST_RUNS = 0.1  # share of frames that may start a new run; where more would,
 DEARER = 1.4  # new runs cost so many times as much,
 DEARER_TIMES = 6  # so often at most
-TEETH_COST = 3.0  # for each row of teeth that a change brings or takes, where it is seen
+# For a change of what shows between the lips, where it is seen: teeth that come, go or change their
+# light. So much for one as large as lit skin is bright, nothing for one of less than ALIKE.
+INSIDE_COST = 9.0
+ALIKE = 0.12
+ORIGINS = 32  # a new run starts from one of so many exemplars, the best so far
 OPEN_UNIT = 0.08  # opening at which all is seen, canonical
 # Inside a run, by source frames: teeth that go to and fro quiver more than those that stay.
-STEP_COSTS = {1: 0.1, 0: 0.0, 2: 0.3, -1: 0.4}
+STEP_COSTS = {1: 0.1, 0: 0.0, 2: 0.3, -1: 0.4, 3: 0.6, -2: 0.7}
 WINDOW_FRAMES, LOOK_AHEAD_FRAMES = 150, 50
 COSTED_FRAMES = 25
 DISSOLVE = (0.25, 0.5, 0.25)  # shares of the frames before, at and after, where a run gives way
@@ -82,25 +94,36 @@ def _costs(wanted: Look, bank: Look, faults: Floats) -> Floats:
     total /= SHAPE_UNIT
     for axis in (0, 1):
         total += np.abs(wanted.angles[:, axis, None] - bank.angles[None, :, axis]) / TURN_UNIT
-    gap = opening(wanted.mouth)[:, None] - opening(bank.mouth)[None]
-    total += np.where(gap < 0, -gap / EXCESS_UNIT, np.maximum(gap - 0.01, 0) / LACK_UNIT)
+    want, given = opening(wanted.mouth)[:, None], opening(bank.mouth)[None]
+    gap = want - given
+    unit = np.interp(want, SHUT, (SHUT_UNIT, EXCESS_UNIT))
+    total += np.where(gap < 0, -gap / unit, np.maximum(gap - 0.01, 0) / LACK_UNIT)
+    total += BUILT_COST * built_share(want, given) * np.minimum(want / OPEN_UNIT, 1)
     total += np.abs(wanted.light[:, None] - bank.light[None]) / LIGHT_UNIT
     total += np.minimum(np.abs(wanted.index[:, None] - bank.index[None]) / FAR_FRAMES, 1)
     total += faults[None]
     return total
 
 
-def find_path(wanted: Goal, bank: Look, faults: Floats, teeth: Ints | None = None) -> Ints:
+def built_share(wanted: Floats, given: Floats) -> Floats:
+    """Return how much of the inside of a mouth is built anew, 0 to 1, by openings (...)."""
+    factor = np.maximum(wanted, OPEN) / np.maximum(given, OPEN)
+    factor = np.maximum(factor, 1 / factor)
+    x = np.clip((factor - STRETCH[0]) / (STRETCH[1] - STRETCH[0]), 0, 1)
+    return np.asarray(x * x * (3 - 2 * x), np.float32)
+
+
+def find_path(wanted: Goal, bank: Look, faults: Floats, inside: Floats | None = None) -> Ints:
     """Return the exemplar (T,) of each output frame, in windows of bounded memory.
 
     Args:
         wanted: what the output frames shall look like; asked for in order, window by window.
         bank: how the exemplars (n) look.
         faults: (n,) what its own make each exemplar cost.
-        teeth: (n,) which rows of teeth each shows, as bits 1 and 2; None: all the same.
+        inside: (n, c) what shows between the lips of each, see :attr:`Exemplar.inside`; None: all
+            the same.
     """
     index = bank.index.astype(np.int64)
-    teeth = np.zeros(len(bank), np.int64) if teeth is None else teeth
     path = np.zeros(0, np.int64)
     for start in range(0, len(wanted), WINDOW_FRAMES):
         stop = min(start + WINDOW_FRAMES + LOOK_AHEAD_FRAMES, len(wanted))
@@ -109,16 +132,18 @@ def find_path(wanted: Goal, bank: Look, faults: Floats, teeth: Ints | None = Non
         part = slice(start - first, None)
         last = int(path[-1]) if len(path) else None
         cost = costs(look.at(part), bank, faults)
-        ahead = _calm(cost, index, seen=visibility(look)[part], teeth=teeth, after=last)
+        ahead = _calm(cost, index, seen=visibility(look)[part], inside=inside, after=last)
         path = np.concatenate([path, ahead])
     return path
 
 
-def _calm(cost: Floats, index: Ints, *, seen: Floats, teeth: Ints, after: int | None) -> Ints:
+def _calm(
+    cost: Floats, index: Ints, *, seen: Floats, inside: Floats | None, after: int | None
+) -> Ints:
     """Return the cheapest path of the window that starts no more new runs than it may."""
     for times in range(DEARER_TIMES + 1):
         dear = DEARER**times
-        path = cheapest(cost, index, seen=seen, teeth=teeth, after=after, dear=dear)
+        path = cheapest(cost, index, seen=seen, inside=inside, after=after, dear=dear)
         path = path[:WINDOW_FRAMES]
         way = path if after is None else np.append(after, path)
         if jumps(way, index).sum() <= max(1, int(MOST_RUNS * len(path))):
@@ -142,7 +167,7 @@ def cheapest(
     index: Ints,
     *,
     seen: Floats | None = None,
-    teeth: Ints | None = None,
+    inside: Floats | None = None,
     after: int | None = None,
     dear: float = 1.0,
 ) -> Ints:
@@ -152,23 +177,23 @@ def cheapest(
         cost: (T, n) of each exemplar at each output frame.
         index: (n,) source frame of each exemplar, rising; neighbours in the source make runs.
         seen: (T,) how much a new run would be seen, 0 to 1; None: middling.
-        teeth: (n,) which rows of teeth each shows, as bits 1 and 2; None: all the same.
+        inside: (n, c) what shows between the lips of each; None: all the same.
         after: the exemplar just before the first frame, if any.
         dear: how many times its usual cost a new run costs.
     """
     count = cost.shape[1]
     seen = np.full(len(cost), 0.5, np.float32) if seen is None else seen
-    teeth = np.zeros(count, np.int64) if teeth is None else teeth
-    moves = {step: _neighbour(index, step) for step in STEP_COSTS}
+    inside = np.zeros((count, 1), np.float32) if inside is None else inside
+    moves = _moves(index, inside)
     best: NDArray[np.float64] = np.zeros(count)
     if after is not None:
         best = np.full(count, np.inf)
         best[after] = 0
-        best, _ = _arrive(best, moves, teeth, float(seen[0]), dear)
+        best, _ = _arrive(best, moves, inside, float(seen[0]), dear)
     best += cost[0]
     back = np.zeros(cost.shape, np.int32)
     for t in range(1, len(cost)):
-        arrive, back[t] = _arrive(best, moves, teeth, float(seen[t]), dear)
+        arrive, back[t] = _arrive(best, moves, inside, float(seen[t]), dear)
         arrive += cost[t]
         best = arrive
     path = np.zeros(len(cost), np.int64)
@@ -178,41 +203,59 @@ def cheapest(
     return path
 
 
+def _moves(index: Ints, inside: Floats) -> list[tuple[Ints, Floats, Floats]]:
+    """Return the steps inside runs: from where each exemplar (n,) is come to, and for how much.
+
+    The second price is for what changes between the lips.
+    """
+    moves = []
+    for step, price in STEP_COSTS.items():
+        origin = _neighbour(index, step)
+        apart = np.sqrt(((inside[origin] - inside) ** 2).mean(-1))
+        change = np.maximum(apart - ALIKE, 0) * (step != 1)  # in time teeth go by themselves
+        moves.append((origin, np.where(origin >= 0, np.float32(price), np.inf), change))
+    return moves
+
+
 def _arrive(
     best: NDArray[np.float64],
-    moves: dict[int, Ints],
-    teeth: Ints,
+    moves: list[tuple[Ints, Floats, Floats]],
+    inside: Floats,
     seen: float,
     dear: float,
 ) -> tuple[NDArray[np.float64], Ints]:
     """Return the least cost of coming to each exemplar (n,), and from which (n,)."""
-    arrive: NDArray[np.float64] = np.full(len(best), np.inf)
-    origin = np.zeros(len(best), np.int64)
-    for kind in np.unique(teeth):  # a new run starts from the best exemplar of one kind
-        of_kind = np.flatnonzero(teeth == kind)
-        end = int(of_kind[best[of_kind].argmin()])
-        price = best[end] + dear * jump_cost(seen, rows_apart(kind, teeth))
-        better = price < arrive
-        arrive[better], origin[better] = price[better], end
-    for step, come_from in moves.items():
-        stay = np.where(come_from >= 0, best[come_from] + STEP_COSTS[step], np.inf)
-        if step != 1:  # as time goes on, teeth come and go by themselves
-            stay += TEETH_COST * seen * rows_apart(teeth[come_from], teeth)
+    ends = _origins(best, dear * INSIDE_COST * seen)
+    price = best[ends, None] + dear * jump_cost(seen, changes(inside[ends], inside))
+    which = price.argmin(0)
+    arrive, origin = price[which, np.arange(len(best))], ends[which]
+    for come_from, step, shown in moves:
+        stay = best[come_from] + step + INSIDE_COST * seen * shown
         better = stay <= arrive
         arrive[better], origin[better] = stay[better], come_from[better]
     return arrive, origin
 
 
-def jump_cost(seen: float, rows: Ints) -> NDArray[np.float64]:
-    """Return what new runs (n,) cost where so much is seen and so many rows of teeth change."""
+def jump_cost(seen: float, change: Floats) -> NDArray[np.float64]:
+    """Return what new runs cost where so much is seen and the inside of the mouth so changes."""
     alone = JUMP_COST * (1 + JUMP_SWING * (2 * seen - 1))
-    return np.asarray(alone + TEETH_COST * seen * rows, np.float64)
+    return np.asarray(alone + INSIDE_COST * seen * change, np.float64)
 
 
-def rows_apart(one: int | Ints, others: Ints) -> Ints:
-    """Return how many rows of teeth come or go between one kind, or n, and others (n,): 0 to 2."""
-    differ = np.bitwise_xor(one, others)
-    return (differ & 1) + (differ >> 1)
+def _origins(best: NDArray[np.float64], most: float) -> Ints:
+    """Return from which exemplars a new run may pay: one costs at most so much more than others."""
+    few = min(ORIGINS, len(best))
+    ends: Ints = np.argpartition(best, few - 1)[:few]
+    near: Ints = ends[best[ends] <= best[ends].min() + most]
+    return near
+
+
+def changes(inside: Floats, other: Floats) -> Floats:
+    """Return how far what shows between lips (n, c) differs from others (m, c), (n, m)."""
+    square = (inside**2).mean(1)[:, None] + (other**2).mean(1)[None]
+    square -= inside @ other.T * np.float32(2 / inside.shape[1])
+    out: Floats = np.maximum(np.sqrt(np.maximum(square, 0)) - np.float32(ALIKE), 0)
+    return out
 
 
 def _neighbour(index: Ints, step: int) -> Ints:
