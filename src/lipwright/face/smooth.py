@@ -22,6 +22,8 @@ GENTLE_5: Floats = np.array([1, 2, 3, 2, 1], np.float32) / np.float32(9)
 # A filter that changes the opening by less than the first takes jitter out of a mouth; by more than
 # the second it smears lips that close within a frame. Canonical units.
 JITTER, SPEECH = 0.008, 0.016
+# The same for where the head is: by more, it smears a jump, as of a take that was cut shorter.
+TREMOR, JUMP = 0.015, 0.03
 
 
 @overload
@@ -97,12 +99,19 @@ def runs(seen: NDArray[np.bool_], shots: Ints | None = None) -> list[tuple[int, 
 
 def _smooth_run(landmarks: Floats) -> Floats:
     pose = align(landmarks)
-    rotation = _filter(pose.rotation, QUADRATIC_5)
+    calm = Pose(
+        scale=_filter(pose.scale, GENTLE_5),
+        rotation=_filter(pose.rotation, QUADRATIC_5),
+        centre=_filter(pose.centre, QUADRATIC_5),
+    )
+    moved = np.linalg.norm(calm.centre - pose.centre, axis=1) * pose.scale
+    jump = _between(moved, TREMOR, JUMP)
+    rotation = calm.rotation + (pose.rotation - calm.rotation) * jump[:, None, None]
     u, _, vt = np.linalg.svd(rotation)
     steady = Pose(
-        scale=_filter(pose.scale, GENTLE_5),
+        scale=calm.scale + (pose.scale - calm.scale) * jump,
         rotation=(u @ vt).astype(np.float32),
-        centre=_filter(pose.centre, QUADRATIC_5),
+        centre=calm.centre + (pose.centre - calm.centre) * jump[:, None],
     )
     return to_image(_calm_shape(to_canonical(landmarks, pose)), steady)
 
@@ -112,9 +121,17 @@ def _calm_shape(shape: Floats) -> Floats:
     calm = _filter(shape, GENTLE_5)
     calm[:, MOUTH] = _filter(shape[:, MOUTH], QUADRATIC_5)
     changed = np.abs(opening(calm[:, MOUTH]) - opening(shape[:, MOUTH]))
-    fast: Floats = np.clip((changed - JITTER) / (SPEECH - JITTER), 0, 1)[:, None, None]
-    calm += (shape - calm) * fast  # all of it: lips would part from a chin that lags behind
+    fast = _between(changed, JITTER, SPEECH)
+    calm += (shape - calm) * fast[
+        :, None, None
+    ]  # all of it: lips would part from a chin that lags behind
     return calm
+
+
+def _between(values: Floats, low: float, high: float) -> Floats:
+    """Return values (T,) as shares of the way from *low* to *high*, 0 to 1."""
+    out: Floats = np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+    return out
 
 
 def _filter(values: Floats, kernel: Floats) -> Floats:
