@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from lipwright.media.picture import Box
 from lipwright.render.bank import (
+    DIMMEST,
     LOWER_RIM,
     RUN_FRAMES,
     UPPER_RIM,
@@ -19,6 +22,7 @@ from lipwright.render.bank import (
     inner_looks,
     most_bytes,
     speed_of,
+    tone_of,
 )
 from lipwright.render.composite import LOOP
 from lipwright.render.palette import LOWER_LIP, LOWER_OUTER
@@ -214,6 +218,26 @@ def test_a_mouth_that_hangs_out_of_its_crop_tells_something():
     out = cut(Shelf(), lit.rgb, lit.box, away)
     assert out.inside.shape == lit.inside.shape
     assert np.isfinite(out.inside).all()
+
+
+def test_the_tone_of_teeth_is_that_of_the_brightest_mouths():
+    dark, bright = np.full((30, 21), 0.4, np.float32), np.full((10, 21), 0.4, np.float32)
+    bright[:, :7] = 1.2  # a row of teeth
+    inside, gap = np.concatenate([dark, bright]), np.full(40, 0.1, np.float32)
+    assert tone_of(inside, gap) == pytest.approx(1.2)
+    assert tone_of(dark, gap[:30]) == DIMMEST  # no teeth were seen: they are not black
+    assert tone_of(inside, np.zeros(40, np.float32)) is None
+
+
+def test_teeth_are_built_in_the_tone_of_the_speaker_in_any_light():
+    lit = mouth_with(0)
+    dark = cut(Shelf(), (lit.rgb * 0.5).astype(np.uint8), lit.box, lit.landmarks)
+    skin = [float(np.median(e.rgb[::4, ::4, 1][e._skin()])) / 255 for e in (lit, dark)]
+    for one, level in zip((lit, dark), skin, strict=True):
+        teeth = replace(one, tone=0.8).palette.teeth
+        assert teeth[1] == pytest.approx(0.8 * level, rel=0.05)
+    assert replace(lit, tone=5.0).palette.teeth.max() < 1
+    assert lit.palette.teeth[1] > 0.8 * skin[0]  # a guess where no tone is known
 
 
 def test_behind_closed_lips_all_are_alike():

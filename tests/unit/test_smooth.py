@@ -68,6 +68,13 @@ def test_lips_that_close_within_a_frame_are_neither_early_nor_late():
     assert np.abs(after - before)[12:21].max() < 0.012
 
 
+def test_a_head_that_jumps_is_where_it_is():
+    """As where a take was cut shorter, and no cut is seen."""
+    landmarks = jitter(synthetic_landmarks(30), sigma=0.2)
+    landmarks[15:] += np.array([0.3, -0.2, 0], np.float32) * UNIT
+    assert np.abs(smooth(landmarks) - landmarks)[13:17].mean() < 0.01 * UNIT
+
+
 def test_the_chin_goes_with_lips_that_move_fast():
     gap = np.full(30, 0.2, np.float32)
     gap[15] = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from lipwright.render.bank import (
     inner_looks,
     most_bytes,
     speed_of,
+    tone_of,
 )
 from lipwright.render.occlusion import covered
 from lipwright.render.paint import Brush, Stroke, paint_mouth
@@ -88,15 +89,16 @@ class ExemplarEngine:
             exemplars.append(cut(shelf, view.rgb, view.box, portrait.landmarks[i]))
             inside.append(exemplars[-1].inside)  # while its pixels are at hand
             hue.append(exemplars[-1].hue)
-        look = look.at(kept)
+        look, shown = look.at(kept), np.array(inside)
+        tone = tone_of(shown, opening(look.mouth))
         return Speaker(
-            exemplars=tuple(exemplars),
+            exemplars=tuple(replace(e, tone=tone) for e in exemplars),
             look=look,
             faults=faults(sharpness[kept], np.array(hue), speed_of(opening(mouth), some)[kept]),
             opening=opening(mouth[kept]),
             drift=drift,
             calm=shut(look.mouth[int(np.argmin(opening(look.mouth)))]),
-            inside=inner_looks(np.array(inside), opening(look.mouth)),
+            inside=inner_looks(shown, opening(look.mouth)),
             shot=shot[kept],
         )
 

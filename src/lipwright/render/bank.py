@@ -28,6 +28,9 @@ SHARP_ENOUGH = 0.6  # of the median sharpness
 # Where the inside of a mouth is looked at, from the upper lip to the lower, and how softly.
 DEPTHS: Floats = np.array([1 / 6, 1 / 2, 5 / 6], np.float32)
 CLOSED, PARTED = 0.02, 0.05  # openings through which nothing, or all, is seen; canonical
+# Of what shows in a mouth so much is darker than teeth, of mouths so many show fewer teeth; and the
+# tone of the dimmest teeth, of a mouth that shows none.
+TEETH_SHOWN, MOST_SHOWN, DIMMEST = 0.8, 0.9, 0.6
 INSIDE_BLUR = 0.012  # sigma, inter-ocular distances
 # An exemplar whose lower lip differs in hue from most of a bank by ODD times what is usual was
 # spoilt by a codec or by a passing light; each further ODD_UNIT of it costs one unit.
@@ -48,6 +51,7 @@ class Exemplar:
 
     kept: Callable[[], tuple[Rgb, Floats]]  #: returns pixels and landmarks, wherever they lie
     origin: tuple[int, int]  #: x, y of the crop in its frame
+    tone: float | None = None  #: of the speaker's teeth, see :func:`tone_of`
 
     @property
     def rgb(self) -> Rgb:
@@ -81,7 +85,7 @@ class Exemplar:
     @cached_property
     def palette(self) -> Palette:
         """The light on the face."""
-        return palette_of(self.rgb, self.origin, self.landmarks)
+        return palette_of(self.rgb, self.origin, self.landmarks, self.tone)
 
     @cached_property
     def hue(self) -> Floats:
@@ -254,6 +258,22 @@ def inner_looks(inside: Floats, gap: Floats) -> Floats:
     usual = inside.mean(0)
     parted = np.clip((gap - CLOSED) / (PARTED - CLOSED), 0, 1)[:, None]
     return np.asarray(usual + (inside - usual) * parted, np.float32)
+
+
+def tone_of(inside: Floats, gap: Floats) -> float | None:
+    """Return how bright a speaker's teeth are over the skin; None where no mouth is open.
+
+    One tone for all exemplars: what some show and others lack must not change from one to another.
+
+    Args:
+        inside: (n, c) :attr:`Exemplar.inside`.
+        gap: (n,) openings, canonical.
+    """
+    parted = gap >= PARTED
+    if not parted.any():
+        return None
+    bright = np.quantile(inside[parted], TEETH_SHOWN, axis=1)
+    return max(float(np.quantile(bright, MOST_SHOWN)), DIMMEST)
 
 
 def most_bytes(landmarks: Array, frames: Ints, depth: int) -> int:

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from lipwright.face.shape import Floats, interocular
 from lipwright.media.picture import Box
-from lipwright.render.composite import INNER_LIPS, LOOP, OUTER_LIPS, polygon
+from lipwright.render.composite import LOOP, OUTER_LIPS, polygon
 from lipwright.render.warp import pixels
 
 LOWER_LIP = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308])  # inner, corner to corner
 LOWER_OUTER = np.array([61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291])
 TEETH_SHARE, TEETH_BASE, TEETH_MOST = 1.1, 0.09, 0.95  # level: of the skin's, of white; at most
 TEETH_TINT = 0.5  # of the skin's colour in that of teeth
-LEAST_TEETH = 0.004  # squared inter-ocular distances of what must show between the lips
-WHITE = 0.6  # least channel over greatest: lips and tongue are redder than teeth
 MOST_TILT = 1.6  # of the light between the two sides
 SHARP, MOST_BLUR = 0.9, 4.0  # pixels: sigma of edges that count as sharp; of the softest
 LIT = (0.5, 0.9)  # quantiles of the skin's level: neither in shadow nor shining, no beard
@@ -33,18 +31,21 @@ class Palette:
 
     skin: Floats  #: (3,) RGB of lit skin around the mouth
     lip: Floats  #: (3,) of the lower lip
-    teeth: Floats  #: (3,) of lit teeth: seen, or guessed from the skin
+    teeth: Floats  #: (3,) of lit teeth: as bright as this speaker's, or guessed from the skin
     tilt: float  #: level to the right of the mouth over that to the left, of the picture
     blur: float  #: sigma of its edges, inter-ocular distances
 
 
-def palette_of(codes: NDArray[Any], origin: tuple[int, int], landmarks: Floats) -> Palette:
+def palette_of(
+    codes: NDArray[Any], origin: tuple[int, int], landmarks: Floats, tone: float | None = None
+) -> Palette:
     """Measure the light on a face.
 
     Args:
         codes: (h, w, 3) RGB crop of a frame, uint8 or 10 bits in uint16.
         origin: x, y of the crop in its frame.
         landmarks: (478, 3) pixels of the frame.
+        tone: how bright this speaker's teeth are over the skin; None: not known.
     """
     x0, y0 = origin
     box = Box(x0, y0, x0 + codes.shape[1], y0 + codes.shape[0])
@@ -60,7 +61,7 @@ def palette_of(codes: NDArray[Any], origin: tuple[int, int], landmarks: Floats) 
     return Palette(
         skin=lit,
         lip=np.asarray(lip, np.float32),
-        teeth=_teeth(rgb, points, box, unit, lit),
+        teeth=_teeth(lit, rgb[..., 1][skin], tone),
         tilt=_tilt(rgb[..., 1][skin & left], rgb[..., 1][skin & ~left]),
         blur=_softness(rgb.mean(2), mouth) / unit,
     )
@@ -77,19 +78,19 @@ def guessed_teeth(skin: Floats) -> Floats:
     return np.asarray(bright * tint, np.float32)
 
 
-def _teeth(rgb: Floats, points: Floats, box: Box, unit: float, skin: Floats) -> Floats:
-    """Return the colour (3,) of the teeth that show, or a guess where none do."""
-    hole = polygon(points[INNER_LIPS], box)
-    reach = 2 * max(1, round(0.012 * unit)) + 1
-    shown = rgb[cv2.erode(hole, np.ones((reach, reach), np.uint8)) > 0]
-    guess = guessed_teeth(skin)
-    if len(shown) < LEAST_TEETH * unit**2:
+def _teeth(lit: Floats, skin: Floats, tone: float | None) -> Floats:
+    """Return the colour (3,) of teeth: of the speaker's tone where that is known.
+
+    Args:
+        lit: (3,) colour of lit skin.
+        skin: (n,) green of all skin.
+        tone: of the teeth over that.
+    """
+    guess = guessed_teeth(lit)
+    if tone is None or not len(skin):
         return guess
-    level = shown.mean(1)
-    bright = shown[level >= np.quantile(level, 0.7)].mean(0)
-    grey = float(bright.min() / max(float(bright.max()), 1e-3))
-    seen = grey > WHITE and bright.mean() > 0.7 * guess.mean()
-    return np.asarray(bright if seen else guess, np.float32)
+    factor = tone * float(np.median(skin)) / max(float(guess[1]), 1e-3)
+    return np.asarray(guess * min(factor, TEETH_MOST / float(guess.max())), np.float32)
 
 
 def _tilt(left: Floats, right: Floats) -> float:
