@@ -165,6 +165,15 @@ def test_a_mouth_not_open_enough_is_worse_than_one_too_open():
     assert less > more + 0.2
 
 
+def test_what_matters_to_a_small_mouth_matters_less_to_a_wide_one():
+    zero = np.zeros(1, np.float32)
+    for off in (-0.02, 0.02):
+        small, wide = (
+            float(costs(looks([want]), looks([want + off]), zero)[0, 0]) for want in (0.05, 0.2)
+        )
+        assert wide < 0.8 * small
+
+
 def test_lips_that_shall_close_are_closed_rather_than_squeezed():
     rest = float(opening(synthetic_mouth(np.zeros(1, np.float32)))[0])
     shut, open_ = costs(looks([-rest]), looks([-rest, 0.04 - rest]), np.zeros(2, np.float32))[0]

@@ -97,7 +97,9 @@ def _costs(wanted: Look, bank: Look, faults: Floats) -> Floats:
     want, given = opening(wanted.mouth)[:, None], opening(bank.mouth)[None]
     gap = want - given
     unit = np.interp(want, SHUT, (SHUT_UNIT, EXCESS_UNIT))
-    total += np.where(gap < 0, -gap / unit, np.maximum(gap - 0.01, 0) / LACK_UNIT)
+    lack = np.maximum(gap - 0.01, 0) / LACK_UNIT
+    wide = np.maximum(want / OPEN_UNIT, 1)  # what a little matters to, and a wide mouth not
+    total += np.where(gap < 0, -gap / unit, lack) / wide
     total += BUILT_COST * built_share(want, given) * np.minimum(want / OPEN_UNIT, 1)
     total += np.abs(wanted.light[:, None] - bank.light[None]) / LIGHT_UNIT
     total += np.minimum(np.abs(wanted.index[:, None] - bank.index[None]) / FAR_FRAMES, 1)
