@@ -1,8 +1,9 @@
 """Take the tracker's jitter out of landmarks without taking the speech out.
 
 Head pose and mouth shape are smoothed apart, each by a Savitzky-Golay filter (1964; quadratic over
-five frames: it keeps velocity and acceleration, so fast closures and nods stay); the rest of the
-face, which moves slowly, by a wider one.
+five frames: it keeps velocity and acceleration); the rest of the face, which moves slowly, by a
+wider one. Where a filter changes more than jitter does, it gives way to what was tracked: lips
+close within a frame, and heads jump where a take was cut shorter.
 """
 
 from __future__ import annotations
@@ -121,10 +122,8 @@ def _calm_shape(shape: Floats) -> Floats:
     calm = _filter(shape, GENTLE_5)
     calm[:, MOUTH] = _filter(shape[:, MOUTH], QUADRATIC_5)
     changed = np.abs(opening(calm[:, MOUTH]) - opening(shape[:, MOUTH]))
-    fast = _between(changed, JITTER, SPEECH)
-    calm += (shape - calm) * fast[
-        :, None, None
-    ]  # all of it: lips would part from a chin that lags behind
+    fast = _between(changed, JITTER, SPEECH)[:, None, None]
+    calm += (shape - calm) * fast  # all of it: lips would part from a chin that lags behind
     return calm
 
 
