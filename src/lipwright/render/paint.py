@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lipwright.face.shape import Floats, Pose, opening
 from lipwright.media.picture import Box
 from lipwright.render import interior
-from lipwright.render.bank import Exemplar
+from lipwright.render.bank import PARTED, Exemplar
 from lipwright.render.composite import (
     FEATHER,
     INNER_LIPS,
@@ -169,7 +169,8 @@ def _mouth(
 ) -> Floats:
     """Return the exemplars' mouth in place and in the light of *under*, (h, w, 3) code values.
 
-    Between the lips only the exemplar that shows most is seen: teeth of two would be a haze.
+    Between the lips open mouths are dissolved into each other too. Of a closed and an open one only
+    that which shows most is seen: lips over teeth would be a haze.
     """
     target = raster.target
     patch = hole = np.zeros_like(under)
@@ -182,7 +183,7 @@ def _mouth(
         shown = _furnished(shown.astype(np.float32), inner, target, brush, stroke)
         patch += shown * np.float32(stroke.share)
         hole = shown if stroke is most else hole
-    if len(strokes) > 1:
+    if len(strokes) > 1 and min(stroke.opening for stroke in strokes) < PARTED:
         patch += (hole - patch) * _between(target, inner, brush.unit)[..., None]
     return match_light(patch, under, soft, polygon(target[OUTER_LIPS], inner), brush.unit)
 
