@@ -89,16 +89,17 @@ class ExemplarEngine:
             exemplars.append(cut(shelf, view.rgb, view.box, portrait.landmarks[i]))
             inside.append(exemplars[-1].inside)  # while its pixels are at hand
             hue.append(exemplars[-1].hue)
-        look, shown = look.at(kept), np.array(inside)
-        tone = tone_of(shown, opening(look.mouth))
+        look, shown, given = look.at(kept), np.array(inside), opening(mouth)
+        gap = opening(look.mouth)  # as it is without what follows the head
+        tone = tone_of(shown, gap)
         return Speaker(
             exemplars=tuple(replace(e, tone=tone) for e in exemplars),
             look=look,
-            faults=faults(sharpness[kept], np.array(hue), speed_of(opening(mouth), some)[kept]),
-            opening=opening(mouth[kept]),
+            faults=faults(sharpness[kept], np.array(hue), speed_of(given, some)[kept]),
+            opening=given[kept],
             drift=drift,
-            calm=shut(look.mouth[int(np.argmin(opening(look.mouth)))]),
-            inside=inner_looks(shown, opening(look.mouth)),
+            calm=shut(look.mouth[int(np.argmin(gap))]),
+            inside=inner_looks(shown, gap),
             shot=shot[kept],
         )
 

@@ -18,7 +18,7 @@ from lipwright.render.composite import LOOP, OUTER_LIPS, mouths, polygon
 from lipwright.render.detail import Detail, detail_of
 from lipwright.render.palette import LOWER_LIP, LOWER_OUTER, Palette, palette_of
 from lipwright.render.path import Look
-from lipwright.render.rig import ring_of
+from lipwright.render.rig import ACROSS, ring_of
 from lipwright.rows import CHUNK, Array, Scratch
 
 RUN_FRAMES = 12  # neighbouring frames are kept together, so that paths find runs
@@ -38,8 +38,7 @@ ODD, ODD_UNIT = 3.0, 0.035
 # One whose lips open or close by more than FAST a frame shows neither of both mouths; canonical.
 FAST, FAST_UNIT = 0.03, 0.02
 BLUR_COST = 2.0  # for each share of the usual sharpness that an exemplar lacks
-UPPER_RIM = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])  # inner lips, right to left
-LOWER_RIM = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
+UPPER_RIM, LOWER_RIM = ACROSS[3, 1:10], ACROSS[3, 11:]  # inner lips, right to left, no corners
 
 
 Rgb = NDArray[Any]

@@ -213,8 +213,9 @@ def _moves(index: Ints, inside: Floats) -> list[tuple[Ints, Floats, Floats]]:
     moves = []
     for step, price in STEP_COSTS.items():
         origin = _neighbour(index, step)
-        apart = np.sqrt(((inside[origin] - inside) ** 2).mean(-1))
-        change = np.maximum(apart - ALIKE, 0) * (step != 1)  # in time teeth go by themselves
+        change = np.zeros(len(index), np.float32)
+        if step not in (0, 1):  # nothing changes, or teeth come and go by themselves in time
+            change = _noticed(((inside[origin] - inside) ** 2).mean(-1))
         moves.append((origin, np.where(origin >= 0, np.float32(price), np.inf), change))
     return moves
 
@@ -256,7 +257,12 @@ def changes(inside: Floats, other: Floats) -> Floats:
     """Return how far what shows between lips (n, c) differs from others (m, c), (n, m)."""
     square = (inside**2).mean(1)[:, None] + (other**2).mean(1)[None]
     square -= inside @ other.T * np.float32(2 / inside.shape[1])
-    out: Floats = np.maximum(np.sqrt(np.maximum(square, 0)) - np.float32(ALIKE), 0)
+    return _noticed(np.maximum(square, 0))
+
+
+def _noticed(square: Floats) -> Floats:
+    """Return how much of changes between lips counts, by their mean squares (...)."""
+    out: Floats = np.maximum(np.sqrt(square) - np.float32(ALIKE), 0)
     return out
 
 
