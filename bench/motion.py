@@ -72,6 +72,7 @@ class Row:
     amplitude: float  #: of the bare prediction
     lag: float  #: seconds
     matched: float  #: amplitude with the style of the other half, nan where too short
+    matched_width: float  #: the same of the width
     dubbed: float  #: mean confidence with foreign speech at offset 0
     shifted: float  #: share of the dubs whose best offset is within a frame
 
@@ -116,6 +117,7 @@ def measure(
     predicted, tracked = curves(take.mouth.mean(0) + moved), curves(take.mouth)
     found = compare(predicted, tracked, take.seconds)
     dubs = [dub(take, model, scorer, v) for v in voices] if take.seconds >= LONG else []
+    matched, matched_width = match_halves(take, model, prediction, times)
     row = Row(
         name=take.name,
         seconds=take.seconds,
@@ -125,7 +127,8 @@ def measure(
         width=found.width,
         amplitude=found.amplitude,
         lag=lag(predicted[:, 0], tracked[:, 0], take.rate),
-        matched=match_halves(take, model, prediction, times),
+        matched=matched,
+        matched_width=matched_width,
         dubbed=float(np.mean([d[0] for d in dubs])) if dubs else float("nan"),
         shifted=float(np.mean([abs(d[1]) <= 1 for d in dubs])) if dubs else float("nan"),
     )
@@ -134,10 +137,13 @@ def measure(
 
 def match_halves(
     take: Take, model: MotionModel, prediction: Floats, times: NDArray[np.float64]
-) -> float:
-    """Return the amplitude of each half with the style of the other, geometric mean."""
+) -> tuple[float, float]:
+    """Return the amplitudes of each half with the style of the other, geometric means.
+
+    Those of the opening and of the width.
+    """
     if take.seconds < HALVES:
-        return float("nan")
+        return float("nan"), float("nan")
     middle = len(times) // 2
     ratios = []
     for known, asked in (
@@ -147,9 +153,10 @@ def match_halves(
         states = np.clip((times[asked] * 50 - 0.5).round().astype(int), 0, len(prediction) - 1)
         style = fit(model.basis, take.mouth[known], prediction[states.min() : states.max() + 1])
         spoken = perform(model.basis, style, prediction, np.ones(len(prediction), np.float32))
-        made = curves(style.mean + spoken.at(times[asked]))[:, 0].std()
-        ratios.append(made / curves(take.mouth[asked])[:, 0].std())
-    return float(np.sqrt(ratios[0] * ratios[1]))
+        made = curves(style.mean + spoken.at(times[asked])).std(0)
+        ratios.append(made / curves(take.mouth[asked]).std(0))
+    opening, width = np.sqrt(ratios[0] * ratios[1])
+    return float(opening), float(width)
 
 
 def dub(take: Take, model: MotionModel, scorer: SyncScorer, voice: Voice) -> tuple[float, float]:
@@ -163,14 +170,17 @@ def dub(take: Take, model: MotionModel, scorer: SyncScorer, voice: Voice) -> tup
 
 def report(rows: Sequence[tuple[Row, Floats, Floats]]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield "| | n | opening r | width r | amplitude | matched | lag ms | sync | dubbed | dub at 0 |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    heads = "n, opening r, width r, amplitude, matched, matched width, lag ms, sync, dubbed"
+    columns = [*heads.split(", "), "dub at 0"]
+    yield f"| | {' | '.join(columns)} |"
+    yield "|---" * (len(columns) + 1) + "|"
     for label, prefix in (("clips/", "clips/"), ("eval/", "eval/"), ("both", "")):
         chosen = [r for r in rows if r[0].name.startswith(prefix)]
         long = [r[0] for r in chosen if r[0].seconds >= LONG]
         cells = [interval([r.opening for r in long]), interval([r.width for r in long])]
         cells += [interval([r.amplitude for r in long], ".2f")]
         cells += [interval([r.matched for r in long], ".2f")]
+        cells += [interval([r.matched_width for r in long], ".2f")]
         cells += [interval([1000 * r.lag for r in long], "+.0f", "+.0f")]
         cells += [interval([r.confidence for r in long]), interval([r.dubbed for r in long])]
         cells += [f"{100 * np.mean([r.shifted for r in long]):.0f} %"]
@@ -181,7 +191,7 @@ def report(rows: Sequence[tuple[Row, Floats, Floats]]) -> Iterator[str]:
             found = compare(predicted, tracked, 1.0)
             yield (
                 f"| {label} under 2 s, together | {len(short)} | {found.opening:.3f} | "
-                f"{found.width:.3f} | {found.amplitude:.2f} | | | | | |"
+                f"{found.width:.3f} | {found.amplitude:.2f} | | | | | | |"
             )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,6 +166,48 @@ def test_style_takes_over_the_speakers_range(model: MotionModel) -> None:
     assert lively.gain > 1.5 * quiet.gain
     assert "own range" in lively.text
     assert lively.gain <= MOST_GAIN
+
+
+def shaped(basis: Basis, coefficients: np.ndarray, times: float) -> np.ndarray:
+    """The same with what does not open the mouth as many times as large."""
+    opening = (coefficients @ basis.opening)[:, None] * basis.opener
+    return opening + times * (coefficients - opening)
+
+
+def test_style_takes_over_how_far_the_mouth_is_shaped_apart_from_its_opening(
+    model: MotionModel,
+) -> None:
+    basis, spoken = model.basis, wave(400, model.basis.size)
+    prediction = shaped(basis, wave(500, basis.size), 0.7)
+    plain = fit(basis, mouths(basis, spoken), prediction)
+    lively = fit(basis, mouths(basis, shaped(basis, spoken, 1.4)), prediction)
+    assert lively.gain == pytest.approx(plain.gain, rel=0.02)
+    assert lively.shaping > 1.1 * plain.shaping
+    open_lips = np.zeros(len(prediction), np.float32)
+    a, b = (s.bring(basis, prediction, open_lips) for s in (plain, lively))
+    assert ((b - b.mean(0)) @ basis.width).std() > 1.1 * ((a - a.mean(0)) @ basis.width).std()
+    gain = (lively.gain / plain.gain) * ((a - a.mean(0)) @ basis.opening)
+    assert (b - b.mean(0)) @ basis.opening == pytest.approx(gain, abs=1e-4)
+
+
+def test_pursed_lips_that_close_are_shaped_as_little_as_they_are_opened(
+    model: MotionModel,
+) -> None:
+    basis = model.basis
+    style = replace(
+        fit(basis, mouths(basis, wave(400, basis.size)), wave(500, basis.size)),
+        gain=1.0,
+        shaping=1.5,
+        bias=np.zeros(basis.size, np.float32),
+        centre=np.zeros(basis.size, np.float32),
+    )
+    wide = 3 * shaped(basis, basis.width[None] / np.linalg.norm(basis.width), 1.0)
+    wide -= (wide @ basis.opening)[:, None] * basis.opener
+    both = np.concatenate([wide, -wide]).astype(np.float32)
+    apart, together = (style.bring(basis, both, np.full(2, c, np.float32)) for c in (0, 1))
+    assert together[0] == pytest.approx(apart[0])  # wide lips meet
+    assert together[1] == pytest.approx(both[1], abs=1e-4)
+    assert apart[1] == pytest.approx(1.5 * both[1], abs=1e-4)
 
 
 def test_a_mouth_that_never_moved_gets_the_typical_range(model: MotionModel) -> None:

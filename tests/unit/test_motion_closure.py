@@ -48,10 +48,11 @@ def style_of(basis: Basis, parted: float = 2.0) -> Style:
     return Style(
         mean=mouth,
         gain=1.0,
+        shaping=1.0,
+        bias=np.zeros(2, np.float32),
         centre=np.zeros(2, np.float32),
         rest=np.array([-parted + 0.1, 0], np.float32),
         pressed=0.004,
-        level=0.0,
         spread=SPREAD,
         text="",
     )

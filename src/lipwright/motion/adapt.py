@@ -21,7 +21,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import CORNERS
 from lipwright.motion import curve
 from lipwright.motion.basis import Basis
 from lipwright.motion.scorer import RATE, Sync
@@ -207,8 +206,7 @@ class _Problem:
         said = curve.read(pairs.prediction, pairs.times)
         heard = [curve.read(projected, pairs.times + shift / curve.RATE) for shift in SHIFTS]
         x, y = _fast(np.concatenate(heard, 1), size), _fast(own - said, size)
-        corners = basis.components[:, CORNERS[1], 0] - basis.components[:, CORNERS[0], 0]
-        measures = np.stack([basis.opening, corners], 1).astype(np.float64)
+        measures = np.stack([basis.opening, basis.width], 1).astype(np.float64)
         weight = 25 / pairs.rate
         return cls(
             heard=x,

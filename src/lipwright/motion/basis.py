@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import LOWER_INNER, MOUTH, UPPER_INNER, reference
+from lipwright.face.shape import CORNERS, LOWER_INNER, MOUTH, UPPER_INNER, reference
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -43,6 +43,23 @@ class Basis:
         parts = self.components[:, :, 1]
         gap: Floats = parts[:, LOWER_INNER].mean(1) - parts[:, UPPER_INNER].mean(1)
         return gap
+
+    @property
+    def opener(self) -> Floats:
+        """The coefficients (K,) of a mouth that opens by 1 canonical unit as mouths do.
+
+        In proportion to how much each opens it: coefficients have about unit variance.
+        """
+        gap = self.opening
+        out: Floats = gap / (gap @ gap)
+        return out
+
+    @property
+    def width(self) -> Floats:
+        """How much each coefficient widens the mouth (K,), canonical units."""
+        right, left = (self.components[:, corner, 0] for corner in CORNERS)
+        out: Floats = left - right
+        return out
 
     def shapes(self, coefficients: Floats) -> Floats:
         """Return displacements float32 (n, 61, 3) of coefficients (n, K)."""

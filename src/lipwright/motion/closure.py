@@ -72,8 +72,7 @@ def find(opening: Floats, spread: float) -> Closures:
 def press(coefficients: Floats, weight: Floats, basis: Basis, gap: Floats, closed: float) -> Floats:
     """Return coefficients (S, K) with the lips brought together.
 
-    They move as mouths do when they close: along the coefficients in proportion to how much each
-    opens the lips.
+    They move as mouths do when they close: along :attr:`Basis.opener`.
 
     Args:
         coefficients: (S, K).
@@ -82,9 +81,8 @@ def press(coefficients: Floats, weight: Floats, basis: Basis, gap: Floats, close
         gap: gap of the inner lips (S,) with these coefficients, canonical units.
         closed: gap of closed lips.
     """
-    probe = basis.opening
     missing = weight * np.maximum(gap - closed, 0)
-    out: Floats = (coefficients - missing[:, None] * (probe / (probe @ probe))).astype(np.float32)
+    out: Floats = (coefficients - missing[:, None] * basis.opener).astype(np.float32)
     return out
 
 

@@ -81,29 +81,16 @@ def perform(
             f"cannot perform: {len(prediction)} states and {len(activity)} activities; "
             "both come from the same sound, at 50 Hz, at least one"
         )
-    speaking = style.rest + intensity * (style.centre + style.gain * prediction - style.rest)
-    speaking = close_lips(basis, style, speaking, prediction, min(1.0, SURELY * intensity))
+    opening = (prediction - style.bias) @ basis.opening
+    closed = closure.find(opening, style.spread).weight(len(opening))
+    moved = style.bring(basis, prediction, closed)
+    speaking = style.rest + intensity * (moved - style.rest)
+    gap = float(shape.opening(style.mean[None])[0]) + speaking @ basis.opening
+    together = min(1.0, SURELY * intensity) * closed
+    speaking = closure.press(speaking, together, basis, gap, style.pressed)
     share = rest.presence(activity)[:, None]
     coefficients = (style.rest + share * (speaking - style.rest)).astype(np.float32)
     return Performance(coefficients=coefficients, basis=basis, style=style)
-
-
-def close_lips(
-    basis: Basis, style: Style, speaking: Floats, prediction: Floats, share: float
-) -> Floats:
-    """Return what the mouth does (S, K) with its closures closed.
-
-    Args:
-        basis: of the model.
-        style: of the speaker.
-        speaking: coefficients (S, K) in the speaker's style.
-        prediction: those of the network (S, K), which say where the closures are.
-        share: of the way to closed, 0 to 1.
-    """
-    opening = prediction @ basis.opening
-    weight = share * closure.find(opening - style.level, style.spread).weight(len(opening))
-    gap = float(shape.opening(style.mean[None])[0]) + speaking @ basis.opening
-    return closure.press(speaking, weight, basis, gap, style.pressed)
 
 
 def part_lips(mouth: Floats, least: float) -> Floats:

@@ -1,9 +1,11 @@
 """The speaker's own manner: where the mouth is centred, how far it moves, where it rests (pure).
 
 The network speaks like the mean of the people it learnt from, and more quietly, as every
-regression does. A style brings its motion to the range in which *this* mouth moves. One factor does
-it: a factor for each direction would mostly enlarge those that are hardly to be heard, and the
-motion would agree less with real mouths (measured in ``docs/explanation/motion.md``).
+regression does. A style brings its motion to the range in which *this* mouth moves: one factor for
+the opening, and one for all that changes the shape of the mouth without opening it, of which less
+is to be heard, so that it needs more. A factor for each direction would mostly enlarge those that
+are hardly to be heard at all, and the motion would agree less with real mouths (measured in
+``docs/explanation/motion.md``).
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 LEAST_GAIN, MOST_GAIN = 0.7, 2.5
+LEAST_SHAPING, MOST_SHAPING = 0.8, 1.6  # times the gain
+HEARD_SHAPE = 0.8  # so much less is predicted of the shape than of the opening, typically
 LEAST_SHARE = 0.8
 LEAST_FRAMES = 12  # of a mouth in speech, or at rest, to know anything about it
 SILENT = 0.4  # of the typical spread of the opening; a mouth that moves less does not speak
@@ -39,13 +43,28 @@ class Style:
     """How predicted coefficients become this speaker's mouth."""
 
     mean: Floats  #: (61, 3) canonical mouth shape that displacements are counted from
-    gain: float  #: factor on the predicted coefficients
-    centre: Floats  #: (K,) what is added to them then
+    gain: float  #: factor on how far the predicted coefficients open the mouth
+    shaping: float  #: factor on what else they do
+    bias: Floats  #: (K,) middle of the predicted motion
+    centre: Floats  #: (K,) middle of this mouth's motion, from the mean
     rest: Floats  #: (K,) coefficients of this speaker's calm mouth, from the mean
     pressed: float  #: least gap of the inner lips in canonical units
-    level: float  #: mean of the predicted opening in the speech, canonical units
-    spread: float  #: its standard deviation
+    spread: float  #: standard deviation of the predicted opening in the speech, canonical units
     text: str  #: what was done, for the result
+
+    def bring(self, basis: Basis, prediction: Floats, closed: Floats) -> Floats:
+        """Return predicted coefficients (S, K) in the range of this mouth.
+
+        Pursed lips that are *closed* (S,), 0 to 1, are shaped as little as they are opened: they
+        would not meet.
+        """
+        moved = prediction - self.bias
+        wider = self.shaping * (moved @ _shape_probe(basis)) / _shape_spread(basis)
+        pressed = closed * np.clip(-wider, 0, 1)
+        shaping = (self.shaping + (self.gain - self.shaping) * pressed)[:, None]
+        opening = (moved @ basis.opening)[:, None] * basis.opener
+        out: Floats = self.centre + shaping * moved + (self.gain - shaping) * opening
+        return out
 
 
 def fit(
@@ -79,16 +98,22 @@ def fit(
     rest = _rest(own, gap, lively)
     heard = prediction if spoken is None or not spoken.any() else prediction[spoken]
     if lively.sum() < LEAST_FRAMES:
-        wanted, centre = typical, rest - basis.rest
+        wanted, shaped, centre = typical, _shape_spread(basis), rest - basis.rest
         text = "typical range of motion: the source shows no speech"
     else:
-        wanted = _steadied((own[lively] @ probe).std(), int(lively.sum()), typical, TYPICAL_FRAMES)
+        count = int(lively.sum())
+        wanted = _steadied((own[lively] @ probe).std(), count, typical, TYPICAL_FRAMES)
+        shaped = _steadied(
+            (own[lively] @ _shape_probe(basis)).std(), count, _shape_spread(basis), TYPICAL_FRAMES
+        )
         centre = own[lively].mean(0)
         text = "the speaker's own range of motion"
     text = learnt.text if learnt else text
     spread = float((heard @ probe).std()) if len(heard) else 0.0
     expected = _steadied(spread, len(heard), basis.predicted_spread, TYPICAL_STATES)
     gain = float(np.clip(wanted / expected, LEAST_GAIN, MOST_GAIN))
+    shaping = shaped / _predicted_shape(basis, heard)
+    shaping = float(np.clip(shaping, LEAST_SHAPING * gain, MOST_SHAPING * gain))
     bias = heard.sum(0) / (len(heard) + TYPICAL_MEAN)
     pressed = min(float(np.quantile(gap, 0.02)), 0.01)
     middle = float(shape.opening(mean[None])[0] + centre @ probe)
@@ -96,13 +121,32 @@ def fit(
     return Style(
         mean=mean,
         gain=gain,
-        centre=np.asarray(centre - gain * bias, np.float32),
+        shaping=shaping,
+        bias=np.asarray(bias, np.float32),
+        centre=np.asarray(centre, np.float32),
         rest=np.asarray(rest, np.float32),
         pressed=pressed,
-        level=float(bias @ probe),
         spread=expected,
-        text=f"{text} (x {gain:.2f})",
+        text=f"{text} (opening x {gain:.2f}, shape x {shaping:.2f})",
     )
+
+
+def _shape_probe(basis: Basis) -> Floats:
+    """Return how much each coefficient (K,) widens the mouth beside what goes with its opening."""
+    out: Floats = basis.width - basis.opening * (basis.width @ basis.opener)
+    return out
+
+
+def _shape_spread(basis: Basis) -> float:
+    """Return the standard deviation of that in a typical speaker."""
+    return float(np.linalg.norm(_shape_probe(basis)))  # coefficients have unit variance
+
+
+def _predicted_shape(basis: Basis, heard: Floats) -> float:
+    """Return the same of what is predicted for speech (S, K), steadied by what is typical."""
+    spread = float((heard @ _shape_probe(basis)).std()) if len(heard) else 0.0
+    known = HEARD_SHAPE * basis.predicted_spread / basis.opening_spread * _shape_spread(basis)
+    return _steadied(spread, len(heard), known, TYPICAL_STATES)
 
 
 def _share_of_closures(opening: Floats, spread: float, gain: float, closed: float) -> float:
