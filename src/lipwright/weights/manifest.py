@@ -133,7 +133,7 @@ _WEIGHTS = (
         licence="Apache-2.0",
         notices=("MODEL_CARD_motion.md",),
         size=6630752,
-        sha256="283e1457a89b16b7eef8503da26ab30a8a8f3baf5f38b421b774ad2579f4c69d",
+        sha256="23fff5e5b6bb558bfbd50baa8e7f16fd41eb8cd97dff02d449ebc308416f6c74",
     ),
     Weight(
         name="sync_scorer",
