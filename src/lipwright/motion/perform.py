@@ -81,7 +81,7 @@ def perform(
             f"cannot perform: {len(prediction)} states and {len(activity)} activities; "
             "both come from the same sound, at 50 Hz, at least one"
         )
-    opening = (prediction - style.bias) @ basis.opening
+    opening = np.asarray((prediction - style.bias) @ basis.opening, np.float32)
     closed = closure.find(opening, style.spread).weight(len(opening))
     moved = style.bring(basis, prediction, closed)
     speaking = style.rest + intensity * (moved - style.rest)

@@ -63,8 +63,8 @@ class Style:
         pressed = closed * np.clip(-wider, 0, 1)
         shaping = (self.shaping + (self.gain - self.shaping) * pressed)[:, None]
         opening = (moved @ basis.opening)[:, None] * basis.opener
-        out: Floats = self.centre + shaping * moved + (self.gain - shaping) * opening
-        return out
+        brought = self.centre + shaping * moved + (self.gain - shaping) * opening
+        return np.asarray(brought, np.float32)
 
 
 def fit(
