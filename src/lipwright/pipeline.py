@@ -66,7 +66,7 @@ from lipwright.staging import (
     portrait_of,
     whole_at_cuts,
 )
-from lipwright.threads import bound
+from lipwright.threads import bound, one_for_algebra
 from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
@@ -150,7 +150,8 @@ class Pipeline:
             engine: name of an installed engine.
             threads: how many any library may start for a job; with 1 the stages take turns, else
                 they run side by side. None: what ``LIPWRIGHT_THREADS`` says, or one per core. Of
-                OpenCV the number holds for the whole process.
+                OpenCV the number holds for the whole process; NumPy's linear algebra has one thread
+                while a job runs.
             processes: how many paint and encode at most, each a part of the output of two seconds
                 and more; they share the threads. It pays from some four cores on.
             store: where the weights are.
@@ -188,6 +189,7 @@ class Pipeline:
         """Free the engine; calling it twice is fine."""
         self._engine.close()
 
+    @one_for_algebra()
     def sync(
         self,
         video: str | Path,

@@ -28,6 +28,7 @@ from lipwright.errors import EncodeFailed, LipwrightError
 from lipwright.media.pictures import Look
 from lipwright.painting import Brief
 from lipwright.rows import Scratch, no_room
+from lipwright.threads import one_for_algebra
 
 FRAME, STUDY, FAILED, DONE = b".", b"s", b"!", b"="  # what a process tells
 LOOK_AGAIN = 0.1  # seconds between looks at how far they are
@@ -201,6 +202,7 @@ def _unnamed() -> BinaryIO:
         raise no_room("segments", error) from error
 
 
+@one_for_algebra()
 def work(part: Part, tell: BinaryIO) -> None:
     """Paint a part and write its segment, telling of every frame."""
     import cv2

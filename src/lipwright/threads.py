@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
 
 from lipwright.errors import InvalidOptions
 
 VARIABLE = "LIPWRIGHT_THREADS"
+
+_lock = Lock()
+_blocks = 0  # that limit linear algebra now
+_limits: Any = None  # what gives it its threads back
 
 
 def bound(asked: int | None = None) -> int:
@@ -22,6 +30,30 @@ def bound(asked: int | None = None) -> int:
         source = VARIABLE if asked is None else "threads"
         raise InvalidOptions(f"cannot use {source} = {text!r}: give a whole number from 1 on")
     return int(text)
+
+
+@contextmanager
+def one_for_algebra() -> Iterator[None]:
+    """Let linear algebra compute in one thread, in this process, for the time of a call or block.
+
+    Its matrices are small here, and the threads of OpenBLAS go on spinning after each product: they
+    would take a core from the stages that share the machine. Blocks may overlap; the last one to
+    end gives the threads back.
+    """
+    from threadpoolctl import threadpool_limits
+
+    global _blocks, _limits
+    with _lock:
+        if not _blocks:
+            _limits = threadpool_limits(limits=1, user_api="blas")
+        _blocks += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks -= 1
+            if not _blocks:
+                _limits.restore_original_limits()
 
 
 def cores() -> int:

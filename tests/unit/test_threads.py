@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
+import numpy  # noqa: F401 -- brings the algebra
 import pytest
+from threadpoolctl import threadpool_info
 
 from lipwright.errors import InvalidOptions
-from lipwright.threads import VARIABLE, bound, cores
+from lipwright.threads import VARIABLE, bound, cores, one_for_algebra
 
 
 def test_an_argument_beats_the_environment_and_that_the_machine(monkeypatch):
@@ -38,3 +40,17 @@ def test_only_cores_that_may_be_used_count():
         assert cores() == 1
     finally:
         os.sched_setaffinity(0, mine)
+
+
+def algebra_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_linear_algebra_has_one_thread_until_the_last_block_ends():
+    before = algebra_threads()
+    first, second = one_for_algebra(), one_for_algebra()
+    with first:
+        second.__enter__()
+    assert algebra_threads() == {1}
+    second.__exit__(None, None, None)
+    assert algebra_threads() == before

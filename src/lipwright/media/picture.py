@@ -137,10 +137,14 @@ class Picture:
         y, u, v = (plane.copy() for plane in self.planes)
         result = replace(self, planes=(y, u, v))
         weight = mask.astype(np.float32, copy=False)
+        across = np.flatnonzero(weight.any(0))
+        if not len(across):
+            return result
+        left, right = _align(int(across[0]), int(across[-1]) + 1, box.width)
         for top in range(0, box.height, BAND):  # small temporaries stay in the cache
-            rows = slice(top, min(top + BAND, box.height))
-            band = Box(box.x0, box.y0 + rows.start, box.x1, box.y0 + rows.stop)
-            self._lay(result._cut(band), self._cut(band), rgb[rows], weight[rows])
+            part = slice(top, min(top + BAND, box.height)), slice(left, right)
+            band = Box(*(box.x0 + left, box.y0 + top, box.x0 + right, box.y0 + part[0].stop))
+            self._lay(result._cut(band), self._cut(band), rgb[part], weight[part])
         return result
 
     def blend(self, other: Picture, weight: float) -> Picture:
