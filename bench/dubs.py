@@ -41,7 +41,8 @@ from lipwright.media.timeline import Timeline, plan
 from lipwright.options import SyncMode, SyncOptions
 
 LANGUAGES = ("de", "es", "fr", "ja", "zh", "ar")
-CHOICE = (0, 1, 3)  # of the languages, counted from a clip's own number
+CHOICE = (0, 1, 3, 2, 4, 5)  # of the languages, counted from a clip's own number
+VOICES = 3  # of them that a clip says, if not asked for more
 SHEET_FRAMES = 6
 RESULTS = Path(__file__).parent / "results"
 
@@ -96,7 +97,7 @@ class Run:
 
 
 def voices(folder: Path, number: int) -> list[Path]:
-    """Return the recordings for the clip of that number: three languages, none of them English."""
+    """Return the recordings for the clip of that number, one of each language but English."""
     names = [LANGUAGES[(number + i) % len(LANGUAGES)] for i in CHOICE]
     return [next(iter(sorted(folder.glob(f"{name}_*")))) for name in names]
 
@@ -321,7 +322,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with clips/ and speech/")
     parser.add_argument("--clips", nargs="*", default=(), help="beginnings of names; default: all")
     parser.add_argument("--modes", nargs="*", default=(), choices=[*SyncMode], metavar="MODE")
-    parser.add_argument("--voices", type=int, default=len(CHOICE), help="how many of the three")
+    parser.add_argument("--voices", type=int, default=VOICES, help="how many languages, 1 to 6")
     parser.add_argument("--sheets", type=Path, default=Path("/tmp/lipwright-sheets"))
     parser.add_argument("--every", action="store_true", help="sheets of every mouth, too")
     parser.add_argument("--cache", type=Path, default=CACHE, help="tracks, sounds, finished runs")
@@ -350,7 +351,7 @@ def main() -> None:
     done = list(runs(bench, clips, asked.data / "speech", modes, asked.voices))
     page = report(done)
     print(page)
-    whole = not (asked.clips or asked.modes or asked.voices < len(CHOICE))
+    whole = not (asked.clips or asked.modes or asked.voices < VOICES)
     if asked.out or whole:  # a part is not kept unless asked for
         (asked.out or RESULTS / "dubs.md").write_text(page, encoding="utf-8")
     sys.exit(any(run.faults for run in done))

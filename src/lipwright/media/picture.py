@@ -143,7 +143,7 @@ class Picture:
         left, right = _align(int(across[0]), int(across[-1]) + 1, box.width)
         for top in range(0, box.height, BAND):  # small temporaries stay in the cache
             part = slice(top, min(top + BAND, box.height)), slice(left, right)
-            band = Box(*(box.x0 + left, box.y0 + top, box.x0 + right, box.y0 + part[0].stop))
+            band = Box(box.x0 + left, box.y0 + top, box.x0 + right, box.y0 + part[0].stop)
             self._lay(result._cut(band), self._cut(band), rgb[part], weight[part])
         return result
 
