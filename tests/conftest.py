@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from hypothesis import settings
 # The same examples on every machine and in every run; machines under load are slow, not wrong.
 settings.register_profile("lipwright", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("lipwright")
+
+# Shells start what runs in the background with Ctrl-C ignored, and every process below inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
