@@ -36,6 +36,10 @@ from lipwright.speech.encoder import SpeechEncoder
 
 Floats = NDArray[np.float32]
 
+HEADS = (
+    *("n", "opening r", "width r", "amplitude", "matched", "matched width"),
+    *("lag ms", "sync", "dubbed", "dub at 0"),
+)
 HALVES = 4.0  # seconds from which on a clip is cut in two for the amplitude
 
 
@@ -170,10 +174,8 @@ def dub(take: Take, model: MotionModel, scorer: SyncScorer, voice: Voice) -> tup
 
 def report(rows: Sequence[tuple[Row, Floats, Floats]]) -> Iterator[str]:
     """Yield the lines of the table."""
-    heads = "n, opening r, width r, amplitude, matched, matched width, lag ms, sync, dubbed"
-    columns = [*heads.split(", "), "dub at 0"]
-    yield f"| | {' | '.join(columns)} |"
-    yield "|---" * (len(columns) + 1) + "|"
+    yield f"| | {' | '.join(HEADS)} |"
+    yield "|---" * (len(HEADS) + 1) + "|"
     for label, prefix in (("clips/", "clips/"), ("eval/", "eval/"), ("both", "")):
         chosen = [r for r in rows if r[0].name.startswith(prefix)]
         long = [r[0] for r in chosen if r[0].seconds >= LONG]

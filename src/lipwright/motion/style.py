@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 LEAST_GAIN, MOST_GAIN = 0.7, 2.5
-LEAST_SHAPING, MOST_SHAPING = 0.8, 1.6  # times the gain
+LEAST_SHAPING, MOST_SHAPING = 0.8, 1.6  # times the gain, before closures take their share of that
 HEARD_SHAPE = 0.8  # so much less is predicted of the shape than of the opening, typically
 LEAST_SHARE = 0.8
 LEAST_FRAMES = 12  # of a mouth in speech, or at rest, to know anything about it
@@ -94,25 +94,23 @@ def fit(
     mean: Floats = seen.mean(0, dtype=np.float64).astype(np.float32)
     own, gap = basis.coefficients(seen - mean), shape.opening(seen)
     probe, typical = basis.opening, basis.opening_spread
+    aside, typical_aside = _shape_probe(basis), _shape_spread(basis)
     lively = spread_around(own @ probe, AROUND) > SILENT * typical
     rest = _rest(own, gap, lively)
     heard = prediction if spoken is None or not spoken.any() else prediction[spoken]
     if lively.sum() < LEAST_FRAMES:
-        wanted, shaped, centre = typical, _shape_spread(basis), rest - basis.rest
+        wanted, shaped, centre = typical, typical_aside, rest - basis.rest
         text = "typical range of motion: the source shows no speech"
     else:
-        count = int(lively.sum())
-        wanted = _steadied((own[lively] @ probe).std(), count, typical, TYPICAL_FRAMES)
-        shaped = _steadied(
-            (own[lively] @ _shape_probe(basis)).std(), count, _shape_spread(basis), TYPICAL_FRAMES
-        )
+        wanted = _spread(own[lively] @ probe, typical, TYPICAL_FRAMES)
+        shaped = _spread(own[lively] @ aside, typical_aside, TYPICAL_FRAMES)
         centre = own[lively].mean(0)
         text = "the speaker's own range of motion"
     text = learnt.text if learnt else text
-    spread = float((heard @ probe).std()) if len(heard) else 0.0
-    expected = _steadied(spread, len(heard), basis.predicted_spread, TYPICAL_STATES)
+    expected = _spread(heard @ probe, basis.predicted_spread, TYPICAL_STATES)
+    predicted = HEARD_SHAPE * basis.predicted_spread / typical * typical_aside
     gain = float(np.clip(wanted / expected, LEAST_GAIN, MOST_GAIN))
-    shaping = shaped / _predicted_shape(basis, heard)
+    shaping = shaped / _spread(heard @ aside, predicted, TYPICAL_STATES)
     shaping = float(np.clip(shaping, LEAST_SHAPING * gain, MOST_SHAPING * gain))
     bias = heard.sum(0) / (len(heard) + TYPICAL_MEAN)
     pressed = min(float(np.quantile(gap, 0.02)), 0.01)
@@ -140,13 +138,6 @@ def _shape_probe(basis: Basis) -> Floats:
 def _shape_spread(basis: Basis) -> float:
     """Return the standard deviation of that in a typical speaker."""
     return float(np.linalg.norm(_shape_probe(basis)))  # coefficients have unit variance
-
-
-def _predicted_shape(basis: Basis, heard: Floats) -> float:
-    """Return the same of what is predicted for speech (S, K), steadied by what is typical."""
-    spread = float((heard @ _shape_probe(basis)).std()) if len(heard) else 0.0
-    known = HEARD_SHAPE * basis.predicted_spread / basis.opening_spread * _shape_spread(basis)
-    return _steadied(spread, len(heard), known, TYPICAL_STATES)
 
 
 def _share_of_closures(opening: Floats, spread: float, gain: float, closed: float) -> float:
@@ -199,7 +190,8 @@ def _rest(own: Floats, gap: Floats, lively: Mask) -> Floats:
     return closed
 
 
-def _steadied(measured: float, count: int, known: float, weight: float) -> float:
-    """Return a spread measured over *count* values, steadied by a known one."""
-    power = (count * measured**2 + weight * known**2) / (count + weight)
+def _spread(values: Floats, known: float, weight: float) -> float:
+    """Return the standard deviation of values (n,), steadied by a known one of some *weight*."""
+    measured = float(values.std()) if len(values) else 0.0
+    power = (len(values) * measured**2 + weight * known**2) / (len(values) + weight)
     return float(np.sqrt(max(power, 1e-12)))
