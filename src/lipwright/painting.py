@@ -17,6 +17,7 @@ from lipwright.media.shuttle import Reader
 from lipwright.motion.perform import Performance
 from lipwright.options import Restore
 from lipwright.relay import ahead
+from lipwright.rows import CHUNK
 from lipwright.staging import around, behind, script_for, view_of
 
 Picks = list[tuple[int, float]]
@@ -124,9 +125,13 @@ def laid(
 
     def views() -> Iterator[View | None]:
         yield from (None for _ in range(first))
-        for k, picture in enumerate(pictures, first):
+        for n, picture in enumerate(pictures):
+            k, at = first + n, n % CHUNK
+            if not at:  # many rows at once are cheaper than one by one
+                part = slice(k, k + CHUNK)
+                faces, occluders = script.landmarks[part], script.occluder[part]
             shown = script.strength[k] > 0
-            view = view_of(picture, script.landmarks[k], script.occluder[k]) if shown else None
+            view = view_of(picture, faces[at], occluders[at]) if shown else None
             waiting.append((picture, view))
             yield view
 

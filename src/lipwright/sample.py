@@ -306,7 +306,7 @@ class Scene:
     @cached_property
     def _box(self) -> Box:
         """Where the mouth can change pixels."""
-        moving = rig.ring_of(self._layout[1], self.unit)[np.unique(rig.mesh()), :2]
+        moving = rig.ring_of(self._layout[1], self.unit)[rig.moving(), :2]
         low = np.maximum(np.floor(moving.min(0)).astype(int) - 2, 0)
         high = np.minimum(np.ceil(moving.max(0)).astype(int) + 2, self.size)
         return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))

@@ -101,8 +101,9 @@ def _robust_range(
     values = difference[skin > 0]
     if len(values) < 8:
         return np.full(3, -np.inf, np.float32), np.full(3, np.inf, np.float32)
-    low, high = np.percentile(values, [10, 90], axis=0).astype(np.float32)
-    return low, high
+    values = np.sort(values, axis=0)
+    last = len(values) - 1
+    return values[round(0.1 * last)], values[round(0.9 * last)]
 
 
 def mouths(faces: Sequence[Floats], box: Box, unit: float) -> Floats:

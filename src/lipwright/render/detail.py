@@ -128,8 +128,9 @@ def _gain(asked: float, made: float, most: float) -> float:
 
 
 def _measure(layers: list[Floats], skin: Mask, lips: Mask) -> Detail:
-    on_skin = [_grain(layer[skin]) for layer in layers]
-    on_lips = [_edges(layer[lips]) for layer in layers]
+    skin_at, lips_at = np.flatnonzero(skin), np.flatnonzero(lips)
+    on_skin = [_grain(layer.ravel()[skin_at]) for layer in layers]
+    on_lips = [_edges(layer.ravel()[lips_at]) for layer in layers]
     return Detail(skin=np.array(on_skin, np.float32), lips=np.array(on_lips, np.float32))
 
 
@@ -144,7 +145,9 @@ def _grain(values: Floats) -> float:
 
 def _usual_size(values: Floats) -> np.float32:
     """Return the median size of values (n,), of some of them where there are many."""
-    return np.float32(np.median(np.abs(values[:: len(values) // MEDIAN_OF + 1])))
+    size = np.abs(values[:: len(values) // MEDIAN_OF + 1])
+    middle = len(size) // 2
+    return np.float32(np.partition(size, middle)[middle])
 
 
 def _edges(values: Floats) -> float:

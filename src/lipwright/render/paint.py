@@ -27,7 +27,7 @@ from lipwright.render.composite import (
 from lipwright.render.detail import lay, match_detail, mixed
 from lipwright.render.path import built_share
 from lipwright.render.restore import Fine
-from lipwright.render.rig import followers, mesh, overshoot, steady_contour, vertices
+from lipwright.render.rig import followers, mesh, moving, overshoot, steady_contour, vertices
 from lipwright.render.warp import (
     Raster,
     affine_between,
@@ -102,7 +102,7 @@ def paint_mouth(
             and detail are not the face's.
     """
     rest, target = vertices(brush.landmarks, brush.moved(), brush.unit)
-    area = _around(target[np.unique(mesh())], 2, box)
+    area = _around(target[moving()], 2, box)
     raster = rasterise(target, mesh(), area, brush.unit)
     painted, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
     _follow_jaw(painted, mask, rgb, box, raster, rest, brush)
@@ -138,11 +138,17 @@ def _follow_jaw(
     shift = refine(coarse, raster, raster.box)
     away = cv2.max(*(np.abs(part) for part in cv2.split(shift)))
     moved = (away > MOVED).astype(np.uint8)
-    window = _window(raster.box, box)
-    shift += pixels(raster.box)
-    warped = np.minimum(sample(rgb, shift, (box.x0, box.y0)), rgb.dtype.type(brush.top))
-    cv2.copyTo(warped, moved, painted[window])
-    mask[window] = moved
+    x, y, width, height = cv2.boundingRect(moved)
+    if not width:
+        return
+    left, top = raster.box.x0 + x, raster.box.y0 + y
+    part = Box(left, top, left + width, top + height)
+    within = _window(part, raster.box)
+    origin = box.x0, box.y0
+    warped = sample(rgb, shift[within] + pixels(part), origin)
+    window = _window(part, box)
+    cv2.copyTo(np.minimum(warped, rgb.dtype.type(brush.top)), moved[within], painted[window])
+    mask[window] = moved[within]
 
 
 def _calm_border(raster: Raster, box: Box, border: float) -> Floats:

@@ -130,6 +130,12 @@ def mesh() -> Ints:
     return np.concatenate([inner, *strips])
 
 
+@cache
+def moving() -> Ints:
+    """Return which vertices the mesh has (n,), rising."""
+    return np.unique(mesh())
+
+
 def vertices(landmarks: Floats, moved: Floats, unit: float) -> tuple[Floats, Floats]:
     """Return mesh vertices (510, 3) at rest and moved, rings included.
 
@@ -138,17 +144,26 @@ def vertices(landmarks: Floats, moved: Floats, unit: float) -> tuple[Floats, Flo
         moved: (468, 3) pixels, displacement of each landmark.
         unit: pixels per canonical unit.
     """
+    rings = _rings(landmarks, unit)
+    carried = [moved[JAWLINE] * np.float32(share) for _, share in RINGS]
+    target = [
+        _even(landmarks[:FACE] + moved),
+        *(r + c for r, c in zip(rings, carried, strict=True)),
+    ]
+    return np.concatenate([_even(landmarks[:FACE]), *rings]), np.concatenate(target)
+
+
+def _rings(landmarks: Floats, unit: float) -> list[Floats]:
+    """Return the vertices (21, 3) of each ring around a face (478, 3) at rest."""
     jaw = landmarks[JAWLINE]
-    centre = landmarks[JAWLINE[[0, -1]], :2].mean(0)
-    outward = jaw[:, :2] - centre
+    outward = jaw[:, :2] - (jaw[0, :2] + jaw[-1, :2]) / 2
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
-    rest, target = [_even(landmarks[:FACE])], [_even(landmarks[:FACE] + moved)]
-    for distance, share in RINGS:
+    rings = []
+    for distance, _ in RINGS:
         ring = jaw.copy()
         ring[:, :2] += outward * np.float32(distance * unit)
-        rest.append(ring)
-        target.append(ring + moved[JAWLINE] * np.float32(share))
-    return np.concatenate(rest), np.concatenate(target)
+        rings.append(ring)
+    return rings
 
 
 def _even(points: Floats) -> Floats:
@@ -167,4 +182,4 @@ def _even(points: Floats) -> Floats:
 
 def ring_of(landmarks: Floats, unit: float) -> Floats:
     """Return mesh vertices (510, 3) of a face at rest."""
-    return vertices(landmarks, np.zeros((FACE, 3), np.float32), unit)[0]
+    return np.concatenate([_even(landmarks[:FACE]), *_rings(landmarks, unit)])

@@ -44,7 +44,7 @@ class Raster:
         x1 = -(-(box.x1 - self.box.x0) // self.step) + 1
         y1 = -(-(box.y1 - self.box.y0) // self.step) + 1
         y, x = np.divmod(self.cells, self.triangle.shape[1])
-        kept = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+        kept = np.flatnonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
         triangle = self.triangle[y0:y1, x0:x1]
         left, top = self.box.x0 + x0 * self.step, self.box.y0 + y0 * self.step
         return replace(
@@ -52,7 +52,7 @@ class Raster:
             box=Box(left, top, box.x1, box.y1),
             triangle=triangle,
             cells=(y[kept] - y0) * triangle.shape[1] + x[kept] - x0,
-            weights=self.weights[:, kept],
+            weights=self.weights.take(kept, 1),
         )
 
 
@@ -68,7 +68,7 @@ def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
     step = max(1, round(unit / CELLS_PER_UNIT))
     gw, gh = (box.x1 - box.x0 + step - 1) // step + 1, (box.y1 - box.y0 + step - 1) // step + 1
     corners = ((target[:, :2] - [box.x0, box.y0]) / step)[faces]
-    far_first = np.argsort(-target[faces, 2].mean(1), kind="stable")
+    far_first = np.argsort(-target[:, 2][faces].sum(1), kind="stable")
     triangle, y, x = _candidates(corners, far_first, gw, gh)
     weights = _barycentric(corners, triangle, y, x)
     inside = np.flatnonzero(_least(weights) > -TOUCHING)
@@ -85,31 +85,35 @@ def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
         faces=faces,
         triangle=ids,
         cells=cells,
-        weights=_pulled_in(corners, triangle[shown], y[shown], x[shown], weights[:, shown]),
+        weights=_pulled_in(corners, triangle[shown], y[shown], x[shown], weights.take(shown, 1)),
     )
 
 
 def _candidates(
     corners: NDArray[np.float64], order: Ints, width: int, height: int
-) -> tuple[Ints, Ints, Ints]:
+) -> tuple[Ints, NDArray[np.int32], NDArray[np.int32]]:
     """Return all cells of a grid that lie in the rectangles around triangles (m, 3, 2).
 
     Returns:
         The triangle, the row and the column of each (k,), triangle after triangle in that order.
     """
     a, b, c = corners[order].transpose(1, 0, 2)
-    low = np.ceil(_least((a, b, c)) - TOUCHING).astype(np.int64)
-    high = np.floor(-_least((-a, -b, -c)) + TOUCHING).astype(np.int64)
+    low = np.ceil(_least((a, b, c)) - TOUCHING).astype(np.int32)
+    high = np.floor(-_least((-a, -b, -c)) + TOUCHING).astype(np.int32)
     low = np.maximum(low, 0)
-    across, down = np.maximum(np.minimum(high, [width - 1, height - 1]) - low + 1, 0).T
+    last = np.array([width - 1, height - 1], np.int32)
+    across, down = np.maximum(np.minimum(high, last) - low + 1, 0).T
     counts = across * down
-    place = np.repeat(np.arange(len(order)), counts)
-    within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
-    row, column = np.divmod(within, across[place])
-    return order[place], low[place, 1] + row, low[place, 0] + column
+    ends = np.cumsum(counts, dtype=np.int32)
+    within = np.arange(ends[-1], dtype=np.int32) - np.repeat(ends - counts, counts)
+    row, column = np.divmod(within, np.repeat(across, counts))
+    x, y = (np.repeat(start, counts) for start in low.T)
+    return np.repeat(order, counts), y + row, x + column
 
 
-def _barycentric(corners: NDArray[np.float64], triangle: Ints, y: Ints, x: Ints) -> Floats:
+def _barycentric(
+    corners: NDArray[np.float64], triangle: Ints, y: NDArray[np.int32], x: NDArray[np.int32]
+) -> Floats:
     """Return the coordinates of cells in triangles, (3, k), adding up to 1; negative outside.
 
     Args:
@@ -133,7 +137,11 @@ def _least(three: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
 
 
 def _pulled_in(
-    corners: NDArray[np.float64], triangle: Ints, y: Ints, x: Ints, weights: Floats
+    corners: NDArray[np.float64],
+    triangle: Ints,
+    y: NDArray[np.int32],
+    x: NDArray[np.int32],
+    weights: Floats,
 ) -> Floats:
     """Return coordinates (3, k) of which those a little outside are moved to the edge."""
     outside = np.flatnonzero(_least(weights) < 0)
