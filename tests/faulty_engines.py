@@ -30,7 +30,9 @@ def spec(name, act):
     class Faulty(Passthrough):
         def study(self, portrait, fetch):
             act()
-    return EngineSpec(name=name, summary="goes wrong", licence="Apache-2.0", load=Faulty)
+    return EngineSpec(
+        name=name, summary="goes wrong", licence="Apache-2.0", load=lambda device: Faulty()
+    )
 """
 
 

@@ -10,12 +10,14 @@ from importlib import metadata
 from pathlib import Path
 
 from lipwright import __version__
+from lipwright.device import Device, has_cuda
 from lipwright.engines.registry import list_engines
 from lipwright.errors import EngineError, LipwrightError, WeightsMissing
 from lipwright.weights.manifest import MANIFEST, Weight
 from lipwright.weights.store import WeightStore
 
 PACKAGES = ("numpy", "opencv-python-headless", "av", "ai-edge-litert", "onnxruntime")
+BUILDS = {"onnxruntime": "onnxruntime-gpu"}  # packages that may be here in another's place
 EXTRAS = {"train": "torch", "server": "fastapi", "postgres": "psycopg", "s3": "boto3"}
 ENCODERS = ("libx264", "libx265", "aac")  # what the writer needs from FFmpeg
 
@@ -47,6 +49,7 @@ class Report:
     extras: dict[str, str | None]  #: optional extra -> version of its main package
     ffmpeg: dict[str, str]  #: FFmpeg library inside av -> version
     encoders: dict[str, bool]  #: FFmpeg encoder -> present
+    devices: tuple[str, ...]  #: what the networks' runtime can compute on
     weights: tuple[WeightState, ...]
     engines: tuple[str, ...]
     broken_engines: str | None  #: why the engines cannot be listed
@@ -83,6 +86,7 @@ class Report:
         yield "packages: " + ", ".join(f"{k} {v or 'MISSING'}" for k, v in self.packages.items())
         yield "extras: " + ", ".join(f"{k} {v or 'not installed'}" for k, v in self.extras.items())
         yield "FFmpeg: " + ", ".join(f"{k} {v}" for k, v in self.ffmpeg.items())
+        yield f"devices: {', '.join(self.devices)}"
         yield "encoders: " + ", ".join(k if v else f"{k} MISSING" for k, v in self.encoders.items())
         total = sum(weight.size for weight in self.weights)
         yield f"weights: {len(self.weights)} files, {total / 1e6:.1f} MB"
@@ -106,10 +110,11 @@ def examine(store: WeightStore | None = None) -> Report:
         python=platform.python_version(),
         platform=platform.platform(terse=True),
         cpus=os.cpu_count() or 1,
-        packages={name: _version(name) for name in PACKAGES},
+        packages={name: _version(name) or _version(BUILDS.get(name, name)) for name in PACKAGES},
         extras={extra: _version(name) for extra, name in EXTRAS.items()},
         ffmpeg=_ffmpeg(),
         encoders={name: _has_encoder(name) for name in ENCODERS},
+        devices=_devices(),
         weights=tuple(_examine_weight(store, weight) for weight in MANIFEST.values()),
         engines=engines,
         broken_engines=broken,
@@ -137,6 +142,13 @@ def _ffmpeg() -> dict[str, str]:
     except ImportError:
         return {}
     return {name: ".".join(map(str, version)) for name, version in library_versions.items()}
+
+
+def _devices() -> tuple[str, ...]:
+    try:
+        return (Device.CPU, Device.CUDA) if has_cuda() else (Device.CPU,)
+    except ImportError:
+        return ()
 
 
 def _has_encoder(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lipwright.engines.base import Engine, Portrait, Script, View
 from lipwright.media.album import Album
+from lipwright.media.decode import Decoding
 from lipwright.media.picture import Picture, aligned
 from lipwright.media.probe import MediaInfo, VideoInfo, require_video
 from lipwright.media.read import VideoFrames, read_video
@@ -47,10 +48,10 @@ class Brief:
 class Fetch:
     """Finds the views that an engine asks for while it studies; decodes those not in the album."""
 
-    def __init__(self, brief: Brief, portrait: Portrait, threads: int, tell: Tell) -> None:
-        """Take a brief, its face, the number of threads to decode with, and whom to tell."""
+    def __init__(self, brief: Brief, portrait: Portrait, decoding: Decoding, tell: Tell) -> None:
+        """Take a brief, its face, how to decode, and whom to tell."""
         self._brief, self._portrait = brief, portrait
-        self._threads, self._tell = threads, tell
+        self._decoding, self._tell = decoding, tell
 
     def __call__(self, indices: Iterable[int]) -> Iterator[View]:
         """Yield the views of frames, in rising order."""
@@ -62,7 +63,7 @@ class Fetch:
                 box = aligned(around(landmarks), video.width, video.height)
                 kept = brief.album.find(i, box)
                 if kept is None:
-                    frames = frames or read_video(brief.source, threads=self._threads)
+                    frames = frames or read_video(brief.source, decoding=self._decoding)
                     view = view_of(_frame(frames, i), landmarks)
                 else:
                     view = View(rgb=kept, box=box, landmarks=landmarks)
@@ -73,11 +74,11 @@ class Fetch:
                 frames.close()
 
 
-def study(brief: Brief, engine: Engine, threads: int, tell: Tell) -> Any:
+def study(brief: Brief, engine: Engine, decoding: Decoding, tell: Tell) -> Any:
     """Let an engine study the face of a brief, if there is one; return what it knows then."""
     if brief.portrait is None:
         return None
-    return engine.study(brief.portrait, Fetch(brief, brief.portrait, threads, tell))
+    return engine.study(brief.portrait, Fetch(brief, brief.portrait, decoding, tell))
 
 
 def painted(
@@ -87,7 +88,7 @@ def painted(
     script: Script | None,
     part: range,
     *,
-    threads: int,
+    decoding: Decoding,
     room: int,
 ) -> Generator[Picture]:
     """Yield the output frames of a part, painted.
@@ -98,11 +99,11 @@ def painted(
         speaker: as the engine studied it.
         script: of the brief.
         part: which output frames.
-        threads: to decode with.
+        decoding: how to decode.
         room: frames that are decoded ahead, in a thread of their own; 0: none.
     """
     picks = brief.picks[part.start : part.stop]
-    with closing(ahead(Reader(brief.source, threads).at(picks), room)) as pictures:
+    with closing(ahead(Reader(brief.source, decoding).at(picks), room)) as pictures:
         if script is None:
             yield from pictures
         else:

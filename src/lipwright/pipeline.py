@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright import heap
+from lipwright.device import Device, choose
 from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script
 from lipwright.engines.registry import find_engine
 from lipwright.errors import InvalidOptions, NoFaceFound
@@ -28,6 +29,7 @@ from lipwright.face.speaker import Agreement, choose_speaker, join_shots
 from lipwright.face.track import Take, Track, Tracker
 from lipwright.limits import check_audio, check_length, check_output, check_video
 from lipwright.media.album import Album
+from lipwright.media.decode import Decoder, Decoding
 from lipwright.media.encode import key_frames
 from lipwright.media.enlarge import enlarge, enlarged_info, enlarged_size
 from lipwright.media.picture import Picture
@@ -102,6 +104,7 @@ def sync(
     engine: str = DEFAULT_ENGINE,
     threads: int | None = None,
     processes: int = 1,
+    device: str | None = None,
     on_progress: OnProgress | None = None,
     cancel: CancelToken | None = None,
 ) -> SyncResult:
@@ -118,6 +121,7 @@ def sync(
         engine: name of an installed engine.
         threads: see :class:`Pipeline`.
         processes: see :class:`Pipeline`.
+        device: see :class:`Pipeline`.
         on_progress: called every few frames.
         cancel: set it from another thread to end the job.
 
@@ -127,7 +131,7 @@ def sync(
         OutputError: *out* cannot be written.
         Cancelled: *cancel* was set.
     """
-    with Pipeline(engine=engine, threads=threads, processes=processes) as pipeline:
+    with Pipeline(engine=engine, threads=threads, processes=processes, device=device) as pipeline:
         return pipeline.sync(
             video, audio, out, options=options, on_progress=on_progress, cancel=cancel
         )
@@ -142,6 +146,7 @@ class Pipeline:
         engine: str = DEFAULT_ENGINE,
         threads: int | None = None,
         processes: int = 1,
+        device: str | None = None,
         store: WeightStore | None = None,
     ) -> None:
         """Find the engine.
@@ -154,13 +159,18 @@ class Pipeline:
                 while a job runs.
             processes: how many paint and encode at most, each a part of the output of two seconds
                 and more; they share the threads. It pays from some four cores on.
+            device: ``cuda`` decodes, hears and restores on a GPU by NVIDIA; ``auto`` does where
+                there is one; ``cpu`` does not. None: what ``LIPWRIGHT_DEVICE`` says, or ``cpu``.
             store: where the weights are.
 
         Raises:
             EngineError: it is not there.
-            InvalidOptions: a number of threads or processes below 1.
+            DeviceUnavailable: the device was asked for by name and cannot be used.
+            InvalidOptions: a number of threads or processes below 1, or an unknown device.
         """
         self._threads = bound(threads)
+        self._device = choose(device)
+        self._decoding = Decoding(self._threads, self._device)
         if processes < 1:
             raise InvalidOptions(f"cannot use processes = {processes}: give a number from 1 on")
         self._processes = processes
@@ -168,7 +178,7 @@ class Pipeline:
         self._room = ROOM if self._threads > 1 else 0
         self._store = store or WeightStore()
         self._spec: EngineSpec = find_engine(engine)
-        self._engine: Engine = self._spec.load()
+        self._engine: Engine = self._spec.open(self._device)
         self._landmarker: FaceLandmarker | None = None
         self._detector: OcclusionDetector | None = None
         self._encoder: SpeechEncoder | None = None
@@ -261,7 +271,10 @@ class Pipeline:
             style=performance.style.text if performance else "none: no face",
             face_frames=len(shown_in),
             first_face=int(shown_in[0]) if len(shown_in) else None,
-            warnings=_warnings(take, timeline, len(shown_in), options),
+            warnings=(
+                *self._missed(source, picture),
+                *_warnings(take, timeline, len(shown_in), options),
+            ),
             timings=watch.timings,
             weights=self._store.used(),
         )
@@ -273,7 +286,7 @@ class Pipeline:
         with (
             watch.stage("track", picture.frames),
             closing(
-                ahead(split_shots(read_video(source, threads=self._threads)), self._room)
+                ahead(split_shots(read_video(source, decoding=self._decoding)), self._room)
             ) as frames,
         ):
             for frame, cut in frames:
@@ -285,6 +298,13 @@ class Pipeline:
                 if len(times) % TIDY_FRAMES == 0:
                     heap.give_back()
         return Take(info=picture, times=tuple(times), tracks=tracker.tracks(), cuts=tracker.cuts)
+
+    def _missed(self, source: MediaInfo, picture: VideoInfo) -> Iterator[str]:
+        """Yield what the device that was asked for did not do."""
+        if self._device is Device.CUDA and not picture.still:
+            with closing(Decoder(source.path, picture, self._decoding)) as decoder:
+                if not decoder.on_device:
+                    yield f"the CPU decoded the video: no GPU here decodes {picture.codec}"
 
     def _speaker(self, take: Take, source: MediaInfo, options: SyncOptions) -> Portrait | None:
         """Choose the face to animate.
@@ -318,7 +338,7 @@ class Pipeline:
 
     def _hear(self, pieces: Iterable[Floats]) -> Reel:
         """Return the speech states (S, 1024) of a sound."""
-        self._encoder = self._encoder or SpeechEncoder(self._store)
+        self._encoder = self._encoder or SpeechEncoder(self._store, device=self._device)
         return hear(pieces, self._encoder)
 
     def _hear_both(
@@ -367,7 +387,7 @@ class Pipeline:
         check: Callable[[], None] = lambda: None,
     ) -> Voice:
         """Hear the sound that the output has; *check* may end it."""
-        self._encoder = self._encoder or SpeechEncoder(self._store)
+        self._encoder = self._encoder or SpeechEncoder(self._store, device=self._device)
         return listen(lambda: _cover(speech, timeline, check), self._encoder, self._store)
 
     def _perform(
@@ -408,11 +428,13 @@ class Pipeline:
     ) -> None:
         """Paint all frames in this process."""
         with watch.stage("study", None):
-            speaker = study(brief, self._engine, self._threads, watch.frame)
+            speaker = study(brief, self._engine, self._decoding, watch.frame)
         brief.album.clear()
         heap.give_back()
         shown = painted(
-            *(brief, self._engine, speaker, script, every), threads=self._threads, room=self._room
+            *(brief, self._engine, speaker, script, every),
+            decoding=self._decoding,
+            room=self._room,
         )
         with (
             watch.stage("paint", len(every)),
@@ -432,9 +454,10 @@ class Pipeline:
     ) -> None:
         """Paint and encode the parts between cuts in a process each, and join them."""
         each = max(1, self._threads // (len(cuts) - 1))
+        decoding = Decoding(each, self._device)
         with (
             watch.stage("paint", cuts[-1]),
-            Crew(brief, self._spec.name, writer.look, cuts, threads=each) as crew,
+            Crew(brief, self._spec.name, writer.look, cuts, decoding=decoding) as crew,
         ):
             for done in crew.painted():
                 watch.at(done, cuts[-1])

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from lipwright.errors import EncodeFailed, LipwrightError
+from lipwright.media.decode import Decoding
 from lipwright.media.pictures import Look
 from lipwright.painting import Brief
 from lipwright.rows import Scratch, no_room
@@ -44,16 +45,16 @@ class Part:
     start: int  #: first output frame
     stop: int  #: the one after the last
     out: int  #: number of the open file for its segment
-    threads: int
+    decoding: Decoding  #: its threads and device are those of all else, too
 
 
 class Crew(AbstractContextManager["Crew"]):
     """The processes at work on a job; a context manager that leaves none behind."""
 
     def __init__(
-        self, brief: Brief, engine: str, look: Look, cuts: Sequence[int], *, threads: int
+        self, brief: Brief, engine: str, look: Look, cuts: Sequence[int], *, decoding: Decoding
     ) -> None:
-        """Start a process for each part between two cuts, with so many threads each.
+        """Start a process for each part between two cuts.
 
         Raises:
             EncodeFailed: there is no room for temporary files.
@@ -71,7 +72,7 @@ class Crew(AbstractContextManager["Crew"]):
                     start=start,
                     stop=stop,
                     out=self.segments[-1].fileno(),
-                    threads=threads,
+                    decoding=decoding,
                 )
                 self._members.append(_Member(part))
         except BaseException:
@@ -217,18 +218,19 @@ def work(part: Part, tell: BinaryIO) -> None:
         tell.write(word)
         tell.flush()
 
-    cv2.setNumThreads(max(1, part.threads // 2))
-    engine = find_engine(part.engine).load()
-    speaker = study(part.brief, engine, part.threads, lambda *_: say(STUDY))
+    threads = part.decoding.threads
+    cv2.setNumThreads(max(1, threads // 2))
+    engine = find_engine(part.engine).open(part.decoding.device)
+    speaker = study(part.brief, engine, part.decoding, lambda *_: say(STUDY))
     pictures = painted(
         *(part.brief, engine, speaker, part.brief.script(), range(part.start, part.stop)),
-        threads=part.threads,
-        room=ROOM if part.threads > 1 else 0,
+        decoding=part.decoding,
+        room=ROOM if threads > 1 else 0,
     )
     like = part.look.like
     large = (enlarge(picture, like.width, like.height) for picture in pictures)
     with os.fdopen(part.out, "w+b") as out:
-        for _ in write_segment(out, part.look, large, part.threads):
+        for _ in write_segment(out, part.look, large, threads):
             say(FRAME)
 
 

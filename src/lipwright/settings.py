@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from lipwright.device import Device
 from lipwright.errors import InvalidOptions
 
 PREFIX = "LIPWRIGHT_"
@@ -97,6 +98,9 @@ class Settings(BaseSettings):
     """Jobs that run at once; each slot keeps its own models in memory."""
     threads_per_slot: Natural = 0
     """Threads of one slot; 0 shares the cores evenly among the slots."""
+    device: Device = Device.CPU
+    """What computes beside the CPU: `cuda` (a GPU by NVIDIA decodes, hears and restores), `auto`
+    (the same where there is one) or `cpu` (nothing)."""
     job_timeout_seconds: Seconds = 7200.0
     """A job that runs longer fails with `job_timed_out`."""
     max_attempts: Natural = 3

@@ -317,7 +317,7 @@ def _check_facts(spec: EngineSpec) -> None:
 
 def _load(spec: EngineSpec) -> Engine:
     with _step(spec, "load()"):
-        engine = spec.load()
+        engine = spec.open()
     missing = [m for m in ("study", "paint", "close") if not callable(getattr(engine, m, None))]
     assert not missing, f"engine {spec.name!r} has no {', '.join(missing)}: see engines.base.Engine"
     return engine

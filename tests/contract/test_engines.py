@@ -327,7 +327,9 @@ class IsNoEngine:
 
 
 def _spec(engine: type) -> EngineSpec:
-    return EngineSpec(name="tried", summary="an engine to try", licence="CC0-1.0", load=engine)
+    return EngineSpec(
+        name="tried", summary="an engine to try", licence="CC0-1.0", load=lambda device: engine()
+    )
 
 
 BROKEN = [

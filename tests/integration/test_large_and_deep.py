@@ -48,7 +48,7 @@ class Seen:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pipeline, Seen]]:
     seen, spec = Seen(), find_engine("exemplar")
 
-    class Engine(type(spec.load())):
+    class Engine(type(spec.open())):
         def paint(self, speaker, script, views):
             for patch in super().paint(speaker, script, views):
                 seen.patches.append(patch)
@@ -61,7 +61,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pipeline, Seen]]:
 
     from dataclasses import replace
 
-    monkeypatch.setattr(module, "find_engine", lambda _: replace(spec, load=Engine))
+    monkeypatch.setattr(
+        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+    )
     monkeypatch.setattr(module, "VideoWriter", Writer)
     with Pipeline() as pipeline:
         yield pipeline, seen

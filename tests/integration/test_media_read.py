@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 from media_clips import Clip, lag, noise, number_of, write_clip, write_sound
 
+from lipwright.device import Device
 from lipwright.errors import MediaUnreadable, SourceUnreachable
+from lipwright.media.decode import Decoding
+from lipwright.media.frames import PictureMaker
 from lipwright.media.probe import VideoInfo, probe, require_audio, require_video
 from lipwright.media.read import iter_audio, read_audio, read_video
 from lipwright.media.sound import iter_channels
 
 NTSC = Fraction(30000, 1001)
+DEEP = "yuv420p10le", "p010le"
 
 
 def video_of(path: Path) -> VideoInfo:
@@ -473,3 +477,36 @@ _ANY = VideoInfo(
     codec="h264",
     pix_fmt="yuv420p",
 )
+
+
+@pytest.mark.parametrize("device", [Device.AUTO, Device.CUDA])
+@pytest.mark.parametrize(
+    ("name", "clip"),
+    [
+        ("b_frames.mp4", Clip(options={"bf": "3", "x264-params": "b-adapt=0:keyint=6"})),
+        ("film.mov", Clip(codec="prores_ks", pix_fmt="yuv422p10le")),  # no GPU knows it
+    ],
+)
+def test_a_device_that_may_decode_changes_no_sample_whether_it_is_there_or_not(
+    name, clip, device, tmp_path
+):
+    info = probe(write_clip(tmp_path / name, clip))
+    plain = [frame.picture for frame in read_video(info)]
+    found = [frame.picture for frame in read_video(info, decoding=Decoding(device=device))]
+    assert len(found) == len(plain) == clip.frames
+    for one, other in zip(plain, found, strict=True):
+        for a, b in zip(one.planes, other.planes, strict=True):
+            assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(("depth", "own", "handed"), [(8, "yuv420p", "nv12"), (10, *DEEP)])
+def test_frames_as_a_device_hands_them_out_keep_every_sample(depth, own, handed, tmp_path):
+    clip = Clip(codec="ffv1", pix_fmt=own)
+    video = video_of(write_clip(tmp_path / "a.mkv", clip))
+    assert video.bit_depth == depth
+    kind = np.uint8 if depth == 8 else np.uint16
+    codes = np.random.default_rng(0).integers(0, 1 << depth, (3 * clip.size[1] // 2, clip.size[0]))
+    frame = av.VideoFrame.from_ndarray(codes.astype(kind), format=own)
+    want, got = (PictureMaker(video).picture(f) for f in (frame, frame.reformat(format=handed)))
+    for a, b in zip(want.planes, got.planes, strict=True):
+        assert np.array_equal(a, b)

@@ -59,14 +59,16 @@ def watched(spied: Spied, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pip
     """A pipeline whose engine is listened in on, too."""
     spec = find_engine("exemplar")
 
-    class Engine(type(spec.load())):
+    class Engine(type(spec.open())):
         def paint(self, speaker, script, views):
             spied.scripts.append(script)
             for patch in super().paint(speaker, script, views):
                 spied.patches.append(patch)
                 yield patch
 
-    monkeypatch.setattr(module, "find_engine", lambda _: replace(spec, load=Engine))
+    monkeypatch.setattr(
+        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+    )
     with Pipeline() as pipeline:
         yield pipeline, spied
 
@@ -416,7 +418,7 @@ class Breakdown(Exception):
 def test_a_failure_leaves_nothing_behind(where, talk, short, monkeypatch, tmp_path):
     spec = find_engine("exemplar")
 
-    class Engine(type(spec.load())):
+    class Engine(type(spec.open())):
         def study(self, portrait, fetch):
             if where == "study":
                 raise Breakdown
@@ -434,7 +436,9 @@ def test_a_failure_leaves_nothing_behind(where, talk, short, monkeypatch, tmp_pa
                 raise Breakdown
             super().write(picture)
 
-    monkeypatch.setattr(module, "find_engine", lambda _: replace(spec, load=Engine))
+    monkeypatch.setattr(
+        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+    )
     monkeypatch.setattr(module, "VideoWriter", Writer)
     with pytest.raises(Breakdown), Pipeline() as pipeline:
         pipeline.sync(talk, short, tmp_path / "out.mp4")
@@ -444,11 +448,13 @@ def test_a_failure_leaves_nothing_behind(where, talk, short, monkeypatch, tmp_pa
 def test_an_engine_that_yields_too_little_is_no_success(talk, short, monkeypatch, tmp_path):
     spec = find_engine("passthrough")
 
-    class Engine(type(spec.load())):
+    class Engine(type(spec.open())):
         def paint(self, speaker, script, views):
             yield from list(super().paint(speaker, script, views))[:-1]
 
-    monkeypatch.setattr(module, "find_engine", lambda _: replace(spec, load=Engine))
+    monkeypatch.setattr(
+        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+    )
     with pytest.raises(Exception, match="12 of its 13"), Pipeline() as pipeline:
         pipeline.sync(talk, short, tmp_path / "out.mp4")
     assert not list(tmp_path.iterdir())
@@ -457,11 +463,13 @@ def test_an_engine_that_yields_too_little_is_no_success(talk, short, monkeypatch
 def test_an_engine_may_look_ahead(talk, short, monkeypatch, spied, tmp_path):
     spec = find_engine("passthrough")
 
-    class Engine(type(spec.load())):
+    class Engine(type(spec.open())):
         def paint(self, speaker, script, views):
             yield from list(super().paint(speaker, script, views))
 
-    monkeypatch.setattr(module, "find_engine", lambda _: replace(spec, load=Engine))
+    monkeypatch.setattr(
+        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+    )
     with Pipeline() as pipeline:
         pipeline.sync(talk, short, tmp_path / "out.mp4")
     assert all(same(a, b) for a, b in zip(decoded(talk), spied.pictures, strict=False))

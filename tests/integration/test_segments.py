@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from lipwright import pipeline as module
 from lipwright import segments
+from lipwright.device import Device
 from lipwright.engines.registry import find_engine
 from lipwright.errors import (
     Cancelled,
@@ -31,6 +32,7 @@ from lipwright.errors import (
     MediaUnreadable,
     SourceUnreachable,
 )
+from lipwright.media.decode import Decoding
 from lipwright.media.pictures import Look, cut_points
 from lipwright.media.probe import probe, require_video
 from lipwright.media.read import read_audio, read_video
@@ -76,9 +78,9 @@ def brief(talk: Path, speech: Path, folder: Path) -> tuple[Brief, list]:
 
 
 def pictures_of(brief: Brief, part: range) -> list:
-    engine = find_engine("exemplar").load()
-    speaker = study(brief, engine, 1, lambda *_: None)
-    return [*painted(brief, engine, speaker, brief.script(), part, threads=1, room=0)]
+    engine = find_engine("exemplar").open()
+    speaker = study(brief, engine, Decoding(1), lambda *_: None)
+    return [*painted(brief, engine, speaker, brief.script(), part, decoding=Decoding(1), room=0)]
 
 
 def look_of(brief: Brief, count: int) -> Look:
@@ -104,7 +106,15 @@ def test_a_brief_that_was_sent_is_the_same_brief(brief):
     work, whole = brief
     look = look_of(work, len(whole))
     sent, files = _packed(
-        segments.Part(brief=work, engine="exemplar", look=look, start=50, stop=60, out=0, threads=1)
+        segments.Part(
+            brief=work,
+            engine="exemplar",
+            look=look,
+            start=50,
+            stop=60,
+            out=0,
+            decoding=Decoding(1, Device.AUTO),
+        )
     )
     assert len(set(files)) >= 2
     assert len(sent) < 500_000
@@ -115,6 +125,7 @@ def test_a_brief_that_was_sent_is_the_same_brief(brief):
             return super().persistent_load(duplicate.pop(number, None) or os.dup(number))
 
     part = There(io.BytesIO(sent)).load()
+    assert part.decoding == Decoding(1, Device.AUTO)
     found = pictures_of(part.brief, range(part.start, part.stop))
     assert all(same(a, b) for a, b in zip(found, whole[50:60], strict=True))
 
@@ -251,7 +262,7 @@ def test_what_a_process_raises_is_raised(brief, tmp_path):
     look = look_of(work, len(whole))
     lost = replace(work, source=replace(work.source, path=tmp_path / "gone.mp4"))
     with (
-        Crew(lost, "exemplar", look, [0, 50, 115], threads=1) as crew,
+        Crew(lost, "exemplar", look, [0, 50, 115], decoding=Decoding(1)) as crew,
         pytest.raises(SourceUnreachable, match=r"gone\.mp4"),
     ):
         for _ in crew.painted():
@@ -263,7 +274,7 @@ def test_a_process_that_dies_is_told_as_such(brief, monkeypatch):
     look = look_of(work, len(whole))
     monkeypatch.setattr(segments.sys, "executable", "/bin/false")
     with (
-        Crew(work, "exemplar", look, [0, 50, 115], threads=1) as crew,
+        Crew(work, "exemplar", look, [0, 50, 115], decoding=Decoding(1)) as crew,
         pytest.raises(EncodeFailed, match="fewer processes"),
     ):
         for _ in crew.painted():

@@ -20,7 +20,9 @@ V2 = {"model": "lipsync-2", "input": [{"type": "video", "url": V}, {"type": "aud
 
 
 def spec(name: str) -> EngineSpec:
-    return EngineSpec(name=name, summary=f"the {name}", licence="MIT", load=Passthrough)
+    return EngineSpec(
+        name=name, summary=f"the {name}", licence="MIT", load=lambda device: Passthrough()
+    )
 
 
 CATALOGUE = Catalogue.of([spec("exemplar"), spec("passthrough")])

@@ -17,6 +17,7 @@ from lipwright.cli.shared import (
     quiet_option,
 )
 from lipwright.console import show_progress, stoppable
+from lipwright.device import Device
 from lipwright.options import ENCODERS, SyncMode, SyncOptions
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ def _rate(text: str) -> Fraction:
     "on.",
 )
 @click.option(
+    "--device",
+    type=click.Choice([device.value for device in Device]),
+    help="Decode, hear and restore on a GPU by NVIDIA (cuda), on one where there is one (auto), or "
+    "on none (cpu). Default: LIPWRIGHT_DEVICE, or cpu.",
+)
+@click.option(
     "--max-seconds",
     type=float,
     default=_DEFAULTS.max_seconds,
@@ -99,6 +106,7 @@ def sync(
     engine: str,
     threads: int | None,
     processes: int,
+    device: str | None,
     mode: str,
     quiet: bool,
     as_json: bool,
@@ -122,6 +130,7 @@ def sync(
             engine=engine,
             threads=threads,
             processes=processes,
+            device=device,
             on_progress=on_progress,
             cancel=cancel,
         )

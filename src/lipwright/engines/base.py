@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.device import Device
 from lipwright.media.picture import Box
 from lipwright.options import Restore
 from lipwright.rows import Array
@@ -101,7 +102,16 @@ class EngineSpec:
     name: str
     summary: str  #: one line
     licence: str  #: SPDX identifier
-    load: Callable[[], Engine]
+    load: Callable[[Device], Engine]  #: open it, to compute on one of its devices
     weights: tuple[str, ...] = ()  #: names in the manifest that it needs
-    devices: tuple[str, ...] = ("cpu",)
+    devices: tuple[str, ...] = (Device.CPU,)  #: what it can compute on
     notes: tuple[str, ...] = ()
+
+    def open(self, device: Device = Device.CPU) -> Engine:
+        """Load the engine, for a device if it can use that, else for the CPU.
+
+        Raises:
+            EngineError: it cannot be loaded, or the device cannot be used.
+        """
+        usable = device in self.devices or (device is Device.AUTO and Device.CUDA in self.devices)
+        return self.load(device if usable else Device.CPU)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lipwright.device import Device
 from lipwright.engines.base import EngineSpec, Fetch, Floats, Patch, Portrait, Script, View
 from lipwright.face.neutral import Drift, fit_drift
 from lipwright.face.shape import (
@@ -61,9 +62,9 @@ class Speaker:
 class ExemplarEngine:
     """Keeps a bank of exemplars per speaker; warps the best path through it into each frame."""
 
-    def __init__(self, bank_bytes: int = BANK_BYTES) -> None:
+    def __init__(self, bank_bytes: int = BANK_BYTES, device: Device = Device.CPU) -> None:
         self._bank_bytes = bank_bytes
-        self._restorer = Restorer()
+        self._restorer = Restorer(device=device)
 
     def study(self, portrait: Portrait, fetch: Fetch) -> Speaker:
         """Fill the bank from the frames that cover shape, pose and light best."""
@@ -228,5 +229,6 @@ SPEC = EngineSpec(
     name="exemplar",
     summary="the speaker's own mouth, warped and blended at native resolution",
     licence="Apache-2.0",
-    load=ExemplarEngine,
+    load=lambda device: ExemplarEngine(device=device),
+    devices=(Device.CPU, Device.CUDA),
 )

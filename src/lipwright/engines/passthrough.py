@@ -34,5 +34,5 @@ SPEC = EngineSpec(
     name="passthrough",
     summary="new speech over the old picture",
     licence="Apache-2.0",
-    load=Passthrough,
+    load=lambda device: Passthrough(),
 )

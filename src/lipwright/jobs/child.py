@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lipwright.device import Device
 from lipwright.errors import EncodeFailed, InvalidOptions, LipwrightError
 from lipwright.jobs.lifeline import hold
 from lipwright.jobs.render import Order
@@ -40,12 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lipwright.jobs.child", description=__doc__)
     parser.add_argument("--threads", type=int, default=0, help="of a job; 0: one per core")
     parser.add_argument("--cores", default="", help="cores to stay on, as 0,1; none: all")
+    parser.add_argument("--device", default=Device.CPU, choices=[*Device], help="of a job")
     given = parser.parse_args(arguments)
     _stay_on({int(core) for core in given.cores.split(",") if core})
     answer = _own_stdout()
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     hold(orders.put, lambda: os._exit(0))
-    bench = Bench(threads=given.threads)
+    bench = Bench(threads=given.threads, device=given.device)
     while True:
         order = Order(**json.loads(orders.get()))
         try:
@@ -62,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Bench:
     """The pipelines of this process, one per engine, each loaded once."""
 
-    def __init__(self, *, threads: int = 0) -> None:
-        self._threads = threads
+    def __init__(self, *, threads: int = 0, device: str = Device.CPU) -> None:
+        self._threads, self._device = threads, device
         self._pipelines: dict[str, Pipeline] = {}
 
     def carry_out(self, order: Order, answer: Answer) -> dict[str, Any]:
@@ -87,7 +89,9 @@ class Bench:
         from lipwright.pipeline import Pipeline
 
         if engine not in self._pipelines:
-            self._pipelines[engine] = Pipeline(engine=engine, threads=self._threads or None)
+            self._pipelines[engine] = Pipeline(
+                engine=engine, threads=self._threads or None, device=self._device
+            )
         return self._pipelines[engine]
 
 

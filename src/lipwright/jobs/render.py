@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from lipwright.device import Device
 from lipwright.errors import BY_CODE, LipwrightError, WorkerDied
 from lipwright.progress import CancelToken, OnProgress, Progress
 
@@ -63,10 +64,11 @@ class Renderer:
         *,
         threads: int,
         cores: Sequence[int] = (),
+        device: str = Device.CPU,
         command: Sequence[str] = COMMAND,
     ) -> None:
         bounds = f"--threads={threads}", f"--cores={','.join(map(str, cores))}"
-        self._command = (*command, *bounds)
+        self._command = (*command, *bounds, f"--device={device}")
         self._threads = threads
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None

@@ -121,7 +121,7 @@ def _worker(settings: Settings, slot: Slot, services: Services, stack: ExitStack
     available = cores_here()
     threads = threads_for(settings.threads_per_slot, settings.slots, len(available))
     cores = cores_for(slot.number, threads, available)
-    renderer = stack.enter_context(Renderer(threads=threads, cores=cores))
+    renderer = stack.enter_context(Renderer(threads=threads, cores=cores, device=settings.device))
     renderer.warm()
     rules = FetchRules.of(settings)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from lipwright.errors import MediaUnreadable, SourceUnreachable
@@ -42,8 +43,8 @@ def translated(path: Path) -> Iterator[None]:
         ) from error
 
 
-def open_input(path: Path) -> InputContainer:
-    """Open *path* for reading.
+def open_input(path: Path, hwaccel: HWAccel | None = None) -> InputContainer:
+    """Open *path* for reading, to be decoded by a device if one is given.
 
     Raises:
         SourceUnreachable: there is no such file, or it may not be read.
@@ -55,4 +56,9 @@ def open_input(path: Path) -> InputContainer:
     if not path.stat().st_size:
         raise MediaUnreadable(f"{path} is empty (0 bytes): get a fresh copy")
     with translated(path):
-        return av.open(f"file:{path.absolute()}", options=dict(OPTIONS), metadata_errors="replace")
+        return av.open(
+            f"file:{path.absolute()}",
+            options=dict(OPTIONS),
+            metadata_errors="replace",
+            hwaccel=hwaccel,
+        )

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.container import InputContainer
 
+from lipwright.device import Device
+from lipwright.errors import LipwrightError
 from lipwright.media.container import open_input, translated
 from lipwright.media.probe import VideoInfo
+
+DEVICE = "cuda"  # FFmpeg's name of it
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How pictures are decoded; the frames are the same in any way."""
+
+    threads: int = 0  #: 0: as many as there are cores
+    device: Device = Device.CPU  #: what decodes, where it is there and knows the codec
+
+
+ANYHOW = Decoding()
 
 
 class Decoder:
     """The decoded frames of a video stream in display order; remembers what it could not decode."""
 
-    def __init__(self, path: Path, video: VideoInfo, threads: int = 0) -> None:
-        """Open the file, to be decoded by so many threads; 0: as many as there are cores."""
+    def __init__(self, path: Path, video: VideoInfo, decoding: Decoding = ANYHOW) -> None:
+        """Open the file."""
         self._path = path
         self._info = video
         self.skipped = 0  #: damaged packets left out so far
         self._container = open_input(path)
+        if decoding.device is not Device.CPU:
+            self._container = _on_device(path, video.stream) or self._container
         stream = self._container.streams[video.stream]
         assert isinstance(stream, av.VideoStream)
+        #: whether a device decodes, which FFmpeg cannot do for every codec
+        self.on_device = stream.codec_context.is_hwaccel
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_count = decoding.threads
         self._stream = stream
 
     def frames(self) -> Iterator[av.VideoFrame]:
@@ -48,3 +70,13 @@ class Decoder:
     def close(self) -> None:
         """Close the file; harmless when done twice."""
         self._container.close()
+
+
+def _on_device(path: Path, index: int) -> InputContainer | None:
+    """Return a file that opens without it, opened for the device; None where that is not there."""
+    if DEVICE not in hwdevices_available():
+        return None
+    try:
+        return open_input(path, HWAccel(DEVICE, allow_software_fallback=True))
+    except LipwrightError:  # the driver's words about a device that is not there
+        return None

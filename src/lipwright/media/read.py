@@ -12,7 +12,7 @@ from typing import Self
 import av
 
 from lipwright.errors import MediaUnreadable
-from lipwright.media.decode import Decoder
+from lipwright.media.decode import ANYHOW, Decoder, Decoding
 from lipwright.media.frames import PictureMaker
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, require_video
@@ -61,9 +61,9 @@ class Clock:
 class VideoFrames(Iterator[SourceFrame]):
     """A pass over a video: an iterator that can be closed, and tells what was damaged."""
 
-    def __init__(self, info: MediaInfo, start: int, stop: int | None, threads: int) -> None:
+    def __init__(self, info: MediaInfo, start: int, stop: int | None, decoding: Decoding) -> None:
         self._video = require_video(info)
-        self._decoder = None if self._video.still else Decoder(info.path, self._video, threads)
+        self._decoder = None if self._video.still else Decoder(info.path, self._video, decoding)
         if self._decoder is None:
             self._frames = _one(info.path, start, stop)
         else:
@@ -122,15 +122,18 @@ def _one(path: Path, start: int, stop: int | None) -> Generator[SourceFrame]:
 
 
 def read_video(
-    info: MediaInfo, *, start: int | None = None, stop: int | None = None, threads: int = 0
+    info: MediaInfo,
+    *,
+    start: int | None = None,
+    stop: int | None = None,
+    decoding: Decoding = ANYHOW,
 ) -> VideoFrames:
     """Return the frames of *info* in display order, from index *start* up to before *stop*.
 
-    They are decoded by so many *threads*; 0: as many as there are cores. Memory does not grow with
-    the clip. Damaged packets are left out and counted (`skipped`).
+    Memory does not grow with the clip. Damaged packets are left out and counted (`skipped`).
 
     Raises:
         SourceUnreachable: the file is gone.
         MediaUnreadable: it has no pictures, or most of it is damaged.
     """
-    return VideoFrames(info, start or 0, stop, threads)
+    return VideoFrames(info, start or 0, stop, decoding)

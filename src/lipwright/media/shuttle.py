@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 
 from lipwright.errors import MediaUnreadable
-from lipwright.media.decode import Decoder
+from lipwright.media.decode import ANYHOW, Decoder, Decoding
 from lipwright.media.flow import Between
 from lipwright.media.frames import PictureMaker
 from lipwright.media.picture import Picture
@@ -28,9 +28,9 @@ class Reader:
     frame before it, and holds one block: memory is bounded whatever the distance of key frames.
     """
 
-    def __init__(self, info: MediaInfo, threads: int = 0) -> None:
-        """Prepare to decode with so many threads; 0: as many as there are cores."""
-        self._info, self._threads = info, threads
+    def __init__(self, info: MediaInfo, decoding: Decoding = ANYHOW) -> None:
+        """Prepare to decode."""
+        self._info, self._decoding = info, decoding
         self._video = require_video(info)
 
     def at(self, indices: Iterable[tuple[int, float]]) -> Generator[Picture]:
@@ -47,7 +47,7 @@ class Reader:
         if self._video.still:
             yield from _held(self._info.path, indices)
             return
-        shuttle = _Shuttle(self._info, self._video, self._threads)
+        shuttle = _Shuttle(self._info, self._video, self._decoding)
         between: tuple[int, Between] | None = None
         try:
             for index, fraction in indices:
@@ -72,15 +72,15 @@ def _held(path: Path, indices: Iterable[tuple[int, float]]) -> Iterator[Picture]
 class _Shuttle:
     """Moves over a video and holds the frames around where it stands."""
 
-    def __init__(self, info: MediaInfo, video: VideoInfo, threads: int) -> None:
-        self._info, self._threads = info, threads
+    def __init__(self, info: MediaInfo, video: VideoInfo, decoding: Decoding) -> None:
+        self._info, self._decoding = info, decoding
         self._video = video
         self._maker = PictureMaker(video)
         self._table = _Table()
         self._held: dict[int, av.VideoFrame] = {}
         self._pictures: dict[int, Picture] = {}
         self._block = min(max(BLOCK_LEAST, BLOCK_BYTES // _frame_bytes(video)), BLOCK_MOST)
-        self._decoder = Decoder(info.path, video, threads)
+        self._decoder = Decoder(info.path, video, decoding)
         self._frames: Iterator[tuple[int, av.VideoFrame]] = self._table.numbered(
             self._decoder.frames(), 0
         )
@@ -129,7 +129,7 @@ class _Shuttle:
                     self._frames = chain([first], self._frames)
                     return
         self._decoder.close()
-        self._decoder = Decoder(self._info.path, self._video, self._threads)
+        self._decoder = Decoder(self._info.path, self._video, self._decoding)
         self._frames = self._table.numbered(self._decoder.frames(), 0)
 
 

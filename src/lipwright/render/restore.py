@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.device import Device
 from lipwright.face.shape import Floats, interocular
 from lipwright.options import Restore
 from lipwright.render.bank import Exemplar
@@ -46,8 +47,8 @@ class Fine:
 class Restorer:
     """Holds the networks and the exemplars restored last."""
 
-    def __init__(self, store: WeightStore | None = None) -> None:
-        self._store = store or WeightStore()
+    def __init__(self, store: WeightStore | None = None, *, device: Device = Device.CPU) -> None:
+        self._store, self._device = store or WeightStore(), device
         self._sessions: dict[int, Any] = {}
         self._fine: OrderedDict[tuple[int, int, int], tuple[Exemplar, Fine]] = OrderedDict()
 
@@ -104,7 +105,8 @@ class Restorer:
 
     def _run(self, tile: Floats, factor: int) -> Floats:
         if factor not in self._sessions:
-            self._sessions[factor] = onnx_session(self._store.path(MODELS[factor]))
+            path = self._store.path(MODELS[factor])
+            self._sessions[factor] = onnx_session(path, device=self._device)
         batch = np.ascontiguousarray(tile.transpose(2, 0, 1)[None])
         (made,) = self._sessions[factor].run(None, {"data": batch})
         return np.asarray(made[0].transpose(1, 2, 0), np.float32)

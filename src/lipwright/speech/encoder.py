@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.device import Device
 from lipwright.speech.mel import SAMPLE_RATE, log_mel
 from lipwright.weights.store import WeightStore, onnx_session
 
@@ -51,12 +52,19 @@ States = NDArray[np.float32]
 class SpeechEncoder:
     """Whisper-base's encoder up to layer 4, warm."""
 
-    def __init__(self, store: WeightStore | None = None, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        store: WeightStore | None = None,
+        *,
+        threads: int = 1,
+        device: Device = Device.CPU,
+    ) -> None:
         """Open the network.
 
         Raises:
             WeightsMissing: if the file is not installed.
             WeightsCorrupt: if it is not the published one.
+            DeviceUnavailable: if the device was asked for by name and cannot be used.
         """
         store = store or WeightStore()
         self._centre: States = np.load(store.path("speech_centre")).astype(np.float32)
@@ -64,6 +72,7 @@ class SpeechEncoder:
             store.path("whisper_base_encoder"),
             threads,
             arena=False,  # attention over 30 s takes 80 MB, which a job needs only while it hears
+            device=device,
         )
 
     def encode(self, samples: Samples) -> States:

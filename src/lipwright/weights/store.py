@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lipwright.errors import WeightsCorrupt, WeightsMissing
+from lipwright.device import PROVIDER, Device, has_cuda
+from lipwright.errors import DeviceUnavailable, WeightsCorrupt, WeightsMissing
 from lipwright.weights.manifest import MANIFEST, Weight
+
+CPU_PROVIDER = "CPUExecutionProvider"
 
 #: Where the vendored files lie.
 FILES = Path(__file__).parent / "files"
@@ -64,19 +68,23 @@ def _verify(path: Path, weight: Weight) -> None:
         )
 
 
-def onnx_session(path: Path, threads: int = 1, *, arena: bool = True) -> Any:
-    """Open an ONNX model on the CPU with ``threads`` threads that sleep while idle.
+def onnx_session(
+    path: Path, threads: int = 1, *, arena: bool = True, device: Device = Device.CPU
+) -> Any:
+    """Open an ONNX model with ``threads`` threads on the CPU that sleep while idle.
 
     Args:
         path: of the model.
         threads: that it computes with.
         arena: whether it keeps the memory of its largest run for later ones.
+        device: what may compute instead.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
 
     Raises:
         WeightsCorrupt: if ONNX Runtime cannot load the file.
+        DeviceUnavailable: if the device was asked for by name and cannot be used.
     """
     import onnxruntime
 
@@ -87,8 +95,23 @@ def onnx_session(path: Path, threads: int = 1, *, arena: bool = True) -> Any:
     options.enable_cpu_mem_arena = arena
     # Spinning threads would take the cores from decoding and encoding, which run beside.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+
+    def opened(*providers: str) -> Any:
+        return onnxruntime.InferenceSession(path, options, providers=providers)
+
+    if device is not Device.CPU and has_cuda():
+        # Where a library or the GPU is missing, ONNX Runtime raises or quietly takes the CPU.
+        with suppress(Exception):
+            session = opened(PROVIDER, CPU_PROVIDER)
+            if PROVIDER in session.get_providers():
+                return session
+    if device is Device.CUDA:
+        raise DeviceUnavailable(
+            f"ONNX Runtime {onnxruntime.__version__} finds no GPU that it can use for {path.name}: "
+            "it needs NVIDIA's driver, CUDA and cuDNN; leave the device out to compute on the CPU"
+        )
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return opened(CPU_PROVIDER)
     except Exception as error:  # onnxruntime's own classes have no public common root
         raise WeightsCorrupt(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it; "
