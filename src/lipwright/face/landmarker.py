@@ -139,7 +139,8 @@ class FaceLandmarker:
         """Return the landmarks (478, 3) x, y, z in pixels of *rgb*, and the presence 0 to 1."""
         matrix = _to_square(region, LANDMARK_SIDE)
         crop = _warp_down(rgb, matrix)
-        points, presence = self._place((crop[None] / np.float32(255)).astype(np.float32))[:2]
+        values = (crop[None] / np.float32(255)).astype(np.float32, copy=False)
+        points, presence = self._place(values)[:2]
         p = points.reshape(LANDMARKS, 3)
         inverse = cv2.invertAffineTransform(matrix)
         # The networks put pixel edges, not centres, at integers: hence the half pixels.

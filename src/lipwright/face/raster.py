@@ -90,7 +90,7 @@ def lower_face(rgb: NDArray[np.uint8], landmarks: Floats) -> Raster:
         landmarks: (478, 3) pixels of *rgb*.
     """
     plan = layout()
-    at = (plan.weights[..., None] * landmarks[plan.corners][..., :2]).sum(1)
+    at = np.einsum("ij,ijk->ik", plan.weights, landmarks[:, :2][plan.corners])
     low, high = np.floor(at.min(0)).astype(int) - 2, np.ceil(at.max(0)).astype(int) + 3
     last = np.array(rgb.shape[1::-1])
     low, high = np.clip(low, 0, last - 1), np.clip(high, 1, last)

@@ -320,8 +320,8 @@ def _quality(crop: Any, region: Region) -> tuple[float, float, tuple[float, floa
         return 0.0, 0.0, (0.0, 0.0, 0.0)
     grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
     red, green, blue, _ = cv2.mean(face)
-    sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).std())
-    return sharpness, float(grey.mean()), (red, green, blue)
+    _, sharpness = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    return float(sharpness[0, 0]), cv2.mean(grey)[0], (red, green, blue)
 
 
 def _weight(face: _Follower) -> float:
