@@ -37,9 +37,7 @@ class Decoder:
         self._path = path
         self._info = video
         self.skipped = 0  #: damaged packets left out so far
-        self._container = open_input(path)
-        if decoding.device is not Device.CPU:
-            self._container = _on_device(path, video.stream) or self._container
+        self._container = _opened(path, decoding.device)
         stream = self._container.streams[video.stream]
         assert isinstance(stream, av.VideoStream)
         #: whether a device decodes, which FFmpeg cannot do for every codec
@@ -72,11 +70,14 @@ class Decoder:
         self._container.close()
 
 
-def _on_device(path: Path, index: int) -> InputContainer | None:
-    """Return a file that opens without it, opened for the device; None where that is not there."""
-    if DEVICE not in hwdevices_available():
-        return None
+def _opened(path: Path, device: Device) -> InputContainer:
+    """Return a file, opened for a device if that is there."""
+    plain = open_input(path)  # first of all, for what is wrong with the file itself
+    if device is Device.CPU or DEVICE not in hwdevices_available():
+        return plain
     try:
-        return open_input(path, HWAccel(DEVICE, allow_software_fallback=True))
+        faster = open_input(path, HWAccel(DEVICE, allow_software_fallback=True))
     except LipwrightError:  # the driver's words about a device that is not there
-        return None
+        return plain
+    plain.close()
+    return faster
