@@ -415,3 +415,74 @@ def test_the_scorer_learns_offsets_and_exports(examples: list[Example], tmp_path
     export.write_scorer(net, tmp_path / "scorer.onnx")
     names = [i.name for i in onnx_session(tmp_path / "scorer.onnx").get_inputs()]
     assert names == ["states", "mouth"]
+
+
+# ------------------------------------------------------------------------------ layers that learn
+
+
+def heard_by_the_encoder(seconds: float):
+    """A sound, and its window as layer 2 hears it."""
+    from lipwright.motion.train import tune
+    from lipwright.weights.store import WeightStore, onnx_session
+
+    sound = np.random.default_rng(1).normal(0, 0.1, round(16000 * seconds)).astype(np.float32)
+    session = onnx_session(WeightStore().path("whisper_base_encoder"))
+    return sound, tune.hear(session, sound)
+
+
+def test_layers_that_have_not_learnt_hear_what_the_encoder_hears(examples: list[Example]) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from lipwright.motion.train import fit, tune
+    from lipwright.speech.encoder import SpeechEncoder
+
+    sound, heard = heard_by_the_encoder(1.3)
+    basis = fit.find_basis(examples, 3)
+    net = tune.begin(examples, basis, tune.Tuning(components=3, directions=40, hidden=8)).eval()
+    with torch.no_grad():
+        found = net.states(heard).numpy()
+    assert np.abs(found - SpeechEncoder().encode(sound)).max() < 0.05  # kept in half precision
+    with torch.no_grad():
+        alone = net(net.states(heard)).numpy()
+    assert np.allclose(tune.coefficients(net, [heard]), alone, atol=1e-5)
+    assert alone.shape == (65, 3)
+
+
+def test_layers_learn_with_the_network(examples: list[Example]) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from lipwright.motion.train import fit, tune
+
+    _, heard = heard_by_the_encoder(2.0)
+    parts = (tune.Part(name=examples[0].name, start=10, stop=90, speed=1.0),)
+    windows = [tune.Window(heard=heard, parts=parts, speaker=examples[0].speaker)]
+    basis = fit.find_basis(examples, 3)
+    losses: list[float] = []
+    tuning = tune.Tuning(components=3, hidden=16, steps=40, windows=1, rank=2, **SMALL)
+    net = tune.tune(examples, windows, basis, tuning, lambda step, value, _: losses.append(value))
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    changes = [p for name, p in net.layers.named_parameters() if name.endswith("out")]
+    assert all(float(p.detach().abs().max()) > 0 for p in changes)
+    with torch.no_grad():
+        assert np.isfinite(net(net.states(heard)).numpy()).all()
+
+
+def test_stretches_lie_where_their_clip_is_heard(examples: list[Example]) -> None:
+    pytest.importorskip("torch")
+    from lipwright.motion.train import tune
+
+    example = replace(examples[0], offset=0.1)
+    heard = tune.Heard(
+        raw=np.zeros((400, 512), np.float16), count=350, sinks=(np.zeros(0, np.int64),) * 4
+    )
+    part = tune.Part(name=example.name, start=100, stop=160, speed=1.25)
+    window = tune.Window(heard=heard, parts=(part,), speaker="")
+    target = np.arange(len(example.times), dtype=np.float32)[:, None]
+    runs = {example.name: [(example, target)]}
+    ((taps, weights, wanted),) = tune.stretches(window, runs, np.random.default_rng(0))
+    at = ((taps + 0.5) / 50 * weights).sum(1)
+    asked = (example.times[wanted[:, 0].astype(int)] + 0.1) / 1.25 + 2.0
+    assert np.abs(at - asked).max() < tune.JITTER + 1e-6
+    assert at.max() < 3.2
+    short = replace(part, stop=110)
+    assert not list(tune.stretches(replace(window, parts=(short,)), runs, np.random.default_rng(0)))

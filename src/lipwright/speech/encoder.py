@@ -47,6 +47,7 @@ SINK_LEVEL = 15.0
 
 Samples = NDArray[np.float32]
 States = NDArray[np.float32]
+Places = NDArray[np.int64]
 
 
 class SpeechEncoder:
@@ -92,21 +93,12 @@ class SpeechEncoder:
         return states
 
     def stream(self, chunks: Iterable[Samples]) -> Iterator[States]:
-        """Yield the same states as `encode`, piece by piece, holding one window.
+        """Return the same states as `encode`, piece by piece, holding one window.
 
         Args:
             chunks: the sound in pieces of any length, float32 (n,), 16 kHz.
         """
-        fading = np.zeros((0, WIDTH), np.float32)
-        for window, first, last in _windows(chunks):
-            states = self._hear(window, last)
-            if not first:
-                states = states[MARGIN:]
-                states[:FADE] = _cross_fade(fading, states[:FADE])
-            if not last:
-                fading = states[len(states) - MARGIN - FADE : len(states) - MARGIN].copy()
-                states = states[: len(states) - MARGIN - FADE]
-            yield states
+        return joined((self._hear(window, last), last) for window, last in windows(chunks))
 
     def _hear(self, window: Samples, last: bool) -> States:
         """Return all states of one window, with silence behind the end of the sound."""
@@ -126,17 +118,48 @@ def raw_states(session: Any, window: Samples) -> States:
 
 def without_sinks(states: States) -> States:
     """Fill the layer-4 half of attention sinks linearly from the nearest other states."""
-    sink = np.abs(states[:, SINK_CHANNEL]) > SINK_LEVEL
-    good, bad = np.flatnonzero(~sink), np.flatnonzero(sink)
-    if not len(bad) or not len(good):
+    bad, before, after, weight = around_sinks(states)
+    if not len(bad):
         return states
-    right = np.searchsorted(good, bad)
-    before, after = good[np.maximum(right - 1, 0)], good[np.minimum(right, len(good) - 1)]
-    span = np.maximum(after - before, 1)
-    weight = np.clip((bad - before) / span, 0.0, 1.0)[:, None].astype(np.float32)
     filled = states.copy()
     filled[bad, LAYER:] = (1 - weight) * states[before, LAYER:] + weight * states[after, LAYER:]
     return filled
+
+
+def around_sinks(states: States) -> tuple[Places, Places, Places, States]:
+    """Return which of raw states (n, 1024) are sinks, and what they are filled from.
+
+    Returns:
+        Places of the sinks (m,), of the nearest other states before and after each, and how much
+        the latter counts (m, 1); nothing where there is nothing else.
+    """
+    sink = np.abs(states[:, SINK_CHANNEL]) > SINK_LEVEL
+    good, bad = np.flatnonzero(~sink), np.flatnonzero(sink)
+    bad = bad if len(good) else bad[:0]
+    right = np.searchsorted(good, bad)
+    before = good[np.maximum(right - 1, 0)] if len(bad) else bad
+    after = good[np.minimum(right, len(good) - 1)] if len(bad) else bad
+    span = np.maximum(after - before, 1)
+    weight = np.clip((bad - before) / span, 0.0, 1.0)[:, None].astype(np.float32)
+    return bad, before, after, weight
+
+
+def joined(parts: Iterable[tuple[States, bool]]) -> Iterator[States]:
+    """Yield the states of a sound, those of its windows cross-faded where they overlap.
+
+    Args:
+        parts: of each window its states (n, 1024), which may be written to, and whether it is the
+            last one.
+    """
+    fading: States | None = None
+    for states, last in parts:
+        if fading is not None:
+            states = states[MARGIN:]
+            states[:FADE] = _cross_fade(fading, states[:FADE])
+        if not last:
+            fading = states[len(states) - MARGIN - FADE : len(states) - MARGIN].copy()
+            states = states[: len(states) - MARGIN - FADE]
+        yield states
 
 
 def _cross_fade(old: States, new: States) -> States:
@@ -151,15 +174,14 @@ def pieces(samples: Samples, length: int) -> Iterator[Samples]:
         yield samples[start : start + length]
 
 
-def _windows(chunks: Iterable[Samples]) -> Iterator[tuple[Samples, bool, bool]]:
-    """Cut a stream into overlapping windows: (samples, is the first, is the last)."""
+def windows(chunks: Iterable[Samples]) -> Iterator[tuple[Samples, bool]]:
+    """Cut a stream into overlapping windows: (samples, is the last)."""
     held = np.zeros(0, np.float32)
-    first = True
     for chunk in chunks:
         held = np.concatenate([held, np.asarray(chunk, np.float32)])
         # One sample beyond the window proves that it is not the last.
         while len(held) > WINDOW * HOP:
-            yield held[: WINDOW * HOP], first, False
-            held, first = held[STRIDE * HOP :], False
+            yield held[: WINDOW * HOP], False
+            held = held[STRIDE * HOP :]
     if len(held):
-        yield held, first, True
+        yield held, True

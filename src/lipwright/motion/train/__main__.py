@@ -9,7 +9,9 @@ data, seed and number of threads give the same files.
 
 ``curve`` is asked for by itself, after ``amid`` (or ``offsets``, with ``--networks 0``): it
 trains again and again, from more and more speakers, and shows how the agreement on the measuring
-clips grows (a table, and a picture in the cache folder). Stopped, it goes on where it was.
+clips grows (a table, and a picture in the cache folder). Stopped, it goes on where it was. So is
+``tune``, after ``offsets``: it lets the upper layers of the encoder learn, too, and shows what that
+brings on the measuring clips.
 """
 
 from __future__ import annotations
@@ -38,14 +40,16 @@ from lipwright.motion.train import (
     fit,
     growth,
     measure,
+    tune,
 )
-from lipwright.motion.train.network import MotionNet
+from lipwright.motion.train.network import NETWORK_SHARE, MotionNet
 from lipwright.weights.store import FILES
 
 EXAMPLES, SCORER, CORRECTED = "examples.pkl", "scorer.pt", "corrected.pkl"
 VARIANTS, AMID = "variants", "amid"
 SPREAD, MOTION = "spread.npy", "motion.pt"
 CURVE = "curve"
+WINDOWS, MEASURED = "windows.pkl", "measured.pkl"
 
 
 def see_and_hear(options: argparse.Namespace) -> None:
@@ -119,6 +123,32 @@ def draw_curve(options: argparse.Namespace) -> None:
     kept.with_suffix(".svg").write_text(chart.chart(points))
 
 
+def tune_layers(options: argparse.Namespace) -> None:
+    """Stage ``tune``."""
+    examples = _examples(options.cache / CORRECTED)
+    scorer = torch.load(options.cache / SCORER, weights_only=False)
+    measuring = contrast.place(scorer, corpus.measured(options.cache / "features", measure.SETS))
+    windows = tune.kept(
+        options.cache / WINDOWS,
+        lambda: [*tune.hear_windows(options.data, {e.name: e.speaker for e in examples})],
+    )
+    heard = tune.kept(
+        options.cache / MEASURED,
+        lambda: tune.hear_measured(options.data, {e.name for e in measuring}),
+    )
+    options.networks = 0
+    alone, basis = _learn(examples, options)
+    filtered = {id(e): evaluate.predict(alone, basis, e) / (1 - NETWORK_SHARE) for e in measuring}
+    for rank in (0, tune.Tuning.rank):
+        tuning = tune.Tuning(rank=rank, seed=options.seed)
+        net = tune.tune(examples, windows, basis, tuning, fit.Clock())
+        found = tune.scores(
+            *(net, basis, measuring, heard), beside=lambda e: filtered[id(e)], share=NETWORK_SHARE
+        )
+        for kind, (opening, width) in found.items():
+            print(f"rank {rank}, {kind}: opening r {opening:.3f}, width r {width:.3f}")
+
+
 def _learn(examples: list[corpus.Example], options: argparse.Namespace) -> tuple[MotionNet, Basis]:
     recipe = _recipe(options)
     basis = fit.find_basis(examples, recipe.components)
@@ -150,7 +180,10 @@ STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     "motion": learn_motion,
     "export": write,
 }
-ALONE: dict[str, Callable[[argparse.Namespace], None]] = {CURVE: draw_curve}
+ALONE: dict[str, Callable[[argparse.Namespace], None]] = {
+    CURVE: draw_curve,
+    "tune": tune_layers,
+}
 
 
 def _examples(path: Path) -> list[corpus.Example]:

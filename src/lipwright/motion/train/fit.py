@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lipwright.face import shape
 from lipwright.motion.basis import Basis, principal
 from lipwright.motion.train import linear
-from lipwright.motion.train.batches import Batch, Sampler
+from lipwright.motion.train.batches import Sampler
 from lipwright.motion.train.corpus import Example
 from lipwright.motion.train.network import Average, MotionNet, TemporalNet
 
@@ -90,23 +90,23 @@ def _calmest(mouth: Floats) -> NDArray[np.bool_]:
     return gap <= np.quantile(gap, 0.1)
 
 
-def loss(out: Tensor, batch: Batch, probe: Probes, recipe: Recipe) -> Tensor:
-    """Return how far coefficients (B, n, K) are from the wanted ones.
+def loss(out: Tensor, wanted: Tensor, known: Tensor, probe: Probes, recipe: Recipe) -> Tensor:
+    """Return how far coefficients (B, n, K) are from the wanted ones, where these are known.
 
     Position and velocity of all coefficients about the stretch's mean, a little of the position
     itself, and the opening at moments at which the lips are closer than usual.
     """
-    known, count = batch.known, batch.known.sum(1, keepdim=True)
+    count = known.sum(1, keepdim=True)
     total = known.sum() * out.shape[2]
 
     def centred(x: Tensor) -> Tensor:
         return (x - (x * known).sum(1, keepdim=True) / count) * known
 
-    q, z = centred(out), centred(batch.wanted)
+    q, z = centred(out), centred(wanted)
     position = ((q - z).abs() * probe.importance).sum() / total
-    absolute = ((out - batch.wanted).abs() * probe.importance * known).sum() / total
+    absolute = ((out - wanted).abs() * probe.importance * known).sum() / total
     both = known[:, 1:] * known[:, :-1]
-    moves = (out.diff(dim=1) - batch.wanted.diff(dim=1)).abs()
+    moves = (out.diff(dim=1) - wanted.diff(dim=1)).abs()
     velocity = (moves * probe.importance * both).sum() / total
     gap, truth = q @ probe.opening, z @ probe.opening
     scale = (truth.square().sum(1, keepdim=True) / count[:, 0]).sqrt() + 1e-3
@@ -173,11 +173,12 @@ def train_member(
     net.standardise(torch.zeros_like(mean), deviation ** -recipe.emphasis[0])
     sampler = Sampler(examples, basis, reach=net.reach, seed=recipe.seed)
     probe, average = probes(basis), Average(net, recipe.average)
-    step = _stepper(net, recipe)
+    step = stepper(net, recipe)
     for index in range(recipe.steps):
         batch = sampler.draw(recipe.batch)
         noisy = batch.states + recipe.noise * deviation * torch.randn_like(batch.states)
-        value = loss(batch.at_frames(net(noisy)), batch, probe, recipe)
+        out = batch.at_frames(net(noisy))
+        value = loss(out, batch.wanted, batch.known, probe, recipe)
         step(value)
         average.update()
         if on_step:
@@ -187,7 +188,7 @@ def train_member(
     return net
 
 
-def _stepper(net: TemporalNet, recipe: Recipe) -> Callable[[Tensor], None]:
+def stepper(net: nn.Module, recipe: Recipe) -> Callable[[Tensor], None]:
     """Return what takes one step of AdamW down a loss, on a one-cycle schedule."""
     optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -1,0 +1,101 @@
+"""The encoder's upper layers in PyTorch, each matrix with a low-rank change that can be learnt.
+
+Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021: a product of two thin
+matrices is added to each large one, which stays as it is. It begins at nothing, and has too few
+numbers to learn its speakers by heart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lipwright.speech.encoder import LAYER
+
+Floats = NDArray[np.float32]
+
+UPPER = (2, 3)  # the layers between the two whose states are used, counted from 0
+HEADS = 8
+EPSILON = 1e-5  # of the layer norms
+
+
+def read_weights(path: Path) -> dict[str, Floats]:
+    """Return the weights of the encoder's ONNX file by name, matrices (in, out)."""
+    import onnx
+
+    graph = onnx.load(str(path)).graph
+    return {i.name: onnx.numpy_helper.to_array(i).astype(np.float32) for i in graph.initializer}
+
+
+class Changed(nn.Module):  # type: ignore[misc]
+    """A linear map that stays, and a change of low rank."""
+
+    matrix: Tensor
+    bias: Tensor | None
+
+    def __init__(self, matrix: Floats, bias: Floats | None, rank: int) -> None:
+        super().__init__()
+        inputs, outputs = matrix.shape
+        self.register_buffer("matrix", torch.from_numpy(matrix.T.copy()))
+        self.register_buffer("bias", None if bias is None else torch.from_numpy(bias.copy()))
+        self.into = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
+        self.out = nn.Parameter(torch.zeros(outputs, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, inputs) to (…, outputs)."""
+        kept: Tensor = nn.functional.linear(x, self.matrix, self.bias)
+        return kept + (x @ self.into.T) @ self.out.T
+
+
+class _Norm(nn.Module):  # type: ignore[misc]
+    """A layer norm that stays."""
+
+    gamma: Tensor
+    beta: Tensor
+
+    def __init__(self, weights: Mapping[str, Floats], name: str) -> None:
+        super().__init__()
+        self.register_buffer("gamma", torch.from_numpy(weights[f"{name}.gamma"].copy()))
+        self.register_buffer("beta", torch.from_numpy(weights[f"{name}.beta"].copy()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.layer_norm(x, (LAYER,), self.gamma, self.beta, EPSILON)
+
+
+class Layer(nn.Module):  # type: ignore[misc]
+    """One pre-norm transformer layer, as ``scripts/export_whisper_encoder.py`` writes it."""
+
+    def __init__(self, weights: Mapping[str, Floats], index: int, rank: int) -> None:
+        super().__init__()
+        attention, ffn = (f"encoder/layer_{index}/{part}" for part in ("self_attention", "ffn"))
+
+        def changed(name: str) -> Changed:
+            return Changed(weights[f"{name}.weight"], weights.get(f"{name}.bias"), rank)
+
+        self.first, self.second = (_Norm(weights, f"{x}/layer_norm") for x in (attention, ffn))
+        self.query, self.key, self.value, self.mixed = (changed(f"{attention}.{x}") for x in "qkvo")
+        self.wide, self.narrow = (changed(f"{ffn}/linear_{x}") for x in (0, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n, 512) to (B, n, 512)."""
+        normed = self.first(x)
+        parts = [
+            part(normed).unflatten(2, (HEADS, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        ]
+        mixed = nn.functional.scaled_dot_product_attention(*parts)
+        x = x + self.mixed(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = x + self.narrow(nn.functional.gelu(self.wide(self.second(x))))
+        return out
+
+
+class UpperLayers(nn.Sequential):  # type: ignore[misc]
+    """Layers 3 and 4: states of layer 2 (B, n, 512), as they are, to states of layer 4."""
+
+    def __init__(self, weights: Mapping[str, Floats], rank: int) -> None:
+        super().__init__(*(Layer(weights, index, rank) for index in UPPER))
