@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from bench import measures, phones, sounds
 from bench.footage import DATA, version
 from bench.motion import Take, gather
-from lipwright.face.shape import LIPS, opening, width
+from lipwright.face.lips import LIPS
+from lipwright.face.shape import opening, width
 from lipwright.media.read import read_audio
 from lipwright.motion import adapt, curve, rest, style
 from lipwright.motion.basis import Basis

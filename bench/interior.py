@@ -25,12 +25,12 @@ from bench.regions import Regions
 from bench.retake import _fetch as fetch_of
 from bench.tables import Column, table
 from lipwright.engines.base import Script
+from lipwright.face.lips import INNER_LIPS
 from lipwright.face.neutral import fit_drift
 from lipwright.face.shape import Floats, align, mouth_shapes, opening
 from lipwright.media.picture import Picture
 from lipwright.media.read import read_video
 from lipwright.media.sheet import sheet, write_png
-from lipwright.render.composite import INNER_LIPS
 from lipwright.staging import view_of
 
 CLOSED, OPEN = 0.03, 0.07  # openings up to and from which a mouth counts as such

@@ -24,9 +24,10 @@ from bench.footage import DATA, Clip, Cupboard, Studio, find, version
 from bench.occluders import KINDS, Occluder, course, place, put_in_front
 from bench.tables import Column, table
 from lipwright.engines.base import Script
+from lipwright.face.lips import LIPS
 from lipwright.face.occlusion import bearable, lips_covered
 from lipwright.face.raster import layout
-from lipwright.face.shape import LIPS, Floats
+from lipwright.face.shape import Floats
 from lipwright.media.picture import Picture
 from lipwright.media.read import Reader, read_video
 from lipwright.media.timeline import plan

@@ -23,7 +23,8 @@ from bench.footage import CACHE, DATA, Agreement, Clip, Cupboard, Studio, find, 
 from bench.regions import Regions, lips_of, luma_in, mouth_of
 from bench.retake import Retake, middle, own_mouth, own_speech, retake
 from bench.tables import Column, table
-from lipwright.face.shape import LIPS, mouth_shapes, opening, width
+from lipwright.face.lips import LIPS
+from lipwright.face.shape import mouth_shapes, opening, width
 from lipwright.face.smooth import smooth
 from lipwright.media.read import read_video
 from lipwright.motion.curve import RATE

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import LIPS, Pose, align, to_canonical, to_image
+from lipwright.face.lips import LIPS
+from lipwright.face.shape import Pose, align, to_canonical, to_image
 from lipwright.media.picture import Box, Picture
 from lipwright.media.sheet import square
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lipwright.errors import InvalidOptions
 from lipwright.face import shape
+from lipwright.face.lips import INNER_LIPS
 from lipwright.face.shape import Floats
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo, probe, require_audio
@@ -30,7 +31,7 @@ from lipwright.media.write import VideoWriter
 from lipwright.options import SyncMode
 from lipwright.progress import CancelToken, OnProgress, Progress
 from lipwright.render import rig, warp
-from lipwright.render.composite import INNER_LIPS, polygon
+from lipwright.render.composite import polygon
 
 MIN_SIDE, MAX_SIDE = 64, 4096  # pixels of the sample's width and height
 SAMPLE_RATE = 16000  # Hz, of the sound the curves are made from

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.engines.base import Engine, EngineSpec, Patch, Portrait, Script, View
+from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
 from lipwright.face.raster import SIDE
 from lipwright.face.shape import (
     EYE_LEFT,
@@ -35,7 +36,6 @@ from lipwright.face.shape import (
     triangles,
 )
 from lipwright.media.picture import Box
-from lipwright.render.composite import INNER_LIPS, OUTER_LIPS
 from lipwright.render.rig import FACE, followers
 
 Image = NDArray[Any]

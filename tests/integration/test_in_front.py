@@ -11,7 +11,8 @@ from face_clips import SIDE, frames, write_clip, write_speech
 
 from lipwright import pipeline as module
 from lipwright.face.landmarker import FaceLandmarker
-from lipwright.face.shape import LIPS, interocular
+from lipwright.face.lips import LIPS
+from lipwright.face.shape import interocular
 from lipwright.face.track import Tracker
 from lipwright.media.picture import Picture
 from lipwright.media.write import VideoWriter

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipwright.face.lips import BELOW_LIP, LOWER_LIP
 from lipwright.media.picture import Box
 from lipwright.render.bank import (
     DIMMEST,
@@ -25,7 +26,6 @@ from lipwright.render.bank import (
     tone_of,
 )
 from lipwright.render.composite import LOOP
-from lipwright.render.palette import LOWER_LIP, LOWER_OUTER
 from lipwright.render.path import Look
 from lipwright.testing import draw_face, synthetic_landmarks, synthetic_mouth
 
@@ -283,7 +283,7 @@ def test_the_hue_of_lips_does_not_depend_on_the_light():
 
 def tinted(frame, landmarks):
     """The face with a bluish lower lip."""
-    lower = landmarks[np.concatenate([LOWER_OUTER, LOWER_LIP[::-1]]), :2]
+    lower = landmarks[np.concatenate([BELOW_LIP, LOWER_LIP[::-1]]), :2]
     where = np.zeros(frame.shape[:2], np.uint8)
     cv2.fillPoly(where, [np.round(lower).astype(np.int32)], 1)
     out = frame.copy()

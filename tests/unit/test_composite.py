@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
 from lipwright.media.picture import Box
 from lipwright.render.composite import (
-    INNER_LIPS,
     LOOP,
-    OUTER_LIPS,
     match_light,
     mouth_mask,
     polygon,

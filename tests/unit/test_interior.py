@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
 from lipwright.face.shape import CORNERS, MOUTH, UPPER_INNER, align, mouth_shapes, opening, to_image
 from lipwright.media.picture import Box
 from lipwright.motion.shut import shut
 from lipwright.render.bank import Exemplar
-from lipwright.render.composite import INNER_LIPS, OUTER_LIPS, polygon
+from lipwright.render.composite import polygon
 from lipwright.render.interior import build
 from lipwright.render.palette import Palette, guessed_teeth
 from lipwright.render.rig import ring_of

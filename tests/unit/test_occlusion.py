@@ -11,10 +11,11 @@ import pytest
 from lipwright.engines.base import Patch, View
 from lipwright.face import occlusion
 from lipwright.face.expected import pattern
+from lipwright.face.lips import LIPS
 from lipwright.face.occlusion import OcclusionDetector, bearable, lips_covered
 from lipwright.face.outline import in_truth, limb, outline, verdict
 from lipwright.face.raster import SIDE, layout, lower_face
-from lipwright.face.shape import LIPS, align, interocular
+from lipwright.face.shape import align, interocular
 from lipwright.media.picture import Box
 from lipwright.render.occlusion import covered, in_front
 from lipwright.rows import Reel

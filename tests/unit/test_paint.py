@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
 from lipwright.face.shape import MOUTH, align, mouth_shapes, opening, to_canonical
 from lipwright.media.picture import Box
 from lipwright.motion.shut import shut
 from lipwright.render.bank import Shelf, cut
-from lipwright.render.composite import INNER_LIPS, OUTER_LIPS, polygon
+from lipwright.render.composite import polygon
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.testing import draw_face, synthetic_landmarks
 

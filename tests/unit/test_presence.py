@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lipwright.face.lips import LIPS
 from lipwright.face.presence import (
     FADE_SECONDS,
     JOLT,
@@ -12,7 +13,7 @@ from lipwright.face.presence import (
     YAW,
     strength,
 )
-from lipwright.face.shape import LIPS, reference
+from lipwright.face.shape import reference
 
 RATE = 25.0
 SIZE = (1000, 1000)

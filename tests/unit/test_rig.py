@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipwright.face.shape import JAW, LIPS, MOUTH, reference
+from lipwright.face.lips import LIPS
+from lipwright.face.shape import JAW, MOUTH, reference
 from lipwright.render.rig import (
     ACROSS,
     BELOW,

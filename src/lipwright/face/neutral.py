@@ -12,19 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lipwright.face.lips import LOWER_BORDER, LOWER_RIM, UPPER_BORDER, UPPER_RIM
 from lipwright.face.shape import MOUTH, Floats
 
 RIDGE_FRAMES = 60.0  # strength of the prior "no drift", in frames of one standard pose
 UNITS = np.array([15.0, 10.0, 15.0**2, 10.0**2, 150.0], np.float32)  # yaw, pitch, squares, product
-# fmt: off
-# Landmarks of the upper lip, outer and inner, and those of the lower lip that they close on.
-UPPER = np.array([
-    185, 40, 39, 37, 0, 267, 269, 270, 409, 191, 80, 81, 82, 13, 312, 311, 310, 415,
-])
-LOWER = np.array([
-    146, 91, 181, 84, 17, 314, 405, 321, 375, 95, 88, 178, 87, 14, 317, 402, 318, 324,
-])
-# fmt: on
+# The upper lip, outer and inner, and the lower lip that it closes on.
+UPPER = np.concatenate([UPPER_BORDER, UPPER_RIM])
+LOWER = np.concatenate([LOWER_BORDER, LOWER_RIM])
 
 
 @dataclass(frozen=True, kw_only=True)

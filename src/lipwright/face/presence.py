@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import LIPS, RIGID, Floats, Ints, Pose, pose_of, reference, to_canonical
+from lipwright.face.lips import LIPS
+from lipwright.face.shape import RIGID, Floats, Ints, Pose, pose_of, reference, to_canonical
 from lipwright.face.smooth import runs
 from lipwright.rows import Array, chunks
 

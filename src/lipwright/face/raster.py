@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
 from lipwright.face.shape import Floats, Ints, reference, triangles
 
 Bools = NDArray[np.bool_]
@@ -17,11 +18,6 @@ Raster = NDArray[np.uint8]  #: (SIDE, SIDE, 3) L, a, b of the lower face, 8 bit
 SIDE = 32  # cells
 X0, X1, Y0, Y1 = -0.8, 0.8, 0.35, 1.45  # canonical extent of the raster
 FACING = 0.5  # cosine from which a cell is judged
-
-# fmt: off
-_OUTER = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]
-_INNER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191]
-# fmt: on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +57,8 @@ def layout() -> Layout:
         face=on_face,
         judged=on_face & (down > 0.66) & (down < 1.33) & (across < 0.58),
         light=on_face & (down < 0.72) & (across < 0.6),
-        lips=inside(np.array(_OUTER)),
-        inner=inside(np.array(_INNER)),
+        lips=inside(OUTER_LIPS),
+        inner=inside(INNER_LIPS),
     )
 
 

@@ -16,16 +16,13 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.lips import LIPS
 from lipwright.rows import CHUNK, Array
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # fmt: off
-LIPS = np.array([
-    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409,
-    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415,
-])
 JAW = np.array([
     152, 148, 377, 176, 400, 149, 378, 150, 379, 136, 365, 18, 200, 199, 175, 169, 394, 32, 262,
     171, 396,

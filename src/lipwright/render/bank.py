@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.lips import BELOW_LIP, LOWER_LIP, LOWER_RIM, OUTER_LIPS, UPPER_RIM
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, Floats, Ints, interocular
 from lipwright.media.picture import Box
-from lipwright.render.composite import LOOP, OUTER_LIPS, mouths, polygon
+from lipwright.render.composite import LOOP, mouths, polygon
 from lipwright.render.detail import Detail, detail_of
-from lipwright.render.palette import LOWER_LIP, LOWER_OUTER, Palette, palette_of
+from lipwright.render.palette import Palette, palette_of
 from lipwright.render.path import Look
-from lipwright.render.rig import ACROSS, ring_of
+from lipwright.render.rig import ring_of
 from lipwright.rows import CHUNK, Array, Scratch
 
 RUN_FRAMES = 12  # neighbouring frames are kept together, so that paths find runs
@@ -38,7 +39,6 @@ ODD, ODD_UNIT = 3.0, 0.035
 # One whose lips open or close by more than FAST a frame shows neither of both mouths; canonical.
 FAST, FAST_UNIT = 0.03, 0.02
 BLUR_COST = 2.0  # for each share of the usual sharpness that an exemplar lacks
-UPPER_RIM, LOWER_RIM = ACROSS[3, 1:10], ACROSS[3, 11:]  # inner lips, right to left, no corners
 
 
 Rgb = NDArray[Any]
@@ -90,7 +90,7 @@ class Exemplar:
     def hue(self) -> Floats:
         """(3,) RGB of the lower lip over that of the skin, as logarithms less their mean."""
         skin = self._skin()
-        lower = self.landmarks[np.concatenate([LOWER_OUTER, LOWER_LIP[::-1]])]
+        lower = self.landmarks[np.concatenate([BELOW_LIP, LOWER_LIP[::-1]])]
         lip = polygon(lower, self.box) > 0
         if not (skin.any() and lip.any()):
             return np.zeros(3, np.float32)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.lips import OUTER_LIPS
 from lipwright.face.shape import Floats
 from lipwright.media.picture import Box
 
@@ -16,12 +17,6 @@ from lipwright.media.picture import Box
 # A loop around the mouth: under the nose, along the nasolabial folds, below the chin boss.
 LOOP = np.array([
     2, 326, 423, 426, 436, 432, 422, 424, 418, 421, 200, 201, 194, 204, 202, 212, 216, 206, 203, 97,
-])
-OUTER_LIPS = np.array([
-    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
-])
-INNER_LIPS = np.array([
-    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
 ])
 # fmt: on
 FEATHER = 0.055  # sigma of the mask's edge, inter-ocular distances

@@ -17,16 +17,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.lips import INNER_LIPS, LOWER_LIP, UPPER_LIP
 from lipwright.face.shape import Floats, Pose, interocular, mouth_shapes, opening
 from lipwright.media.picture import Box
 from lipwright.render.bank import Exemplar
-from lipwright.render.composite import INNER_LIPS, polygon
-from lipwright.render.palette import LOWER_LIP, Palette
+from lipwright.render.composite import polygon
+from lipwright.render.palette import Palette
 from lipwright.render.path import OPEN
 from lipwright.render.teeth import CROWN, Grid, Row, rows
 from lipwright.render.warp import Affine, affine_between, pixels, sample
 
-UPPER_LIP = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])  # inner, corner to corner
 CHIN = np.array([152, 148, 377])  # and those that the jaw carries
 SKULL = np.array(
     [2, 97, 326, 195, 197, 6, 168, 33, 263]

@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
 from lipwright.face.shape import Floats, Pose, opening
 from lipwright.media.picture import Box
 from lipwright.render import interior
 from lipwright.render.bank import PARTED, Exemplar
 from lipwright.render.composite import (
     FEATHER,
-    INNER_LIPS,
     LOOP,
-    OUTER_LIPS,
     match_light,
     mouth_mask,
     mouths,

@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.lips import BELOW_LIP, LOWER_LIP, OUTER_LIPS
 from lipwright.face.shape import Floats, interocular
 from lipwright.media.picture import Box
-from lipwright.render.composite import LOOP, OUTER_LIPS, polygon
+from lipwright.render.composite import LOOP, polygon
 from lipwright.render.warp import pixels
 
-LOWER_LIP = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308])  # inner, corner to corner
-LOWER_OUTER = np.array([61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291])
 TEETH_SHARE, TEETH_BASE, TEETH_MOST = 1.1, 0.09, 0.95  # level: of the skin's, of white; at most
 TEETH_TINT = 0.5  # of the skin's colour in that of teeth
 MOST_TILT = 1.6  # of the light between the two sides
@@ -54,7 +53,7 @@ def palette_of(
     rgb /= 255 if codes.dtype == np.uint8 else 1023
     mouth = cv2.GaussianBlur(polygon(points[OUTER_LIPS], box), (0, 0), 0.03 * unit) > 0.02
     skin = (polygon(points[LOOP], box) > 0) & ~mouth
-    lower = polygon(points[np.concatenate([LOWER_OUTER, LOWER_LIP[::-1]])], box) > 0
+    lower = polygon(points[np.concatenate([BELOW_LIP, LOWER_LIP[::-1]])], box) > 0
     lit = _lit(rgb[skin])
     lip = np.median(rgb[lower], 0) if lower.any() else lit * LIP_OVER_SKIN
     left = pixels(box)[..., 0] < points[[13, 14], 0].mean()

@@ -13,21 +13,14 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import LIPS, MOUTH, Floats, Ints, reference, triangles
+from lipwright.face.lips import ACROSS, LIPS
+from lipwright.face.shape import MOUTH, Floats, Ints, reference, triangles
 
 # fmt: off
 # The face oval from ear to ear, along the jaw.
 JAWLINE = np.array([
     454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132,
     93, 234,
-])
-# Across the lips, from the outer edge to the inner one: of each row the second and the third lie in
-# the red. First the upper lip from right to left, then the lower one.
-ACROSS = np.array([
-    [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 146, 91, 181, 84, 17, 314, 405, 321, 375],
-    [76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 77, 90, 180, 85, 16, 315, 404, 320, 307],
-    [62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292, 96, 89, 179, 86, 15, 316, 403, 319, 325],
-    [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87, 14, 317, 402, 318, 324],
 ])
 # From the lower lip's edge down to the fold above the chin, right to left: of each row the second
 # lies halfway.
