@@ -223,7 +223,9 @@ def tune(
         outs: list[Tensor] = []
         targets: list[Tensor] = []
         for i in random.choice(len(windows), tuning.windows, p=chance):
-            out = net(net.states(windows[i].heard), tuning.noise)
+            with torch.set_grad_enabled(tuning.rank > 0):
+                states = net.states(windows[i].heard)
+            out = net(states, tuning.noise)
             for taps, weights, target in stretches(windows[i], runs, random):
                 read = out[torch.from_numpy(taps)] * torch.from_numpy(weights)[..., None]
                 outs.append(read.sum(1))
