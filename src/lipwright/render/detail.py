@@ -128,9 +128,8 @@ def _gain(asked: float, made: float, most: float) -> float:
 
 
 def _measure(layers: list[Floats], skin: Mask, lips: Mask) -> Detail:
-    skin_at, lips_at = np.flatnonzero(skin), np.flatnonzero(lips)
-    on_skin = [_grain(layer.ravel()[skin_at]) for layer in layers]
-    on_lips = [_edges(layer.ravel()[lips_at]) for layer in layers]
+    on_skin = [_grain(layer[skin]) for layer in layers]
+    on_lips = [_edges(layer[lips]) for layer in layers]
     return Detail(skin=np.array(on_skin, np.float32), lips=np.array(on_lips, np.float32))
 
 
