@@ -20,6 +20,7 @@ from live_service import LiveService, environment, live_service, read_all, read_
 from outcome import Run
 
 from lipwright import AsyncClient, Client, JobState
+from lipwright.device import has_cuda
 from lipwright.errors import AccessDenied, JobNotFound
 from lipwright.media.probe import probe
 from lipwright.sample import make_sample
@@ -343,3 +344,15 @@ def test_without_the_server_extra_it_says_how_to_get_it(command: tuple[str, ...]
     assert done.returncode == 5
     assert 'pip install "lipwright[server]"' in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(has_cuda(), reason="ONNX Runtime here can use CUDA")
+def test_a_service_does_not_start_without_the_device_it_is_told_to_use(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LIPWRIGHT_DEVICE", "cuda")
+    told = run("serve", "--data-dir", tmp_path / "data", "--port", 0)
+    assert told.status == 5
+    assert "install onnxruntime-gpu" in told.err
+    assert not told.out
+    assert not (tmp_path / "data").exists()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lipwright.cli.shared import json_option, plain, print_json
+from lipwright.device import choose
 from lipwright.errors import ExtraMissing, InvalidOptions
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def serve(file: Path | None, as_json: bool, **arguments: Any) -> None:
         from lipwright.settings import Settings
 
     settings = Settings.load(file, **arguments)
+    choose(settings.device)  # now, or each job would fail without it
     _warn_of_unknown_variables()
     with closing(open_services(settings)) as services:
         first = is_first_start(services.keys, settings)
