@@ -17,6 +17,7 @@ CELLS_PER_UNIT = 60  # grid cells per inter-ocular distance: finer than a lip li
 TOUCHING = 1e-3  # so little outside of a triangle a cell still counts as in it
 
 Affine = NDArray[np.float64]
+Cells = NDArray[np.int32]
 IDENTITY: Affine = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 
@@ -28,7 +29,7 @@ class Raster:
     step: int  #: pixels per cell
     target: Floats  #: (n, 3) vertices, pixels
     faces: Ints  #: (m, 3) vertex indices
-    triangle: NDArray[np.int32]  #: (gh, gw) index into the mesh, -1 outside
+    triangle: Cells  #: (gh, gw) index into the mesh, -1 outside
     cells: Ints  #: (k,) those inside the mesh, row by row
     weights: Floats  #: (3, k) their barycentric coordinates
 
@@ -91,7 +92,7 @@ def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
 
 def _candidates(
     corners: NDArray[np.float64], order: Ints, width: int, height: int
-) -> tuple[Ints, NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[Ints, Cells, Cells]:
     """Return all cells of a grid that lie in the rectangles around triangles (m, 3, 2).
 
     Returns:
@@ -111,9 +112,7 @@ def _candidates(
     return np.repeat(order, counts), y + row, x + column
 
 
-def _barycentric(
-    corners: NDArray[np.float64], triangle: Ints, y: NDArray[np.int32], x: NDArray[np.int32]
-) -> Floats:
+def _barycentric(corners: NDArray[np.float64], triangle: Ints, y: Cells, x: Cells) -> Floats:
     """Return the coordinates of cells in triangles, (3, k), adding up to 1; negative outside.
 
     Args:
@@ -139,8 +138,8 @@ def _least(three: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
 def _pulled_in(
     corners: NDArray[np.float64],
     triangle: Ints,
-    y: NDArray[np.int32],
-    x: NDArray[np.int32],
+    y: Cells,
+    x: Cells,
     weights: Floats,
 ) -> Floats:
     """Return coordinates (3, k) of which those a little outside are moved to the edge."""

@@ -8,7 +8,7 @@ are cut out again: several times over, in other company, some of them varied (se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +36,7 @@ def collect(data: Path, cache: Path, speakers: Mapping[str, str]) -> None:
         speakers: who speaks in which clip.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    paths = {name_of(path, data): path for path in find(data)}
-    encoder = SpeechEncoder()
-    sounds = {n: read_audio(paths[n], rate=16000, from_picture=True) for n in sorted(speakers)}
+    encoder, sounds = SpeechEncoder(), read_sounds(data, speakers)
     passes = []
     for index in range(PASSES):
         passes.append(hear(sounds, speakers, encoder, seed=index + 1, varied=index >= PLAIN))
@@ -69,12 +67,7 @@ def hear(
         varied: whether each sound is varied.
     """
     random = np.random.default_rng(seed)
-    names, speeds = list(sounds), dict.fromkeys(sounds, 1.0)
-    played = dict(sounds)
-    if varied:
-        for name in names:
-            murmur = [sounds[names[i]] for i in random.integers(0, len(names), MURMUR)]
-            played[name], speeds[name] = augment.vary(sounds[name], murmur, random)
+    played, speeds = vary(sounds, random) if varied else (sounds, dict.fromkeys(sounds, 1.0))
     found: Heard = {}
     for group in groups(played, speakers, random):
         states = encoder.encode(np.concatenate([whole(played[name]) for name in group]))
@@ -84,6 +77,23 @@ def hear(
             found[name] = states[start:stop].astype(np.float16), speeds[name]
             start = stop
     return found
+
+
+def read_sounds(data: Path, names: Iterable[str]) -> dict[str, Samples]:
+    """Return the sounds of clips, mono, float32 (n,), 16 kHz, by name, in order."""
+    paths = {name_of(path, data): path for path in find(data)}
+    return {n: read_audio(paths[n], rate=16000, from_picture=True) for n in sorted(names)}
+
+
+def vary(
+    sounds: Mapping[str, Samples], random: np.random.Generator
+) -> tuple[dict[str, Samples], dict[str, float]]:
+    """Return all sounds varied, some with others behind them, and how much faster each is."""
+    names, played, speeds = list(sounds), {}, {}
+    for name in names:
+        murmur = [sounds[names[i]] for i in random.integers(0, len(names), MURMUR)]
+        played[name], speeds[name] = augment.vary(sounds[name], murmur, random)
+    return played, speeds
 
 
 def groups(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from lipwright.motion import curve, scorer
 from lipwright.motion.train.corpus import Example
+from lipwright.motion.train.descent import OnStep, descend
 from lipwright.motion.train.fit import statistics
-from lipwright.motion.train.network import Average, ScorerNet
+from lipwright.motion.train.network import ScorerNet
 
 Floats = NDArray[np.float32]
 
+DECAY = 0.02  # of the weights
 VECTOR = 64  # channels of the vectors compared
 LEAST_CONFIDENCE = 0.04  # below, the voice is taken not to be the face's own
 PRIOR_SECONDS = 2.0  # of speech: so much does the mean of a recording chain weigh
@@ -65,29 +67,26 @@ def new_net(examples: Sequence[Example], recipe: Contrast) -> ScorerNet:
 def train(
     examples: Sequence[Example],
     recipe: Contrast,
-    on_step: Callable[[int, float, Average], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> ScorerNet:
     """Return a trained scorer, with averaged parameters."""
     net = new_net(examples, recipe)
     clips = [_prepare(e, net) for e in examples]
     random = np.random.default_rng(recipe.seed)
-    average = Average(net, recipe.average)
-    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.1
-    )
-    for index in range(recipe.steps):
+
+    def draw() -> Tensor:
         picked = [clips[i] for i in random.integers(0, len(clips), recipe.clips)]
-        value = _contrast(net, *_draw(picked, net, recipe, random))
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-        schedule.step()
-        average.update()
-        if on_step:
-            on_step(index + 1, float(value.detach()), average)
-    net.load_state_dict(average.state_dict())
-    net.eval()
+        return _contrast(net, *_draw(picked, net, recipe, random))
+
+    descend(
+        net,
+        draw,
+        steps=recipe.steps,
+        rate=recipe.rate,
+        decay=DECAY,
+        average=recipe.average,
+        on_step=on_step,
+    )
     return net
 
 

@@ -16,6 +16,7 @@ from lipwright.motion.basis import Basis, principal
 from lipwright.motion.train import linear
 from lipwright.motion.train.batches import Sampler
 from lipwright.motion.train.corpus import Example
+from lipwright.motion.train.descent import OnStep, descend
 from lipwright.motion.train.network import Average, MotionNet, TemporalNet
 
 Floats = NDArray[np.float32]
@@ -121,7 +122,7 @@ def train(
     varied: Sequence[Example],
     basis: Basis,
     recipe: Recipe,
-    on_step: Callable[[int, float, Average], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> MotionNet:
     """Return the trained network.
 
@@ -151,7 +152,7 @@ def train_member(
     examples: Sequence[Example],
     basis: Basis,
     recipe: Recipe,
-    on_step: Callable[[int, float, Average], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> TemporalNet:
     """Return the first of the recipe's networks, its parameters averaged over the last steps.
 
@@ -162,6 +163,29 @@ def train_member(
         on_step: told the number of each step, its loss and the averaged parameters.
     """
     torch.manual_seed(recipe.seed)
+    net, deviation = new_member(examples, basis, recipe)
+    sampler = Sampler(examples, basis, reach=net.reach, seed=recipe.seed)
+    probe = probes(basis)
+
+    def draw() -> Tensor:
+        batch = sampler.draw(recipe.batch)
+        noisy = batch.states + recipe.noise * deviation * torch.randn_like(batch.states)
+        return loss(batch.at_frames(net(noisy)), batch.wanted, batch.known, probe, recipe)
+
+    learn(net, draw, recipe, on_step)
+    return net
+
+
+def new_member(
+    examples: Sequence[Example], basis: Basis, recipe: Recipe
+) -> tuple[TemporalNet, Tensor]:
+    """Return a network that has not learnt, and the deviation of its inputs (P,).
+
+    Args:
+        examples: with states along their main directions.
+        basis: of the mouths.
+        recipe: how it is built; its inputs are scaled as the recipe's first network has them.
+    """
     net = TemporalNet(
         examples[0].states.shape[1],
         recipe.hidden,
@@ -171,38 +195,23 @@ def train_member(
     )
     mean, deviation = statistics(examples)
     net.standardise(torch.zeros_like(mean), deviation ** -recipe.emphasis[0])
-    sampler = Sampler(examples, basis, reach=net.reach, seed=recipe.seed)
-    probe, average = probes(basis), Average(net, recipe.average)
-    step = stepper(net, recipe)
-    for index in range(recipe.steps):
-        batch = sampler.draw(recipe.batch)
-        noisy = batch.states + recipe.noise * deviation * torch.randn_like(batch.states)
-        out = batch.at_frames(net(noisy))
-        value = loss(out, batch.wanted, batch.known, probe, recipe)
-        step(value)
-        average.update()
-        if on_step:
-            on_step(index + 1, float(value.detach()), average)
-    net.load_state_dict(average.state_dict())
-    net.eval()
-    return net
+    return net, deviation
 
 
-def stepper(net: nn.Module, recipe: Recipe) -> Callable[[Tensor], None]:
-    """Return what takes one step of AdamW down a loss, on a one-cycle schedule."""
-    optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.1
+def learn(
+    net: nn.Module, draw: Callable[[], Tensor], recipe: Recipe, on_step: OnStep | None
+) -> None:
+    """Take a network down a loss as a recipe says."""
+    descend(
+        net,
+        draw,
+        steps=recipe.steps,
+        rate=recipe.rate,
+        decay=recipe.decay,
+        average=recipe.average,
+        clip=1.0,
+        on_step=on_step,
     )
-
-    def step(value: Tensor) -> None:
-        optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-
-    return step
 
 
 def statistics(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:

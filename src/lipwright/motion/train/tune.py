@@ -18,16 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lipwright.media.read import read_audio
 from lipwright.motion import curve
 from lipwright.motion.basis import Basis
-from lipwright.motion.train import amid, augment, fit, linear
+from lipwright.motion.train import amid, corpus, fit, linear
 from lipwright.motion.train.batches import wanted
 from lipwright.motion.train.corpus import Example
-from lipwright.motion.train.features import MURMUR, find, name_of
+from lipwright.motion.train.descent import OnStep
 from lipwright.motion.train.lowrank import UpperLayers, read_weights
 from lipwright.motion.train.measure import LONG, SETS, compare, curves
-from lipwright.motion.train.network import Average, TemporalNet
+from lipwright.motion.train.network import TemporalNet
 from lipwright.speech import encoder
 from lipwright.speech.encoder import HOP, LAYER, TAIL, WINDOW
 from lipwright.weights.store import WeightStore, onnx_session
@@ -147,15 +146,12 @@ def hear(session: Any, sound: Floats, *, last: bool = True) -> Heard:
 def hear_windows(data: Path, speakers: Mapping[str, str]) -> Iterator[Window]:
     """Yield the clips of *speakers* (by name of the clip) in windows, pass after pass."""
     session = _session()
-    paths = {name_of(path, data): path for path in find(data)}
-    sounds = {n: read_audio(paths[n], rate=16000, from_picture=True) for n in sorted(speakers)}
-    names = list(sounds)
+    sounds = amid.read_sounds(data, speakers)
     for index in range(PASSES):
         random = np.random.default_rng(index + 1)
-        played, speeds = dict(sounds), dict.fromkeys(names, 1.0)
-        for name in names if index % 2 else ():
-            murmur = [sounds[names[i]] for i in random.integers(0, len(names), MURMUR)]
-            played[name], speeds[name] = augment.vary(sounds[name], murmur, random)
+        played, speeds = sounds, dict.fromkeys(sounds, 1.0)
+        if index % 2:
+            played, speeds = amid.vary(sounds, random)
         for group in amid.groups(played, speakers, random):
             sound = np.concatenate([amid.whole(played[name]) for name in group])
             heard = hear(session, sound[: WINDOW * HOP])
@@ -174,11 +170,9 @@ def hear_measured(data: Path, names: set[str]) -> dict[str, list[Heard]]:
     """Return the windows of the clips that measure, as the encoder cuts them."""
     session = _session()
     found = {}
-    for path in find(data):
-        if name_of(path, data) in names:
-            pieces = encoder.pieces(read_audio(path, rate=16000, from_picture=True), WINDOW * HOP)
-            cut = encoder.windows(pieces)
-            found[name_of(path, data)] = [hear(session, w, last=last) for w, last in cut]
+    for name, sound in amid.read_sounds(data, names).items():
+        cut = encoder.windows(encoder.pieces(sound, WINDOW * HOP))
+        found[name] = [hear(session, window, last=last) for window, last in cut]
     return found
 
 
@@ -199,7 +193,7 @@ def tune(
     windows: Sequence[Window],
     basis: Basis,
     tuning: Tuning,
-    on_step: Callable[[int, float, Average], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Tuned:
     """Return a network and the layers it learnt with, averaged over the last steps.
 
@@ -212,14 +206,13 @@ def tune(
     """
     random = np.random.default_rng(tuning.seed)
     torch.manual_seed(tuning.seed)
-    net = begin(examples, basis, tuning)
-    step, average, probe = fit.stepper(net, tuning), Average(net, tuning.average), fit.probes(basis)
+    net, probe = begin(examples, basis, tuning), fit.probes(basis)
     runs: dict[str, list[tuple[Example, Floats]]] = {}
     for example in examples:
         runs.setdefault(example.name, []).append((example, wanted(example, basis)))
     chance = _chances(examples, windows)
-    for index in range(tuning.steps):
-        net.train()
+
+    def draw() -> Tensor:
         outs: list[Tensor] = []
         targets: list[Tensor] = []
         for i in random.choice(len(windows), tuning.windows, p=chance):
@@ -232,13 +225,9 @@ def tune(
                 targets.append(torch.from_numpy(target))
         known = nn.utils.rnn.pad_sequence([torch.ones(len(t), 1) for t in targets], True)
         out, target = (nn.utils.rnn.pad_sequence(x, True) for x in (outs, targets))
-        value = fit.loss(out, target, known, probe, tuning)
-        step(value)
-        average.update()
-        if on_step:
-            on_step(index + 1, float(value.detach()), average)
-    net.load_state_dict(average.state_dict())
-    net.eval()
+        return fit.loss(out, target, known, probe, tuning)
+
+    fit.learn(net, draw, tuning, on_step)
     return net
 
 
@@ -273,15 +262,7 @@ def begin(examples: Sequence[Example], basis: Basis, tuning: Tuning) -> Tuned:
     store = WeightStore()
     mean, directions = linear.main_directions(examples, tuning.directions)
     seen = [linear.project(e, mean, directions) for e in examples]
-    _, deviation = fit.statistics(seen)
-    head = TemporalNet(
-        tuning.directions,
-        tuning.hidden,
-        basis.size,
-        dilations=tuning.dilations,
-        dropout=tuning.dropout,
-    )
-    head.standardise(torch.zeros_like(deviation), deviation ** -tuning.emphasis[0])
+    head, deviation = fit.new_member(seen, basis, tuning)
     return Tuned(
         UpperLayers(read_weights(store.path("whisper_base_encoder")), tuning.rank),
         head,
@@ -293,11 +274,9 @@ def begin(examples: Sequence[Example], basis: Basis, tuning: Tuning) -> Tuned:
 
 
 def _chances(examples: Sequence[Example], windows: Sequence[Window]) -> NDArray[np.float64]:
-    """Return how often each window is drawn: speakers count as the root of what there is."""
-    said: dict[str, float] = {}
-    for example in examples:
-        said[example.speaker] = said.get(example.speaker, 0.0) + example.seconds
-    chance = np.array([w.heard.count * said[w.speaker] ** -0.5 for w in windows])
+    """Return how often each window is drawn: by its length, and as its speaker counts."""
+    counts = dict(zip((e.speaker for e in examples), corpus.weights(examples), strict=True))
+    chance = np.array([w.heard.count * counts[w.speaker] for w in windows], np.float64)
     share: NDArray[np.float64] = chance / chance.sum()
     return share
 
@@ -335,8 +314,7 @@ def scores(
         if example.seconds < LONG:
             continue
         said = coefficients(net, heard[example.name])
-        taps, weights = curve.taps(len(said), example.times + example.offset)
-        own = basis.shapes((said[taps] * weights[..., None]).sum(1))
+        own = basis.shapes(curve.read(said, example.times + example.offset))
         group = next(s for s in SETS if example.name.startswith(s))
         for kind, shapes in (
             (group, own),
