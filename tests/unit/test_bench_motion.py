@@ -61,3 +61,15 @@ def test_looks_show_the_same_picture_otherwise() -> None:
     assert (seen["mirrored"][:, ::-1] == picture).all()
     assert seen["small"].shape == (32, 48, 3)
     assert seen["small"].mean() == pytest.approx(picture.mean(), abs=2)
+
+
+def test_the_baseline_hears_the_nearest_states_and_their_neighbours() -> None:
+    pytest.importorskip("torch")
+    from bench.baseline import REACH, around
+
+    states = np.arange(100, dtype=np.float32)[:, None]
+    heard = around(states, np.array([1.01, 0.01, 1.99]))
+    assert heard.shape == (3, 2 * REACH + 1, 1)
+    assert (heard[0, :, 0] == np.arange(50 - REACH, 51 + REACH)).all()
+    assert heard[1, 0, 0] == 0
+    assert heard[2, -1, 0] == 99
