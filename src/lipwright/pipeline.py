@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from lipwright.engines.registry import find_engine
 from lipwright.errors import InvalidOptions, NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.occlusion import OcclusionDetector
+from lipwright.face.raster import prepare
 from lipwright.face.shape import mouth_shapes
 from lipwright.face.speaker import Agreement, choose_speaker, join_shots
 from lipwright.face.track import Take, Track, Tracker
@@ -183,6 +185,8 @@ class Pipeline:
         self._detector: OcclusionDetector | None = None
         self._encoder: SpeechEncoder | None = None
         self._model: MotionModel | None = None
+        if self._threads > 1:
+            Thread(target=prepare, name="prepare", daemon=True).start()
 
     def __enter__(self) -> Pipeline:
         return self
@@ -324,7 +328,9 @@ class Pipeline:
         )
 
     def _portrait(self, track: Track, take: Take) -> Portrait:
-        self._detector = self._detector or OcclusionDetector(self._store)
+        # No other thread has anything to do while this network runs.
+        threads = min(2, self._threads)
+        self._detector = self._detector or OcclusionDetector(self._store, threads=threads)
         return portrait_of(track, take, self._detector)
 
     def _agreement(self, take: Take, source: MediaInfo) -> Agreement | None:
@@ -346,6 +352,7 @@ class Pipeline:
     ) -> Heard:
         """Hear the new speech, and what the source says itself."""
         voice = self._listen(speech, timeline, check)
+        self._model = self._model or MotionModel(self._store)
         return Heard(voice=voice, own=self._hear_source(source, check))
 
     def _hear_source(self, source: MediaInfo, check: Callable[[], None]) -> Reel | None:

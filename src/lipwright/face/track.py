@@ -91,7 +91,8 @@ class _Follower:
     region: Region
     shot: int = 0
     active: bool = True
-    last: int = 0
+    last: int = 0  #: frame in which it was found
+    points: Floats = field(default_factory=lambda: np.empty((0, 3), np.float32))  #: then
     rows: dict[int, int] = field(default_factory=dict)  #: frame → place in the tracker's reels
 
 
@@ -126,8 +127,7 @@ class Tracker:
 
     def placed(self) -> list[Floats]:
         """Return the landmarks (478, 3) of every face found in the picture fed last."""
-        rows = [face.rows.get(self._count - 1) for face in self._active()]
-        return [self._landmarks[row] for row in rows if row is not None]
+        return [face.points for face in self._active() if face.last == self._count - 1]
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -216,7 +216,7 @@ class Tracker:
         self._rasters.append(lower_face(crop, placed))
         self._facts.append(np.array([presence, sharpness, light, *skin], np.float32))
         face.rows[index] = self._landmarks.append(points)
-        face.region, face.last = region_of(points), index
+        face.region, face.last, face.points = region_of(points), index, points
 
     def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
         """Run the detector on the surroundings of where a face was lost."""
