@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.motion import Take, gather
+from bench.motion import Predictor, Take, gather, set_means, side_by_side
 from lipwright.motion.basis import principal
 from lipwright.motion.curve import RATE
 from lipwright.motion.model import MotionModel
 from lipwright.motion.scorer import RATE as FRAMES
 from lipwright.motion.scorer import SyncScorer
 from lipwright.motion.train import corpus
-from lipwright.motion.train.measure import LONG, SETS, compare, curves
+from lipwright.motion.train.measure import LONG, SETS, compare
 from lipwright.motion.train.network import Average
 
 REACH = 8  # states on each side
@@ -117,16 +117,20 @@ def train(examples: Sequence[corpus.Example], seconds: float) -> Trained:
     return Trained(net=net.eval(), directions=directions, deviation=deviation)
 
 
-def row(name: str, model: Trained | MotionModel, takes: Sequence[Take], scorer: SyncScorer) -> str:
-    """Return opening and width r, means over the long runs of each set and of both sets' means."""
-    found: dict[str, list[tuple[float, float]]] = {s: [] for s in SETS}
-    for take in takes:
-        times = take.times + scorer.offset(take.mouth, take.times, take.states).offset / FRAMES
-        mouth = take.mouth.mean(0) + model.predict(take.states, times)
-        agreed = compare(curves(mouth), curves(take.mouth), take.seconds)
-        found[take.name.split("/")[0]].append((agreed.opening, agreed.width))
-    means = [np.mean(values, 0) for values in found.values()]
-    cells = [f"{value:.3f}" for value in np.concatenate([*means, np.mean(means, 0)])]
+def row(name: str, model: Predictor, takes: Sequence[tuple[Take, Times]]) -> str:
+    """Return opening and width r, means over the runs of each set and of both sets' means.
+
+    Args:
+        name: of the row.
+        model: that moves the mouths.
+        takes: long runs, and the times (T,) of their sound that belong to their frames.
+    """
+    runs = []
+    for take, times in takes:
+        agreed = compare(*side_by_side(take, model, times), take.seconds)
+        runs.append((take.name, agreed.opening, agreed.width))
+    means = set_means(runs)
+    cells = [f"{value:.3f}" for value in (*means.ravel(), *means.mean(0))]
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -137,14 +141,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[120.0], help="of training")
     options = parser.parse_args()
     examples, _ = corpus.read(options.cache / "features")
-    takes = [t for t in gather(options.data, options.cache / "features") if t.seconds >= LONG]
     scorer = SyncScorer()
+    takes = [
+        (take, take.times + scorer.offset(take.mouth, take.times, take.states).offset / FRAMES)
+        for take in gather(options.data, options.cache / "features")
+        if take.seconds >= LONG
+    ]
     print(f"| | {' | '.join(f'{s} opening r | {s} width r' for s in (*SETS, 'mean'))} |")
     print("|---" * 7 + "|")
     for seconds in options.seconds:
         name, trained = f"baseline, {seconds:.0f} s", train(examples, seconds)
-        print(row(name, trained, takes, scorer), flush=True)
-    print(row("product", MotionModel(), takes, scorer))
+        print(row(name, trained, takes), flush=True)
+    print(row("product", MotionModel(), takes))
 
 
 if __name__ == "__main__":

@@ -229,10 +229,6 @@ class Studio(Pipeline):
         assert performance is not None  # there is a portrait
         return performance
 
-    def _warm_encoder(self) -> SpeechEncoder:
-        self._encoder = self._encoder or SpeechEncoder(self._store)
-        return self._encoder
-
     def _track(self, source: MediaInfo, picture: VideoInfo, watch: Any, album: Album) -> Take:
         with watch.stage("track", picture.frames):
             return self._cupboard.take(source, self.landmarker)

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,13 @@ class Row:
     shifted: float  #: share of the dubs whose best offset is within a frame
 
 
+class Predictor(Protocol):
+    """What moves a mouth to speech."""
+
+    def predict(self, states: Floats, times: NDArray[np.float64], /) -> Floats:
+        """Return displacements (n, 61, 3) at times (n,) of a sound with states (S, C)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Voice:
     """A recording to be spoken."""
@@ -117,8 +125,7 @@ def measure(
     sync = scorer.offset(take.mouth, take.times, take.states)
     prediction = model.articulate(take.states)
     times = take.times + sync.offset / RATE
-    moved = model.predict(take.states, times)
-    predicted, tracked = curves(take.mouth.mean(0) + moved), curves(take.mouth)
+    predicted, tracked = side_by_side(take, model, times)
     found = compare(predicted, tracked, take.seconds)
     dubs = [dub(take, model, scorer, v) for v in voices] if take.seconds >= LONG else []
     matched, matched_width = match_halves(take, model, prediction, times)
@@ -137,6 +144,12 @@ def measure(
         shifted=float(np.mean([abs(d[1]) <= 1 for d in dubs])) if dubs else float("nan"),
     )
     return row, predicted, tracked
+
+
+def side_by_side(take: Take, model: Predictor, times: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Return the curves (T, 2) of a run, predicted at times (T,) of its sound and tracked."""
+    moved = model.predict(take.states, times)
+    return curves(take.mouth.mean(0) + moved), curves(take.mouth)
 
 
 def match_halves(
@@ -199,19 +212,14 @@ def report(rows: Sequence[tuple[Row, Floats, Floats]]) -> Iterator[str]:
 
 def mean_of_sets(rows: Sequence[tuple[Row, Floats, Floats]]) -> str:
     """Return the mean over the two sets, each counting alike."""
-    means = [
-        np.mean(
-            [
-                (r.opening, r.width)
-                for r, _, _ in rows
-                if r.name.startswith(s) and r.seconds >= LONG
-            ],
-            0,
-        )
-        for s in SETS
-    ]
-    opening, width = np.mean(means, 0)
+    long = [(r.name, r.opening, r.width) for r, _, _ in rows if r.seconds >= LONG]
+    opening, width = set_means(long).mean(0)
     return f"Mean of the two sets: opening r {opening:.3f}, width r {width:.3f}."
+
+
+def set_means(runs: Sequence[tuple[str, float, float]]) -> NDArray[np.float64]:
+    """Return opening and width r of each set (2, 2), means over its runs, which come with names."""
+    return np.array([np.mean([r[1:] for r in runs if r[0].startswith(s)], 0) for s in SETS])
 
 
 def interval(values: list[float], form: str = ".3f", ends: str = ".2f") -> str:

@@ -276,8 +276,8 @@ def page(
         f"average {load:.1f} at the end.",
         "",
         "*Ratio*: wall time over that of a plain decode and encode of the same file, in turn, "
-        "median of the pairs. *Real time*: wall time over the length of the clip. Start of Python "
-        "and loading of the models are in it.",
+        "median of the pairs (from 100 s on one pair). *Real time*: wall time over the length of "
+        "the clip. Start of Python and loading of the models are in it.",
         "",
         *_pairs("size", sizes),
         "",

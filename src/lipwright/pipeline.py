@@ -344,15 +344,14 @@ class Pipeline:
 
     def _hear(self, pieces: Iterable[Floats]) -> Reel:
         """Return the speech states (S, 1024) of a sound."""
-        self._encoder = self._encoder or SpeechEncoder(self._store, device=self._device)
-        return hear(pieces, self._encoder)
+        return hear(pieces, self._warm_encoder())
 
     def _hear_both(
         self, speech: MediaInfo, timeline: Timeline, source: MediaInfo, check: Callable[[], None]
     ) -> Heard:
         """Hear the new speech, and what the source says itself."""
         voice = self._listen(speech, timeline, check)
-        self._model = self._model or MotionModel(self._store)
+        self._warm_model()  # here, since the other core is still busy with the face
         return Heard(voice=voice, own=self._hear_source(source, check))
 
     def _hear_source(self, source: MediaInfo, check: Callable[[], None]) -> Reel | None:
@@ -375,7 +374,7 @@ class Pipeline:
         self, portrait: Portrait, shown: Sequence[Fraction], heard: Array | None
     ) -> Adaptation | None:
         """Learn from the source's own speech how this speaker moves the mouth."""
-        if heard is None or self._model is None:
+        if heard is None:
             return None
         if float(shown[-1] - shown[0]) < adapt.LEAST_SECONDS:
             return None
@@ -383,9 +382,9 @@ class Pipeline:
         times = times[times < adapt.MOST_SECONDS]
         mouth = mouth_shapes(portrait.landmarks, np.arange(len(times)))
         sync = SyncScorer(self._store).offset(mouth, times, heard)
-        said = self._model.articulate(in_pieces(heard))
-        pairs = adapt.pair(mouth, times, heard, said, sync)
-        return adapt.learn(self._model.basis, pairs)
+        model = self._warm_model()
+        pairs = adapt.pair(mouth, times, heard, model.articulate(in_pieces(heard)), sync)
+        return adapt.learn(model.basis, pairs)
 
     def _listen(
         self,
@@ -394,8 +393,16 @@ class Pipeline:
         check: Callable[[], None] = lambda: None,
     ) -> Voice:
         """Hear the sound that the output has; *check* may end it."""
+        encoder = self._warm_encoder()
+        return listen(lambda: _cover(speech, timeline, check), encoder, self._store)
+
+    def _warm_encoder(self) -> SpeechEncoder:
         self._encoder = self._encoder or SpeechEncoder(self._store, device=self._device)
-        return listen(lambda: _cover(speech, timeline, check), self._encoder, self._store)
+        return self._encoder
+
+    def _warm_model(self) -> MotionModel:
+        self._model = self._model or MotionModel(self._store)
+        return self._model
 
     def _perform(
         self,
@@ -407,16 +414,16 @@ class Pipeline:
         """Turn speech into the motion of this speaker's mouth, whose frames are *shown* when."""
         if portrait is None:
             return None
-        self._model = self._model or MotionModel(self._store)
+        model = self._warm_model()
         learnt, voice = self._adaptation(portrait, shown, listened.own), listened.voice
-        prediction = self._model.articulate(in_pieces(voice.states))
+        prediction = model.articulate(in_pieces(voice.states))
         spoken = rest.speaking(voice.activity)
         if learnt:
             prediction = learnt.correct(prediction, voice.states, spoken)
         looked_at = sampled(len(portrait.landmarks), STYLE_FRAMES, STYLE_RUN)
         own = mouth_shapes(portrait.landmarks, looked_at)
-        manner = style.fit(self._model.basis, own, prediction, spoken, learnt)
-        return perform(self._model.basis, manner, prediction, voice.activity, intensity)
+        manner = style.fit(model.basis, own, prediction, spoken, learnt)
+        return perform(model.basis, manner, prediction, voice.activity, intensity)
 
     def _paint(
         self, brief: Brief, timeline: Timeline, writer: VideoWriter, watch: Watch

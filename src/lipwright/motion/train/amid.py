@@ -67,7 +67,7 @@ def hear(
         varied: whether each sound is varied.
     """
     random = np.random.default_rng(seed)
-    played, speeds = vary(sounds, random) if varied else (sounds, dict.fromkeys(sounds, 1.0))
+    played, speeds = play(sounds, random, varied=varied)
     found: Heard = {}
     for group in groups(played, speakers, random):
         states = encoder.encode(np.concatenate([whole(played[name]) for name in group]))
@@ -85,11 +85,16 @@ def read_sounds(data: Path, names: Iterable[str]) -> dict[str, Samples]:
     return {n: read_audio(paths[n], rate=16000, from_picture=True) for n in sorted(names)}
 
 
-def vary(
-    sounds: Mapping[str, Samples], random: np.random.Generator
-) -> tuple[dict[str, Samples], dict[str, float]]:
-    """Return all sounds varied, some with others behind them, and how much faster each is."""
-    names, played, speeds = list(sounds), {}, {}
+def play(
+    sounds: Mapping[str, Samples], random: np.random.Generator, *, varied: bool
+) -> tuple[Mapping[str, Samples], dict[str, float]]:
+    """Return all sounds and how much faster each is: as they are, or varied.
+
+    Of the varied ones some have others behind them.
+    """
+    if not varied:
+        return sounds, dict.fromkeys(sounds, 1.0)
+    names, played, speeds = list(sounds), dict[str, Samples](), dict[str, float]()
     for name in names:
         murmur = [sounds[names[i]] for i in random.integers(0, len(names), MURMUR)]
         played[name], speeds[name] = augment.vary(sounds[name], murmur, random)

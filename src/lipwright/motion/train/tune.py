@@ -149,9 +149,7 @@ def hear_windows(data: Path, speakers: Mapping[str, str]) -> Iterator[Window]:
     sounds = amid.read_sounds(data, speakers)
     for index in range(PASSES):
         random = np.random.default_rng(index + 1)
-        played, speeds = sounds, dict.fromkeys(sounds, 1.0)
-        if index % 2:
-            played, speeds = amid.vary(sounds, random)
+        played, speeds = amid.play(sounds, random, varied=index % 2 == 1)
         for group in amid.groups(played, speakers, random):
             sound = np.concatenate([amid.whole(played[name]) for name in group])
             heard = hear(session, sound[: WINDOW * HOP])
