@@ -29,12 +29,15 @@ from bench.footage import DATA, version
 from bench.motion import Take, gather
 from lipwright.face.lips import LIPS
 from lipwright.face.shape import opening, width
-from lipwright.media.read import read_audio
-from lipwright.motion import adapt, curve, rest, style
+from lipwright.media.decode.video import read_audio
+from lipwright.motion import adaptation as adapt
+from lipwright.motion import resampling as curve
+from lipwright.motion import silence as rest
+from lipwright.motion import speaking_style as style
+from lipwright.motion.animate import perform
 from lipwright.motion.basis import Basis
 from lipwright.motion.model import MotionModel
-from lipwright.motion.perform import perform
-from lipwright.motion.scorer import RATE, SyncScorer
+from lipwright.motion.sync_scorer import RATE, SyncScorer
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.audio import load as load_sound
 from lipwright.speech.encoder import SpeechEncoder

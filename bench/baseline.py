@@ -5,7 +5,7 @@ Usage: ``python -m bench.baseline --data ../shared/data --cache FOLDER [--second
 The network, loss and sampling of the prototype behind the design: one convolution over the speech
 states of a clip as they were heard, trained for so many seconds of wall time. Its parameters are
 averaged, and it hears layers 2 and 4, as the better of its variants did. FOLDER holds what the
-stage ``features`` of ``lipwright.motion.train`` has found.
+stage ``features`` of ``training.motion`` has found.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from training.motion import corpus
+from training.motion.measure import LONG, SETS, compare
+from training.motion.network import Average
 
 from bench.motion import Predictor, Take, gather, set_means, side_by_side
 from lipwright.motion.basis import principal
-from lipwright.motion.curve import RATE
 from lipwright.motion.model import MotionModel
-from lipwright.motion.scorer import RATE as FRAMES
-from lipwright.motion.scorer import SyncScorer
-from lipwright.motion.train import corpus
-from lipwright.motion.train.measure import LONG, SETS, compare
-from lipwright.motion.train.network import Average
+from lipwright.motion.resampling import RATE
+from lipwright.motion.sync_scorer import RATE as FRAMES
+from lipwright.motion.sync_scorer import SyncScorer
 
 REACH = 8  # states on each side
 COMPONENTS = 12

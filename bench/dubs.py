@@ -35,8 +35,8 @@ from lipwright.face.neutral import fit_drift
 from lipwright.face.shape import Floats, align, mouth_shapes, opening
 from lipwright.face.smooth import smooth
 from lipwright.face.track import Track, track
+from lipwright.media.decode.video import Reader, read_video
 from lipwright.media.probe import probe, require_audio
-from lipwright.media.read import Reader, read_video
 from lipwright.media.timeline import Timeline, plan
 from lipwright.options import SyncMode, SyncOptions
 

@@ -22,14 +22,14 @@ from lipwright.face.shape import mouth_shapes
 from lipwright.face.smooth import smooth
 from lipwright.face.speaker import choose_speaker
 from lipwright.face.track import Take, Track, Tracker
-from lipwright.media.album import Album
+from lipwright.media.cuts import split_shots
+from lipwright.media.decode.video import read_audio, read_video
+from lipwright.media.frame_cache import Album
 from lipwright.media.probe import MediaInfo, VideoInfo, probe, require_video
-from lipwright.media.read import read_audio, read_video
-from lipwright.media.shots import split_shots
 from lipwright.media.timeline import Timeline
-from lipwright.motion.perform import Performance
-from lipwright.motion.scorer import RATE, SyncScorer
-from lipwright.pipeline import DEFAULT_ENGINE, Heard, Pipeline
+from lipwright.motion.animate import Performance
+from lipwright.motion.sync_scorer import RATE, SyncScorer
+from lipwright.pipeline.pipeline import DEFAULT_ENGINE, Heard, Pipeline
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE

@@ -28,10 +28,10 @@ from lipwright.engines.base import Script
 from lipwright.face.lips import INNER_LIPS
 from lipwright.face.neutral import fit_drift
 from lipwright.face.shape import Floats, align, mouth_shapes, opening
+from lipwright.media.contact_sheet import sheet, write_png
+from lipwright.media.decode.video import read_video
 from lipwright.media.picture import Picture
-from lipwright.media.read import read_video
-from lipwright.media.sheet import sheet, write_png
-from lipwright.staging import view_of
+from lipwright.pipeline.staging import view_of
 
 CLOSED, OPEN = 0.03, 0.07  # openings up to and from which a mouth counts as such
 SAMPLES = 24  # frames painted of each clip

@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from bench.speed import SIZES, Cost, make_clip, make_speech, product
-from lipwright import __version__
 from lipwright.options import SyncMode
+from lipwright.version import __version__
 
 RESULTS = Path(__file__).parent / "results/memory.md"
 #: Length of the clip and of the speech, as shares of the output.

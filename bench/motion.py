@@ -19,18 +19,18 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from training.motion import features
+from training.motion.corpus import LEAST_FRAMES, middles, unbroken
+from training.motion.measure import LONG, SETS, compare, curves, lag, mean_and_interval
 
 from lipwright.face import shape
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.smooth import smooth
+from lipwright.motion.animate import perform
 from lipwright.motion.model import MotionModel
-from lipwright.motion.perform import perform
-from lipwright.motion.rest import speaking
-from lipwright.motion.scorer import RATE, SyncScorer
-from lipwright.motion.style import fit
-from lipwright.motion.train import features
-from lipwright.motion.train.corpus import LEAST_FRAMES, middles, unbroken
-from lipwright.motion.train.measure import LONG, SETS, compare, curves, lag, mean_and_interval
+from lipwright.motion.silence import speaking
+from lipwright.motion.speaking_style import fit
+from lipwright.motion.sync_scorer import RATE, SyncScorer
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.audio import load as load_sound
 from lipwright.speech.encoder import SpeechEncoder

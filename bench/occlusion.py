@@ -28,13 +28,13 @@ from lipwright.face.lips import LIPS
 from lipwright.face.occlusion import bearable, lips_covered
 from lipwright.face.raster import layout
 from lipwright.face.shape import Floats
+from lipwright.media.decode.video import Reader, read_video
+from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.picture import Picture
-from lipwright.media.read import Reader, read_video
 from lipwright.media.timeline import plan
-from lipwright.media.write import VideoWriter
 from lipwright.options import SyncOptions
-from lipwright.painting import Brief
-from lipwright.pipeline import Pipeline
+from lipwright.pipeline.paint import Brief
+from lipwright.pipeline.pipeline import Pipeline
 from lipwright.progress import Watch
 from lipwright.render.composite import LOOP
 

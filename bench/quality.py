@@ -26,8 +26,8 @@ from bench.tables import Column, table
 from lipwright.face.lips import LIPS
 from lipwright.face.shape import mouth_shapes, opening, width
 from lipwright.face.smooth import smooth
-from lipwright.media.read import read_video
-from lipwright.motion.curve import RATE
+from lipwright.media.decode.video import read_video
+from lipwright.motion.resampling import RATE
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lipwright.face.lips import LIPS
 from lipwright.face.shape import Pose, align, to_canonical, to_image
+from lipwright.media.contact_sheet import square
 from lipwright.media.picture import Box, Picture
-from lipwright.media.sheet import square
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -20,18 +20,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from training.motion.corpus import unbroken
+from training.motion.features import find
+from training.motion.measure import MEASURES, SETS, compare, curves, mean_and_interval
 
 from lipwright.face import shape
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.smooth import smooth
 from lipwright.face.track import Tracker
+from lipwright.media.decode.video import read_video
 from lipwright.media.picture import Picture
 from lipwright.media.probe import probe
-from lipwright.media.read import read_video
 from lipwright.motion.basis import mirror
-from lipwright.motion.train.corpus import unbroken
-from lipwright.motion.train.features import find
-from lipwright.motion.train.measure import MEASURES, SETS, compare, curves, mean_and_interval
 
 Floats = NDArray[np.float32]
 Rgb = NDArray[np.uint8]

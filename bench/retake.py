@@ -25,13 +25,13 @@ from lipwright.face.neutral import fit_drift
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, align, mouth_shapes
 from lipwright.face.smooth import smooth
 from lipwright.face.track import Track, Tracker
+from lipwright.media.decode.video import read_video
 from lipwright.media.picture import Picture
 from lipwright.media.probe import probe, require_audio
-from lipwright.media.read import read_video
 from lipwright.media.timeline import plan
+from lipwright.pipeline.staging import script_for, view_of
 from lipwright.render.path import jumps
 from lipwright.speech.mel import SAMPLE_RATE
-from lipwright.staging import script_for, view_of
 
 WARM_UP = 10  # frames before the second half that the tracker sees
 

@@ -26,11 +26,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.speed import LAUNCHER, RATE, SIZES, Cost, make_clip, make_speech, product
-from lipwright import __version__
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.track import track
+from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
-from lipwright.media.read import read_video
+from lipwright.version import __version__
 
 RESULTS = Path(__file__).parent / "results/rivals.md"
 

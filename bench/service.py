@@ -33,11 +33,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lipwright import __version__
-from lipwright.jobs.base import Key, Limits, Ticket
+from lipwright.jobs.model import Key, Limits, Ticket
 from lipwright.jobs.services import Services, open_services
 from lipwright.sample import make_sample
 from lipwright.settings import Settings
+from lipwright.version import __version__
 
 RESULTS = Path(__file__).parent / "results/service.md"
 MODEL = "/v1/models/lipwright/passthrough"

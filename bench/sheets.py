@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.errors import OutputUnwritable
-from lipwright.media.sheet import sheet, write_png
+from lipwright.media.contact_sheet import sheet, write_png
 
 Rgb = NDArray[np.uint8]
 

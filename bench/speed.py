@@ -31,14 +31,14 @@ import numpy as np
 from bench.chart import Line, Panel, chart
 from bench.footage import DATA
 from bench.played import count_frames
-from lipwright import __version__
-from lipwright.media.decode import Decoder
-from lipwright.media.encode import video_encoding
+from lipwright.media.decode.decoder import Decoder
+from lipwright.media.decode.video import Reader, read_audio
+from lipwright.media.encode.mux import VideoWriter
+from lipwright.media.encode.spec import video_encoding
 from lipwright.media.picture import Picture
 from lipwright.media.probe import VideoInfo, probe, require_video
-from lipwright.media.read import Reader, read_audio
 from lipwright.media.timeline import plan
-from lipwright.media.write import VideoWriter
+from lipwright.version import __version__
 
 SOURCE = DATA / "clips/president_64s_720p_2997.mp4"
 SPEECH = DATA / "speech/es_1.wav"
@@ -209,8 +209,8 @@ def stages(clip: Path, speech: Path) -> dict[str, float]:
     """Return processor milliseconds per frame of each stage, all threads, in this process."""
     from lipwright.engines import exemplar
     from lipwright.face.track import Tracker
-    from lipwright.media.frames import FrameMaker
-    from lipwright.pipeline import Pipeline
+    from lipwright.media.frame_conversion import FrameMaker
+    from lipwright.pipeline.pipeline import Pipeline
 
     spent: dict[str, float] = {}
 

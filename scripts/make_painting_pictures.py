@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.shape import MOUTH, align, interocular, opening, to_canonical
+from lipwright.media.contact_sheet import sheet, square, write_png
+from lipwright.media.decode.video import read_video
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import probe
-from lipwright.media.read import read_video
-from lipwright.media.sheet import sheet, square, write_png
+from lipwright.pipeline.staging import view_of
 from lipwright.render.bank import Exemplar, cut
 from lipwright.render.composite import LOOP, mouth_mask
+from lipwright.render.face_mesh import mesh, ring_of, vertices
 from lipwright.render.paint import Brush, Stroke, paint_mouth
-from lipwright.render.rig import mesh, ring_of, vertices
 from lipwright.render.warp import affine_between, backward_map, rasterise, sample
 from lipwright.sample import make_sample
-from lipwright.staging import view_of
 
 PICTURE = Path(__file__).parents[1] / "docs/images/painting.png"
 SIDE = 1.9  # of a cell in the frame, inter-ocular distances

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipwright import demo
-from lipwright.media.sheet import write_png
+from lipwright.cli import demo
+from lipwright.media.contact_sheet import write_png
 
 PICTURE = Path(__file__).parents[1] / "docs/images/before_after.png"
 CELL = 112  # pixels of one face

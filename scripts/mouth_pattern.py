@@ -16,8 +16,8 @@ import numpy as np
 from lipwright.face import occlusion
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.track import Tracker
+from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
-from lipwright.media.read import read_video
 from lipwright.weights.manifest import MANIFEST
 from lipwright.weights.store import FILES
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from lipwright.version import __version__
+
 if TYPE_CHECKING:
     from lipwright.client import (
         AsyncClient,
@@ -33,12 +35,10 @@ if TYPE_CHECKING:
     from lipwright.errors import LipwrightError
     from lipwright.media.probe import MediaInfo, probe
     from lipwright.options import SpeakerPick, SyncMode, SyncOptions
-    from lipwright.pipeline import Pipeline, SyncResult, sync
+    from lipwright.pipeline.pipeline import Pipeline, SyncResult, sync
     from lipwright.progress import CancelToken, Progress
     from lipwright.server.app import create_app
     from lipwright.settings import Settings
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AsyncClient",
@@ -81,18 +81,18 @@ _HOME = {
     "JobStatus": "lipwright.client.values",
     "LipwrightError": "lipwright.errors",
     "MediaInfo": "lipwright.media.probe",
-    "Pipeline": "lipwright.pipeline",
+    "Pipeline": "lipwright.pipeline.pipeline",
     "Progress": "lipwright.progress",
     "Settings": "lipwright.settings",
     "SpeakerPick": "lipwright.options",
     "SyncMode": "lipwright.options",
     "SyncOptions": "lipwright.options",
-    "SyncResult": "lipwright.pipeline",
+    "SyncResult": "lipwright.pipeline.pipeline",
     "UploadedFile": "lipwright.client.values",
     "create_app": "lipwright.server.app",
     "list_engines": "lipwright.engines.registry",
     "probe": "lipwright.media.probe",
-    "sync": "lipwright.pipeline",
+    "sync": "lipwright.pipeline.pipeline",
 }  #: public name -> the module that makes it
 
 

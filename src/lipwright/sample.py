@@ -23,14 +23,15 @@ from lipwright.errors import InvalidOptions
 from lipwright.face import shape
 from lipwright.face.lips import INNER_LIPS
 from lipwright.face.shape import Floats
+from lipwright.media.decode.video import read_audio
+from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo, probe, require_audio
-from lipwright.media.read import read_audio
 from lipwright.media.timeline import plan
-from lipwright.media.write import VideoWriter
 from lipwright.options import SyncMode
 from lipwright.progress import CancelToken, OnProgress, Progress
-from lipwright.render import rig, warp
+from lipwright.render import face_mesh as rig
+from lipwright.render import warp
 from lipwright.render.composite import polygon
 
 MIN_SIDE, MAX_SIDE = 64, 4096  # pixels of the sample's width and height

@@ -24,8 +24,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from lipwright.device import Device
 from lipwright.errors import InvalidOptions
+from lipwright.runtime.device import Device
 
 PREFIX = "LIPWRIGHT_"
 FILE = "lipwright.toml"  # in the current folder, when no other file is named

@@ -36,7 +36,7 @@ from lipwright.face.shape import (
     triangles,
 )
 from lipwright.media.picture import Box
-from lipwright.render.rig import FACE, followers
+from lipwright.render.face_mesh import FACE, followers
 
 Image = NDArray[Any]
 Each = TypeVar("Each", View, Patch, Portrait, Script)

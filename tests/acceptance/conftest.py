@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_media
-from outcome import Outcome, Run
 
+import tiny_media
 from lipwright.cli import main
 from lipwright.sample import SampleTruth, make_sample
+from outcome import Outcome, Run
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tiny_media
-from outcome import Run
 
+import tiny_media
+from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe, require_video
-from lipwright.media.read import read_video
 from lipwright.sample import make_sample
+from outcome import Run
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def test_a_read_only_folder_is_refused(run: Run, talk: Path, speech: Path, tmp_p
 FULL_DISK = """
 import resource, sys
 from lipwright.cli import main
-from lipwright.media.write import VideoWriter
+from lipwright.media.encode.mux import VideoWriter
 
 def fill():
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_media
-from live_service import read_all
-from outcome import Run
 
 import lipwright
-from lipwright import demo, pipeline
+import tiny_media
+from lipwright.cli import demo
 from lipwright.cli.shared import plain, print_json
+from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
-from lipwright.media.read import read_video
+from lipwright.pipeline import pipeline
 from lipwright.weights.store import FILES, WeightStore
+from live_service import read_all
+from outcome import Run
 
 LOCAL = ("sync", "probe", "demo", "sample", "engines", "doctor")
 SERVICE = ("serve", "config", "submit", "watch", "status", "result", "cancel", "list")
@@ -286,7 +287,7 @@ def test_doctor_names_what_is_missing_or_damaged(
         if path.name.startswith("face_") and path.is_file():
             shutil.copy(path, tmp_path)
     (tmp_path / "face_detector.tflite").write_bytes(b"damaged")
-    monkeypatch.setattr("lipwright.doctor.WeightStore", lambda: WeightStore(tmp_path))
+    monkeypatch.setattr("lipwright.cli.doctor.WeightStore", lambda: WeightStore(tmp_path))
     told = run("doctor")
     assert told.status == 5
     assert "face_detector.tflite is corrupt" in told.out

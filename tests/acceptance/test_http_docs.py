@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from live_service import environment, live_service
 
 from lipwright.media.probe import probe
+from live_service import environment, live_service
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")

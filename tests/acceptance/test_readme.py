@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from outcome import Run
 
 ROOT = Path(__file__).parents[2]

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-import tiny_media
-from live_service import LiveService, environment, live_service, read_all, read_line
-from outcome import Run
 
+import tiny_media
 from lipwright import AsyncClient, Client, JobState
-from lipwright.device import has_cuda
 from lipwright.errors import AccessDenied, JobNotFound
 from lipwright.media.probe import probe
+from lipwright.runtime.device import has_cuda
 from lipwright.sample import make_sample
+from live_service import LiveService, environment, live_service, read_all, read_line
+from outcome import Run
 
 PASSTHROUGH = ("--engine", "passthrough", "--allow-no-face")
 

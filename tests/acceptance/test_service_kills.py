@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import live_service
 import pytest
-import tiny_media
-from processes import DEADLINE, linux_only, wait_for
-from work_bench import WorkBench, work_bench
 
 import faulty_engines
-from lipwright.jobs.base import State
+import live_service
+import tiny_media
+from lipwright.jobs.model import State
 from lipwright.sample import SampleTruth
+from processes import DEADLINE, linux_only, wait_for
+from work_bench import WorkBench, work_bench
 
 pytestmark = linux_only
 

@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import live_service
 import pytest
-import tiny_media
-from processes import linux_only, wait_for
-from work_bench import WorkBench, started_in_order, work_bench
 
 import faulty_engines
-from lipwright.jobs.base import Failure, State
-from lipwright.jobs.engine import WorkQueue
+import live_service
+import tiny_media
+from lipwright.jobs.model import Failure, State
+from lipwright.jobs.queue import WorkQueue
 from lipwright.sample import SampleTruth
 from lipwright.settings import Settings
+from processes import linux_only, wait_for
+from work_bench import WorkBench, started_in_order, work_bench
 
 pytestmark = linux_only
 
@@ -170,7 +170,7 @@ def test_a_worker_runs_alone_too_and_no_second_one_in_its_slot(bench):
         "LIPWRIGHT_LEASE_SECONDS": "3",
         "PYTHONPATH": str(bench.plugins),
     }
-    command = [sys.executable, "-m", "lipwright.jobs.worker", "--slot", "0"]
+    command = [sys.executable, "-m", "lipwright.worker.run", "--slot", "0"]
     environment = live_service.environment(**settings)
     first = subprocess.Popen(command, env=environment)
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from ledgers import START, Bench
 
-from lipwright.jobs.base import Delivery, Failure, Job
+from ledgers import START, Bench
+from lipwright.jobs.model import Delivery, Failure, Job
 
 URL = "https://example.org/hook"
 

@@ -6,10 +6,10 @@ import base64
 import re
 
 import pytest
-from ledgers import START, Bench
 
+from ledgers import START, Bench
 from lipwright.errors import InvalidOptions, KeyNotFound
-from lipwright.jobs.base import Key
+from lipwright.jobs.model import Key
 
 
 def test_a_key_opens_the_door_by_its_secret(bench: Bench):

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from ledgers import START, WIDE, Bench, ticket
 
+from ledgers import START, WIDE, Bench, ticket
 from lipwright.errors import IllegalTransition, JobNotFinished, JobNotFound
-from lipwright.jobs.base import Failure, Job, Stage, State
+from lipwright.jobs.model import Failure, Job, Stage, State
 
 BROKEN = Failure(code="media_unreadable", message="clip.mp4: broken")
 

@@ -6,11 +6,11 @@ import threading
 from collections import Counter
 
 import pytest
-from ledgers import IMPLEMENTATIONS, TERMS, WIDE, Bench, ticket
 
+from ledgers import IMPLEMENTATIONS, TERMS, WIDE, Bench, ticket
 from lipwright.errors import IdempotencyConflict, TooManyRequests
-from lipwright.jobs.base import Failure, Limits, State
-from lipwright.jobs.rules import Terms
+from lipwright.jobs.ledger.rules import Terms
+from lipwright.jobs.model import Failure, Limits, State
 
 BROKEN = Failure(code="bad_input", message="broken")
 

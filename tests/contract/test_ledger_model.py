@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import START, Bench, open_memory, open_sqlite, ticket
 
+from ledgers import START, Bench, open_memory, open_sqlite, ticket
 from lipwright.errors import LipwrightError
-from lipwright.jobs import book
-from lipwright.jobs.base import Failure, Limits, Stage, State, Upload
-from lipwright.jobs.rules import Terms
+from lipwright.jobs.ledger import accounting as book
+from lipwright.jobs.ledger.rules import Terms
+from lipwright.jobs.model import Failure, Limits, Stage, State, Upload
 
 STEPS = 150
 LIMITS = Limits(max_queued=5, submits_per_minute=20)

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from ledgers import WIDE, Bench, ticket
 
+from ledgers import WIDE, Bench, ticket
 from lipwright.errors import TooManyRequests
-from lipwright.jobs.base import Job, Limits, State
+from lipwright.jobs.model import Job, Limits, State
 
 JOBS = 300
 ROUND = 5

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from ledgers import START, WIDE, Bench, ticket
 
+from ledgers import START, WIDE, Bench, ticket
 from lipwright.errors import JobNotFound, QuotaExceeded, SourceUnreachable
-from lipwright.jobs.base import Failure, Space
+from lipwright.jobs.model import Failure, Space
 
 
 def work(*file_ids: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lipwright.cli.console import show_progress, stoppable
 from lipwright.cli.shared import (
     job_options,
     json_option,
@@ -16,13 +17,12 @@ from lipwright.cli.shared import (
     print_json,
     quiet_option,
 )
-from lipwright.console import show_progress, stoppable
-from lipwright.device import Device
 from lipwright.options import ENCODERS, SyncMode, SyncOptions
+from lipwright.runtime.device import Device
 
 if TYPE_CHECKING:
     from lipwright.media.probe import MediaInfo
-    from lipwright.pipeline import SyncResult
+    from lipwright.pipeline.pipeline import SyncResult
 
 _DEFAULTS = SyncOptions()
 
@@ -118,7 +118,7 @@ def sync(
     frames per second, in any mode. AUDIO is a sound file of any kind, or a video whose sound is
     taken.
     """
-    from lipwright.pipeline import sync as run
+    from lipwright.pipeline.pipeline import sync as run
 
     wish = SyncOptions(mode=SyncMode.parse(mode), **options)
     with stoppable() as cancel, show_progress(quiet=quiet or as_json) as on_progress:
@@ -194,7 +194,7 @@ def demo(folder: Path, quiet: bool, as_json: bool) -> None:
 
     FOLDER is lipwright-demo here when it is not given.
     """
-    from lipwright.demo import run_demo
+    from lipwright.cli.demo import run_demo
 
     with stoppable() as cancel, show_progress(quiet=quiet or as_json) as on_progress:
         made = run_demo(folder, on_progress=on_progress, cancel=cancel)
@@ -271,7 +271,7 @@ def engines(as_json: bool) -> None:
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
     """Say what is installed, where model files come from, and what is missing."""
-    from lipwright.doctor import examine
+    from lipwright.cli.doctor import examine
 
     report = examine()
     if as_json:

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 import click
 
-from lipwright import __version__
 from lipwright.cli import local, remote, service
+from lipwright.cli.console import Stopped
 from lipwright.cli.shared import print_json
-from lipwright.console import Stopped
 from lipwright.errors import Cancelled, InvalidOptions, LipwrightError
+from lipwright.version import __version__
 
 HEADINGS: dict[str, tuple[click.Command, ...]] = {
     "On this machine": (

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lipwright.cli.console import interruptible
+from lipwright.cli.progress import OnSight, show_sights, sight_of, sight_of_bytes
 from lipwright.cli.shared import job_options, json_option, plain, print_json, quiet_option
-from lipwright.cli.sights import OnSight, show_sights, sight_of, sight_of_bytes
-from lipwright.console import interruptible
 from lipwright.errors import IllegalTransition
 from lipwright.options import SyncMode, SyncOptions
 

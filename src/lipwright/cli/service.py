@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lipwright.cli.shared import json_option, plain, print_json
-from lipwright.device import choose
 from lipwright.errors import ExtraMissing, InvalidOptions
+from lipwright.runtime.device import choose
 
 if TYPE_CHECKING:
-    from lipwright.jobs.base import Key, Keys
+    from lipwright.jobs.model import Key, Keys
     from lipwright.settings import Settings
 
 FIRST_KEY = "first"  # name of the key that the first start makes
@@ -72,8 +72,8 @@ def serve(file: Path | None, as_json: bool, **arguments: Any) -> None:
     api_key (null if there are keys already) is printed when the service answers.
     """
     with server_extra():
-        from lipwright.cli.serving import serve as run
         from lipwright.jobs.services import open_services
+        from lipwright.server.serve import serve as run
         from lipwright.settings import Settings
 
     settings = Settings.load(file, **arguments)
@@ -138,8 +138,8 @@ def keys(context: click.Context) -> None:
 @contextmanager
 def _open_keys(file: Path | None, data_dir: Path | None) -> Iterator[Keys]:
     with server_extra():
-        from lipwright.jobs.database import open_database
-        from lipwright.jobs.keys import SqlKeys
+        from lipwright.jobs.ledger.database import open_database
+        from lipwright.jobs.ledger.keys import SqlKeys
         from lipwright.jobs.services import make_data_dir
         from lipwright.settings import Settings
 

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
-from lipwright import __version__
 from lipwright.client.address import Service
 from lipwright.client.upload import FileBody
 from lipwright.client.values import (
@@ -35,6 +34,7 @@ from lipwright.errors import (
     TooManyRequests,
 )
 from lipwright.options import SyncOptions
+from lipwright.version import __version__
 
 DEFAULT_MODEL = "sync/sync/lipsync/v2/pro"
 PASSING = (429, 502, 503, 504)  # statuses after which the same call may succeed

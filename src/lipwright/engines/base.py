@@ -15,10 +15,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.device import Device
 from lipwright.media.picture import Box
 from lipwright.options import Restore
-from lipwright.rows import Array
+from lipwright.runtime.device import Device
+from lipwright.runtime.disk_array import Array
 
 Floats = NDArray[np.float32]
 
@@ -47,8 +47,8 @@ class Patch:
 class Portrait:
     """The speaker's face over the source take, T frames; NaN where it is not seen.
 
-    What is large may lie on disk: :class:`lipwright.rows.Rows` are indexed as arrays are, and
-    ``np.asarray`` brings them into memory.
+    Large arrays may lie on disk (:class:`lipwright.runtime.disk_array.Rows`): they are indexed as
+    arrays are, and ``np.asarray`` brings them into memory.
     """
 
     landmarks: Array  #: (T, 478, 3) pixels as displayed, the tracker's jitter smoothed away

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lipwright.device import Device
 from lipwright.engines.base import EngineSpec, Fetch, Floats, Patch, Portrait, Script, View
 from lipwright.face.neutral import Drift, fit_drift
 from lipwright.face.shape import (
@@ -20,7 +19,7 @@ from lipwright.face.shape import (
     pose_of,
     to_canonical,
 )
-from lipwright.motion.shut import shut
+from lipwright.motion.close_mouth import shut
 from lipwright.render.bank import (
     RUN_FRAMES,
     Exemplar,
@@ -37,7 +36,8 @@ from lipwright.render.occlusion import covered
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
 from lipwright.render.restore import Restorer
-from lipwright.rows import CHUNK, sampled
+from lipwright.runtime.device import Device
+from lipwright.runtime.disk_array import CHUNK, sampled
 
 BANK_BYTES = 256 << 20
 HIDDEN = 0.0  # share of the pasted part behind something, over which a frame is no exemplar

@@ -21,7 +21,7 @@ from lipwright.face.raster import SIDE, Bools, layout, visible
 from lipwright.face.shape import Floats, Ints, align
 from lipwright.face.smooth import overlapping, runs
 from lipwright.face.uncovered import KNOWN, LONG_TAKE, Frames, Uncovered
-from lipwright.rows import CHUNK, Array, Reel
+from lipwright.runtime.disk_array import CHUNK, Array, Reel
 from lipwright.weights.store import WeightStore, onnx_session
 
 MODEL_FRAMES = 150  # looked at for what is expected

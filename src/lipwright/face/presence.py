@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lipwright.face.lips import LIPS
 from lipwright.face.shape import RIGID, Floats, Ints, Pose, pose_of, reference, to_canonical
 from lipwright.face.smooth import runs
-from lipwright.rows import Array, chunks
+from lipwright.runtime.disk_array import Array, chunks
 
 # Each from full effect to none; fractions of a unit are canonical (inter-ocular distances).
 YAW = (35.0, 60.0)  # degrees, to either side

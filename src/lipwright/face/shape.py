@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import LIPS
-from lipwright.rows import CHUNK, Array
+from lipwright.runtime.disk_array import CHUNK, Array
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.shape import MOUTH, Floats, Ints, Pose, align, opening, to_canonical, to_image
-from lipwright.rows import CHUNK, Array, Reel
+from lipwright.runtime.disk_array import CHUNK, Array, Reel
 
 QUADRATIC_5: Floats = np.array([-3, 12, 17, 12, -3], np.float32) / np.float32(35)
 GENTLE_5: Floats = np.array([1, 2, 3, 2, 1], np.float32) / np.float32(9)

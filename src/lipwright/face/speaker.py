@@ -10,7 +10,7 @@ from lipwright.errors import InvalidOptions
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT
 from lipwright.face.track import Take, Track
 from lipwright.options import SpeakerPick
-from lipwright.rows import either
+from lipwright.runtime.disk_array import either
 
 LEAST_AGREEMENT = 0.15  # about half of what a face scores with its own voice
 LEAST_LEAD = 0.05  # over the second best

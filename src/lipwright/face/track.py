@@ -28,11 +28,11 @@ from lipwright.face.landmarker import (
     region_of,
 )
 from lipwright.face.raster import SIDE, lower_face
+from lipwright.media.cuts import split_shots
+from lipwright.media.decode.video import SourceFrame
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo
-from lipwright.media.read import SourceFrame
-from lipwright.media.shots import split_shots
-from lipwright.rows import Array, Reel, spread
+from lipwright.runtime.disk_array import Array, Reel, spread
 
 Floats = NDArray[np.float32]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipwright.errors import PublishFailed
-from lipwright.jobs.base import Deliveries, Keys, Ledger, Uploads
+from lipwright.jobs.model import Deliveries, Keys, Ledger, Uploads
 from lipwright.storage.base import Storage
 from lipwright.storage.publish import Signer
 
@@ -49,13 +49,13 @@ def open_services(settings: Settings) -> Services:
         QueueUnavailable: the database cannot be opened.
         PublishFailed: the data folder cannot be made or written.
     """
-    from lipwright.jobs.database import open_database
-    from lipwright.jobs.deliveries import SqlDeliveries
-    from lipwright.jobs.engine import WorkQueue, prepare
-    from lipwright.jobs.keys import SqlKeys
-    from lipwright.jobs.ledger import SqlLedger
-    from lipwright.jobs.rules import Terms
-    from lipwright.jobs.uploads import SqlUploads
+    from lipwright.jobs.ledger.database import open_database
+    from lipwright.jobs.ledger.deliveries import SqlDeliveries
+    from lipwright.jobs.ledger.keys import SqlKeys
+    from lipwright.jobs.ledger.rules import Terms
+    from lipwright.jobs.ledger.sql import SqlLedger
+    from lipwright.jobs.ledger.uploads import SqlUploads
+    from lipwright.jobs.queue import WorkQueue, prepare
     from lipwright.storage.local import LocalStorage
 
     make_data_dir(settings.data_dir)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lipwright.errors import LipwrightError
-from lipwright.jobs.base import Job, Ledger, Upload, Uploads
+from lipwright.jobs.model import Job, Ledger, Upload, Uploads
 from lipwright.storage.base import Storage
 
 BATCH = 100  # rows read at once

@@ -22,10 +22,10 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 
 from lipwright.errors import Cancelled, InputError, JobNotFound, QueueUnavailable
-from lipwright.jobs.base import Deliveries, Delivery, Job, Ledger
-from lipwright.media.fetch import FetchRules
+from lipwright.jobs.model import Deliveries, Delivery, Job, Ledger
 from lipwright.net.address import parse_url
 from lipwright.net.connect import Deadline, Guard, TryAgain
+from lipwright.net.fetch import FetchRules
 from lipwright.progress import CancelToken
 from lipwright.storage.secret import SECRET_BYTES, keep_secret
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lipwright.errors import InvalidOptions
-from lipwright.media import colour, flow
+from lipwright.media import colour
+from lipwright.media import interpolate as flow
 
 Plane = npt.NDArray[Any]  #: (h, w) codes: uint8, or uint16 at more than 8 bit
 Planes = tuple[Plane, Plane, Plane]  #: Y, U, V
@@ -151,7 +152,7 @@ class Picture:
         """Return the picture between this one (weight 0) and *other* (weight 1), along the motion.
 
         At a weight of 0 or 1 it is the input itself. For many weights between the same two
-        pictures, `lipwright.media.flow.Between` finds the motion only once.
+        pictures, `lipwright.media.interpolate.Between` finds the motion only once.
         """
         return flow.Between(self, other).at(weight)
 

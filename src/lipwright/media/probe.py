@@ -16,10 +16,10 @@ from av.container import InputContainer
 from lipwright.errors import MediaUnreadable
 from lipwright.media import colour
 from lipwright.media.container import open_input, translated
+from lipwright.media.frame_rate import Seconds, settle
 from lipwright.media.hdr import content_light, mastering_display
 from lipwright.media.packets import PacketSound, Scan, check_whole, scan
-from lipwright.media.rates import Seconds, settle
-from lipwright.media.still import kind_of_file, read_still
+from lipwright.media.stills import kind_of_file, read_still
 
 STILL_RATE = Fraction(25)  # frames per second at which a still picture is shown
 TELLING = {"matroska,webm", "avi"}  # containers whose header tells the length, but not every byte

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.motion.basis import Basis
-from lipwright.motion.curve import RATE
+from lipwright.motion.resampling import RATE
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

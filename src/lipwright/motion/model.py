@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.motion import curve
+from lipwright.motion import resampling as curve
 from lipwright.motion.basis import Basis
 from lipwright.weights.store import WeightStore, onnx_session
 

@@ -25,9 +25,9 @@ from urllib.parse import urljoin
 
 import httpcore
 
-from lipwright import __version__
 from lipwright.errors import InvalidOptions, LimitExceeded, SourceUnreachable
 from lipwright.net.address import Allowed, Url, check, parse_url, refusal
+from lipwright.version import __version__
 
 SLICE = 0.25  # seconds until a wait looks whether it shall end
 MAX_ADDRESSES = 8  # of one host that are tried

@@ -17,10 +17,10 @@ from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, Floats, Ints, interocular
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP, mouths, polygon
 from lipwright.render.detail import Detail, detail_of
-from lipwright.render.palette import Palette, palette_of
+from lipwright.render.face_mesh import ring_of
 from lipwright.render.path import Look
-from lipwright.render.rig import ring_of
-from lipwright.rows import CHUNK, Array, Scratch
+from lipwright.render.tone import Palette, palette_of
+from lipwright.runtime.disk_array import CHUNK, Array, Scratch
 
 RUN_FRAMES = 12  # neighbouring frames are kept together, so that paths find runs
 AT_HAND = 12  # exemplars in memory at a time: those of a few frames

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
 from lipwright.face.shape import Floats, Pose, opening
 from lipwright.media.picture import Box
-from lipwright.render import interior
+from lipwright.render import mouth_interior as interior
 from lipwright.render.bank import PARTED, Exemplar
 from lipwright.render.composite import (
     FEATHER,
@@ -24,9 +24,9 @@ from lipwright.render.composite import (
     polygon,
 )
 from lipwright.render.detail import lay, match_detail, mixed
+from lipwright.render.face_mesh import followers, mesh, moving, overshoot, steady_contour, vertices
 from lipwright.render.path import built_share
 from lipwright.render.restore import Fine
-from lipwright.render.rig import followers, mesh, moving, overshoot, steady_contour, vertices
 from lipwright.render.warp import (
     Raster,
     affine_between,

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.device import Device
 from lipwright.face.shape import Floats, interocular
 from lipwright.options import Restore
 from lipwright.render.bank import Exemplar
+from lipwright.runtime.device import Device
 from lipwright.weights.store import WeightStore, onnx_session
 
 MODELS = {2: "span_x2", 4: "span_x4"}

@@ -17,17 +17,20 @@ from starlette.types import ExceptionHandler
 from lipwright.engines.registry import list_engines
 from lipwright.errors import LipwrightError
 from lipwright.jobs.services import Services
-from lipwright.media.fetch import FetchRules
-from lipwright.server import docs, files, health, routes, routes_v2
-from lipwright.server.budget import Budget
+from lipwright.net.fetch import FetchRules
+from lipwright.server import docs, health
 from lipwright.server.deployment import Deployment, WorkersAlive
 from lipwright.server.errors import InvalidBody, Problem, shown
+from lipwright.server.http.memory_limiter import Budget
+from lipwright.server.http.middleware import Envelope, answer
 from lipwright.server.inputs import faults_of
 from lipwright.server.metrics import Metrics
-from lipwright.server.middleware import Envelope, answer
 from lipwright.server.models import Catalogue
 from lipwright.server.openapi import document
-from lipwright.server.receive import clear_leftovers
+from lipwright.server.runcomfy import routes
+from lipwright.server.sync_v2 import routes as routes_v2
+from lipwright.server.uploads import routes as files
+from lipwright.server.uploads.receive import clear_leftovers
 from lipwright.settings import Settings
 
 log = logging.getLogger("lipwright.server")

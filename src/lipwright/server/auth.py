@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from lipwright.errors import AccessDenied
-from lipwright.jobs.base import Key
+from lipwright.jobs.model import Key
 from lipwright.server.deployment import deployment_of
 
 MAX_SECRET = 256  # characters; ours have 46

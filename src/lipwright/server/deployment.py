@@ -16,8 +16,8 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 
 from lipwright.jobs.services import Services
-from lipwright.media.fetch import FetchRules
-from lipwright.server.budget import Budget
+from lipwright.net.fetch import FetchRules
+from lipwright.server.http.memory_limiter import Budget
 from lipwright.server.metrics import Metrics
 from lipwright.server.models import Catalogue
 from lipwright.settings import Settings

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Response
 from starlette.responses import JSONResponse
 
 from lipwright.errors import LipwrightError, PublishFailed, WorkerDied
-from lipwright.server import metrics, schemas
+from lipwright.server import metrics
 from lipwright.server.deployment import Deployment, Parts
 from lipwright.server.openapi import answers
+from lipwright.server.runcomfy import schemas
 
 PROBE = "health/probe"  # a blob that is written and read to see whether storage works
 PROBE_EVERY = 5.0  # seconds; in between the last answer stands, so that asking costs no disk

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lipwright.errors import BY_CODE, InputError, LimitExceeded, MediaUnreadable
-from lipwright.jobs.lifeline import hold
+from lipwright.worker.parent_watch import hold
 
 COMMAND = (sys.executable, "-m", "lipwright.server.measure")
 MEMORY_BYTES = 4 << 30  # of addresses; a large frame and its references fit many times

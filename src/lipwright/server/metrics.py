@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lipwright import __version__
 from lipwright.errors import QueueUnavailable
-from lipwright.jobs.base import State
+from lipwright.jobs.model import State
+from lipwright.version import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 HTTP_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
@@ -22,7 +22,7 @@ class Counts(Protocol):
     """What is asked of the ledger."""
 
     def counts(self) -> Mapping[str, Any]:
-        """Return what is described at `lipwright.jobs.base.Ledger.counts`."""
+        """Return what is described at `lipwright.jobs.model.Ledger.counts`."""
 
 
 class Metrics:

@@ -14,10 +14,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from lipwright import __version__
-from lipwright.server import schemas, schemas_v2
-from lipwright.server.schemas import ErrorInfo, SubmitInput
-from lipwright.server.schemas_v2 import Generate
+from lipwright.server.runcomfy import schemas
+from lipwright.server.runcomfy.schemas import ErrorInfo, SubmitInput
+from lipwright.server.sync_v2 import schemas as schemas_v2
+from lipwright.server.sync_v2.schemas import Generate
+from lipwright.version import __version__
 
 REF = "#/components/schemas/{model}"
 OPEN = ("/healthz", "/readyz", "/metrics", "/v1/outputs/{request_id}/{name}")  # no key needed

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lipwright.jobs.base import Job
-from lipwright.server import runcomfy, sync_v2
+from lipwright.jobs.model import Job
 from lipwright.server.deployment import Links
+from lipwright.server.runcomfy import wire as runcomfy
+from lipwright.server.sync_v2 import wire as sync_v2
 from lipwright.settings import Settings
 from lipwright.storage.publish import Signer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.media.read import read_audio
+from lipwright.media.decode.video import read_audio
 from lipwright.speech.mel import SAMPLE_RATE
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.device import Device
+from lipwright.runtime.device import Device
 from lipwright.speech.mel import SAMPLE_RATE, log_mel
 from lipwright.weights.store import WeightStore, onnx_session
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipwright.rows import Array, Reel, chunks
+from lipwright.runtime.disk_array import Array, Reel, chunks
 from lipwright.speech.activity import Samples, speech_activity
 from lipwright.speech.encoder import WIDTH, SpeechEncoder
 from lipwright.weights.store import WeightStore

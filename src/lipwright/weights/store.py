@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lipwright.device import PROVIDER, Device, has_cuda
 from lipwright.errors import DeviceUnavailable, WeightsCorrupt, WeightsMissing
+from lipwright.runtime.device import PROVIDER, Device, has_cuda
 from lipwright.weights.manifest import MANIFEST, Weight
 
 CPU_PROVIDER = "CPUExecutionProvider"

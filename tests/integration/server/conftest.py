@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from api_parts import OPENERS, Api, open_api
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from api_parts import BODY, CONTRACT, V2_BODY, Api
 
 JOB = "6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42"

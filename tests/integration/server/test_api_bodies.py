@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_parts import BODY, CONTRACT, Api, open_api
-from live_api import Live, open_live, until
 from test_live_abuse import answer, head
 
-from lipwright.server.body import SMALL_BYTES
+from api_parts import BODY, CONTRACT, Api, open_api
+from lipwright.server.http.body import SMALL_BYTES
+from live_api import Live, open_live, until
 
 LIMIT = 4 * SMALL_BYTES
 NUMBERS = {"max_json_bytes": LIMIT, "max_json_bytes_at_once": LIMIT}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_parts import V2_BODY, Api, open_api
 
+from api_parts import V2_BODY, Api, open_api
 from lipwright.errors import PublishFailed
 
 VIDEO = bytes(range(256)) * 40

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_parts import V2_BODY, Api, open_api
 
+from api_parts import V2_BODY, Api, open_api
 from lipwright.errors import PublishFailed
-from lipwright.server.body import SMALL_BYTES
+from lipwright.server.http.body import SMALL_BYTES
 
 VIDEO, VOICE = b"\0\0\0\x18ftypmp42" + bytes(5000), b"RIFF" + bytes(3000)
 FILES = {"video": ("my clip.mp4", VIDEO), "audio": ("a.wav", VOICE)}

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from api_parts import BODY, CONTRACT, Api, open_api
 from starlette.responses import StreamingResponse
 
+from api_parts import BODY, CONTRACT, Api, open_api
 from lipwright.errors import PublishFailed, QueueUnavailable
-from lipwright.jobs import database as database_module
+from lipwright.jobs.ledger import database as database_module
 
 
 def break_database(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from api_parts import BODY, CONTRACT, V2_BODY, Api
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from api_parts import BODY, CONTRACT, V2_BODY, Api
 
 CALLS = {"/v2/generate": 400, "/v2/analyze/cost": 400, CONTRACT: 422}
 DEEP = b'{"video_url":' * 50_000

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from api_parts import BODY, CONTRACT, V2_BODY, Api, open_api
 
 DATA = "data:video/mp4;base64,AAAAGGZ0eXBtcDQyAAAAAG1wNDI="

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from api_parts import BODY, CONTRACT, V2_BODY, Api, open_api
 from hypothesis import HealthCheck, given, settings
 from pydantic import BaseModel
 from schemathesis.checks import positive_data_acceptance
 
+from api_parts import BODY, CONTRACT, V2_BODY, Api, open_api
 from lipwright.errors import SourceUnreachable
-from lipwright.server import estimate, schemas, schemas_v2
-from lipwright.server.schemas import SubmitInput
-from lipwright.server.schemas_v2 import Generate
+from lipwright.server.runcomfy import schemas
+from lipwright.server.runcomfy.schemas import SubmitInput
+from lipwright.server.sync_v2 import estimate
+from lipwright.server.sync_v2 import schemas as schemas_v2
+from lipwright.server.sync_v2.schemas import Generate
 
 EXAMPLES = 25  # of each operation
 #: No schema can tell which models and URLs there are, so these may refuse what fits theirs.

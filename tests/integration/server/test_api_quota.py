@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from api_parts import BODY, CONTRACT, OPENERS, V2_BODY, Api, open_api
 
 QUOTA = 10_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from api_parts import BASE, BODY, CONTRACT, Api, open_api
 
-from lipwright.jobs.base import State
+from api_parts import BASE, BODY, CONTRACT, Api, open_api
+from lipwright.jobs.model import State
 
 MISSING = "6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42"
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from fractions import Fraction
 
 import pytest
-from api_parts import CONTRACT, V2_BODY, Api
-from small_media import write_clip, write_voice
 
+from api_parts import CONTRACT, V2_BODY, Api
 from lipwright.media.timeline import plan
+from small_media import write_clip, write_voice
 
 FRAMES, RATE, SECONDS = 12, Fraction(25), 0.8
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from live_api import WAIT_SECONDS, Live, open_live, until
 
-from lipwright.jobs.base import Stage
+from lipwright.jobs.model import Stage
+from live_api import WAIT_SECONDS, Live, open_live, until
 
 LIMIT = 100_000
 CALLS = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from live_api import Live, open_live
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from live_api import Live, open_live
-from small_media import write_clip, write_voice
 from sync import AsyncSync, Sync
 from sync.common import Audio, GenerationOptions, Video
 from sync.common.errors import BadRequestError, NotFoundError, UnauthorizedError
@@ -19,6 +17,8 @@ from sync.core.unchecked_base_model import construct_type
 from sync.webhooks import GenerationNotification
 
 from lipwright.server.webhooks import payload_of
+from live_api import Live, open_live
+from small_media import write_clip, write_voice
 
 INPUT = [
     Video(url="https://assets.sync.so/docs/example-video.mp4"),

@@ -9,13 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from api_parts import V2_BODY, open_api
+from lipwright.errors import InputError, LimitExceeded, MediaUnreadable
+from lipwright.server.measure import COMMAND, MEMORY_BYTES, measure
+from lipwright.server.sync_v2 import estimate
 from live_api import until
 from small_media import write_clip, write_voice
-
-from lipwright.errors import InputError, LimitExceeded, MediaUnreadable
-from lipwright.server import estimate
-from lipwright.server.measure import COMMAND, MEMORY_BYTES, measure
 
 ENOUGH = 60.0  # seconds
 

@@ -6,12 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from small_media import write_clip
 
 from lipwright.errors import SourceUnreachable
-from lipwright.jobs.child import at_time, options_of
+from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe, require_video
-from lipwright.media.read import read_video
+from lipwright.worker.render_process import at_time, options_of
+from small_media import write_clip
 
 
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001)])

@@ -1,0 +1,1 @@
+"""The table of jobs, keys, uploads and deliveries: in SQL and in memory."""

@@ -1,0 +1,1 @@
+"""Decode video and audio."""

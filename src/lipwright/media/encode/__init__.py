@@ -1,0 +1,1 @@
+"""Encode and mux video and audio."""

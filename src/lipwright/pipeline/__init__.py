@@ -1,0 +1,7 @@
+"""One video and one recording, stage by stage."""
+
+from __future__ import annotations
+
+from lipwright.pipeline.pipeline import Pipeline, SyncResult, sync
+
+__all__ = ["Pipeline", "SyncResult", "sync"]

@@ -1,0 +1,1 @@
+"""Threads, memory, temporary arrays and devices: what every stage uses."""

@@ -1,0 +1,1 @@
+"""HTTP without a dialect: bodies, multipart, ranges, events."""

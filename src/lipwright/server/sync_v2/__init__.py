@@ -1,0 +1,1 @@
+"""sync.so's API, version 2."""

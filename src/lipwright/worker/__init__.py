@@ -1,0 +1,1 @@
+"""The worker processes: claim a job, render it, publish the result."""

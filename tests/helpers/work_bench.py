@@ -1,0 +1,138 @@
+"""A service with real workers, and a look at its ledger and its files from outside."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import live_service
+from lipwright.jobs.model import Job, Limits, State, Ticket, Upload
+from lipwright.jobs.services import Services, open_services
+from lipwright.media.probe import probe
+from lipwright.settings import Settings
+from lipwright.storage.local import WRITING
+from processes import MARK, Process, living, wait_for
+
+WIDE = Limits(max_queued=10_000, submits_per_minute=100_000)
+#: Quick to notice, quick to try again.
+QUICK = {
+    "LIPWRIGHT_HEARTBEAT_SECONDS": "0.2",
+    "LIPWRIGHT_LEASE_SECONDS": "3",
+    "LIPWRIGHT_RETRY_SECONDS": "0.2",
+}
+
+
+@dataclass
+class WorkBench:
+    """One data folder, its clips, and the services that run on it one after the other."""
+
+    data_dir: Path
+    plugins: Path
+    services: Services
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _ids: Iterator[int] = field(default_factory=itertools.count)
+
+    @contextmanager
+    def serving(self, *, slots: int = 1, **settings: Any) -> Iterator[live_service.LiveService]:
+        """Run a service until the block ends."""
+        given = {f"LIPWRIGHT_{name.upper()}": str(value) for name, value in settings.items()}
+        environment = {**QUICK, **given, MARK: self.mark, "PYTHONPATH": str(self.plugins)}
+        with live_service.live_service(
+            self.data_dir, "--slots", str(slots), settings=environment
+        ) as live:
+            yield live
+
+    def submit(self, engine: str = "passthrough", *, key: str = "k1", priority: int = 10) -> str:
+        """Put a job into the queue and return its id."""
+        ticket = Ticket(
+            id=f"job-{next(self._ids)}",
+            key_id=key,
+            model_id=f"lipwright/{engine}",
+            dialect="runcomfy",
+            engine=engine,
+            input={},
+            work={"video": f"file:{key}-video", "audio": f"file:{key}-audio", "mode": "cut_off"},
+            priority=priority,
+        )
+        return self.services.ledger.submit(ticket, WIDE)[0].id
+
+    def job(self, job_id: str) -> Job:
+        return self.services.ledger.get(job_id)
+
+    def wait(self, job_id: str, *states: State) -> Job:
+        """Wait until a job is in one of these states, or has ended."""
+        wanted = set(states) or {s for s in State if s.final}
+        wait_for(lambda: self.job(job_id).state in wanted)
+        return self.job(job_id)
+
+    def wait_study(self, job_id: str) -> None:
+        """Wait until the engine of a job is at work."""
+        wait_for(lambda: self.job(job_id).stage.stage == "study")
+
+    def busy(self) -> bool:
+        """Whether a job runs now."""
+        return bool(self.services.ledger.counts()["jobs"].get("in_progress"))
+
+    def processes(self, role: str = "") -> list[Process]:
+        return [p for p in living(self.mark) if role in ("", p.role)]
+
+    def files(self) -> dict[str, int]:
+        """Return the size of every file in storage but the uploads, by name."""
+        root = self.data_dir / "storage"
+        paths = (path for path in root.rglob("*") if path.is_file())
+        names = {path.relative_to(root): path.stat().st_size for path in paths}
+        return {str(name): size for name, size in names.items() if name.parts[0] != "uploads"}
+
+    def check_tidy(self) -> None:
+        """Nothing half-written lies in storage, nothing at all in the folders of the slots."""
+        assert not list((self.data_dir / "storage" / WRITING).iterdir())
+        assert not [path for path in (self.data_dir / "work").glob("*/*")]
+
+    def check_output(self, job_id: str) -> None:
+        """A job that ended well has its two files, whole, and no other."""
+        job = self.job(job_id)
+        assert job.state is State.SUCCEEDED, job
+        video, image = job.output["video"], job.output["image"]
+        there = {str(Path(name).parent) for name in self.files() if f"/{job_id}/" in name}
+        assert there == {video, image}
+        path = self.services.storage.local(video, self.data_dir)
+        found = probe(path).video
+        assert found is not None
+        assert found.frames == job.output["frames"]
+
+
+@contextmanager
+def work_bench(folder: Path, clip: Path, speech: Path, plugins: Path) -> Iterator[WorkBench]:
+    """Open the services of a fresh data folder, with the clips uploaded for two keys."""
+    with closing(open_services(Settings(data_dir=folder / "data"))) as services:
+        for key in ("k1", "k2"):
+            _upload(services, f"{key}-video", key, clip)
+            _upload(services, f"{key}-audio", key, speech)
+        yield WorkBench(data_dir=folder / "data", plugins=plugins, services=services)
+
+
+def _upload(services: Services, file_id: str, key: str, path: Path) -> None:
+    services.storage.put(f"uploads/{file_id}", [path.read_bytes()], content_type="video/mp4")
+    now = datetime.now(UTC)
+    services.uploads.add(
+        Upload(
+            id=file_id,
+            key_id=key,
+            name=path.name,
+            size=path.stat().st_size,
+            sha256="",
+            created_at=now,
+            expires_at=now + timedelta(days=1),
+        )
+    )
+
+
+def started_in_order(jobs: Mapping[str, Job]) -> list[str]:
+    """Return names of jobs by when they were started."""
+    return sorted(jobs, key=lambda name: jobs[name].started_at or datetime.max.replace(tzinfo=UTC))

@@ -1,0 +1,74 @@
+"""What a job learns from the source's own sound: from a voice that is the mouth's, and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from face_clips import RATE, frames, write_clip, write_speech
+from lipwright.media.decode.video import read_audio
+from lipwright.motion import adaptation as adapt
+from lipwright.motion.adaptation import LEAST_SECONDS, Pairs
+from lipwright.pipeline import pipeline as module
+from lipwright.pipeline.pipeline import Pipeline
+
+SECONDS = LEAST_SECONDS + 1.0
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    with Pipeline() as found:
+        yield found
+
+
+@pytest.fixture
+def learnt(monkeypatch: pytest.MonkeyPatch) -> list[Pairs]:
+    """The pairs that jobs tried to learn from."""
+    seen: list[Pairs] = []
+    true = adapt.learn
+
+    def learn(basis, pairs):
+        seen.append(pairs)
+        return true(basis, pairs)
+
+    monkeypatch.setattr(module.adapt, "learn", learn)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def talking(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip whose mouth moves to its sound: one that was dubbed before."""
+    folder = tmp_path_factory.mktemp("own")
+    clip = write_clip(folder / "mute.mp4", frames(round(SECONDS * RATE)))
+    speech = write_speech(folder / "speech.wav", SECONDS)
+    return pipeline.sync(clip, speech, folder / "talking.mp4").path
+
+
+def test_a_clip_teaches_with_its_own_sound(
+    pipeline: Pipeline, talking: Path, learnt: list[Pairs], tmp_path: Path
+) -> None:
+    other = write_speech(tmp_path / "other.wav", 1.0)
+    result = pipeline.sync(talking, other, tmp_path / "out.mp4")
+    (pairs,) = learnt
+    assert pairs.seconds > LEAST_SECONDS
+    assert abs(pairs.times[0]) < 0.1  # picture and sound are in time
+    assert ("own speech" in result.style) or ("own range" in result.style)
+
+
+def test_a_mute_clip_has_nothing_to_teach(
+    pipeline: Pipeline, learnt: list[Pairs], tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "mute.mp4", frames(10))
+    speech = write_speech(tmp_path / "speech.wav", 0.4)
+    result = pipeline.sync(clip, speech, tmp_path / "out.mp4")
+    assert not learnt
+    assert "own speech" not in result.style
+
+
+def test_only_so_much_of_a_long_sound_is_read(tmp_path: Path) -> None:
+    speech = write_speech(tmp_path / "long.wav", 5.0)
+    whole, part = read_audio(speech), read_audio(speech, seconds=1.25)
+    assert len(part) == 20000
+    assert (whole[:20000] == part).all()
+    assert len(read_audio(speech, seconds=60)) == len(whole)

@@ -1,0 +1,103 @@
+"""The supervisor over stand-ins for workers: it replaces them, and ends them all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lipwright.settings import Settings
+from lipwright.worker import supervisor
+from lipwright.worker.supervisor import Supervisor
+
+DEADLINE = 30.0
+TOLD = "import json, pathlib, sys; settings = json.loads(sys.stdin.readline());"
+OBEDIENT = TOLD + "sys.stdin.read()"  # until its stdin ends
+STUBBORN = TOLD + (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "pathlib.Path(settings['data_dir'], 'deaf').touch(); time.sleep(600)"
+)
+
+
+@contextmanager
+def supervised(folder: Path, program: str, **settings: float) -> Iterator[Supervisor]:
+    parts = Settings(data_dir=folder, slots=2, **settings)
+    with Supervisor(parts, command=[sys.executable, "-c", program]) as watched:
+        wait_for(lambda: all(watched.alive().values()))
+        yield watched
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def pids_of(watched: Supervisor) -> list[int]:
+    return [pid for pid in watched.pids().values() if pid is not None]
+
+
+def test_every_slot_has_a_worker_and_whichever_dies_is_replaced(tmp_path):
+    with supervised(tmp_path, OBEDIENT) as watched:
+        assert watched.alive() == {"slot-0": True, "slot-1": True}
+        before = watched.pids()
+        os.kill(before["slot-0"] or 0, signal.SIGKILL)
+        wait_for(lambda: watched.pids()["slot-0"] not in (None, before["slot-0"]))
+        assert watched.pids()["slot-1"] == before["slot-1"]
+        last = pids_of(watched)
+    assert all(gone(pid) for pid in last)
+
+
+def test_a_drained_worker_ends_and_is_not_replaced(tmp_path):
+    with supervised(tmp_path, OBEDIENT) as watched:
+        last = pids_of(watched)
+        watched.drain()
+        assert watched.join(DEADLINE)
+        assert watched.alive() == {"slot-0": False, "slot-1": False}
+    assert all(gone(pid) for pid in last)
+
+
+def test_a_worker_that_does_not_hear_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.2)
+    with supervised(tmp_path, STUBBORN, drain_seconds=0.1) as watched:
+        wait_for(lambda: (tmp_path / "deaf").exists())
+        last = pids_of(watched)
+        watched.drain()
+        assert watched.join(DEADLINE)
+    assert all(gone(pid) for pid in last)
+
+
+def test_a_command_that_is_not_there_is_tried_again_and_can_be_stopped(tmp_path, caplog):
+    watched = Supervisor(Settings(data_dir=tmp_path), command=["/nowhere/worker"])
+    watched.start()
+    wait_for(lambda: "could not be started" in caplog.text)
+    assert watched.alive() == {"slot-0": False}
+    watched.stop()
+    assert watched.join(DEADLINE)
+
+
+def test_secrets_are_not_in_the_arguments_or_the_environment_of_a_worker(tmp_path):
+    if not Path("/proc").exists():
+        pytest.skip("processes are looked at in /proc")
+    secret = "postgresql://user:pa55word@db/lipwright"
+    parts = Settings(data_dir=tmp_path, database_url=secret)
+    with Supervisor(parts, command=[sys.executable, "-c", OBEDIENT]) as watched:
+        wait_for(lambda: all(watched.alive().values()))
+        (pid,) = pids_of(watched)
+        for name in ("cmdline", "environ"):
+            assert b"pa55word" not in Path(f"/proc/{pid}/{name}").read_bytes()

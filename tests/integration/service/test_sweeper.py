@@ -1,0 +1,176 @@
+"""What has expired goes, files first; what has not stays."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lipwright.errors import JobNotFound, PublishFailed
+from lipwright.jobs.ledger.memory import Memory
+from lipwright.jobs.ledger.rules import Terms
+from lipwright.jobs.model import Job, Limits, Ticket, Upload
+from lipwright.jobs.sweeper import Sweeper, Swept, job_files, upload_file, work_ids
+from lipwright.storage.local import LocalStorage
+
+DAY = 86_400
+WIDE = Limits(max_queued=1000, submits_per_minute=100_000)
+
+
+class House:
+    """A ledger in memory, a storage on disk, and a sweeper between them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = datetime(2026, 1, 2, tzinfo=UTC)
+        self.memory = Memory(terms=Terms(retention_seconds=7 * DAY), clock=lambda: self.now)
+        self.storage = LocalStorage(folder / "storage")
+        self.forgotten: list[str] = []
+        self.sweeper = Sweeper(
+            ledger=self.memory.ledger,
+            uploads=self.memory.uploads,
+            storage=self.storage,
+            forget_work=self.forget_work,
+        )
+
+    def forget_work(self, names: Iterable[str]) -> None:
+        self.forgotten += names
+
+    def wait(self, days: float) -> None:
+        self.now += timedelta(days=days)
+
+    def upload(self, file_id: str) -> None:
+        self.storage.put(upload_file(file_id), [b"bytes"], content_type="video/mp4")
+        self.memory.uploads.add(
+            Upload(
+                id=file_id,
+                key_id="k",
+                name="clip.mp4",
+                size=5,
+                sha256="",
+                created_at=self.now,
+                expires_at=self.now + timedelta(days=1),
+            )
+        )
+
+    def submit(self, job_id: str, **work: str) -> Job:
+        ticket = Ticket(
+            id=job_id,
+            key_id="k",
+            model_id="m",
+            dialect="runcomfy",
+            engine="passthrough",
+            input={},
+            work=work,
+        )
+        return self.memory.ledger.submit(ticket, WIDE)[0]
+
+    def ended(self, job_id: str) -> Job:
+        self.submit(job_id)
+        claimed = self.memory.ledger.claim(job_id, "w")
+        assert claimed is not None
+        for name in ("video.mp4", "image.jpg"):
+            self.storage.put(job_files(job_id) + name, [b"dub"], content_type="video/mp4")
+        self.memory.ledger.finish(job_id, claimed.epoch, output={}, failure=None)
+        return claimed
+
+    def files(self, job_id: str) -> int:
+        names = ("video.mp4", "image.jpg")
+        return sum(self.storage.stat(job_files(job_id) + name) is not None for name in names)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_expired_jobs_go_with_their_files_and_their_work(house: House):
+    old = house.ended("old")
+    house.wait(6)
+    house.ended("young")
+    house.wait(1)
+    assert house.sweeper.sweep() == Swept(jobs=1)
+    with pytest.raises(JobNotFound):
+        house.memory.ledger.get("old")
+    assert house.forgotten == work_ids(old) == ["old:0", "old:1"]
+    assert [house.files(name) for name in ("old", "young")] == [0, 2]
+    assert house.memory.ledger.get("young").state.final
+    assert house.sweeper.sweep() == Swept()
+
+
+def test_more_than_a_batch_goes_in_one_round(house: House):
+    for number in range(250):
+        house.submit(f"job{number}")
+        house.memory.ledger.cancel(f"job{number}")
+    house.wait(7)
+    assert house.sweeper.sweep() == Swept(jobs=250)
+    assert house.memory.ledger.page("k", limit=999) == []
+
+
+def test_an_erased_job_whose_files_were_left_behind_is_finished_off(house: House):
+    house.ended("erased")
+    house.memory.ledger.erase("erased")  # and the caller dies before it deletes the files
+    assert house.files("erased") == 2
+    assert house.sweeper.sweep() == Swept(jobs=1)
+    assert house.files("erased") == 0
+    assert house.memory.ledger.expired() == []
+
+
+def test_an_upload_stays_while_a_job_needs_it(house: House):
+    house.upload("needed")
+    house.upload("idle")
+    house.submit("waiting", video="file:needed")
+    house.wait(2)
+    assert house.sweeper.sweep() == Swept(uploads=1)
+    assert house.storage.stat(upload_file("idle")) is None
+    assert house.storage.stat(upload_file("needed")) is not None
+    house.memory.ledger.cancel("waiting")
+    assert house.sweeper.sweep() == Swept(uploads=1)
+    assert house.storage.stat(upload_file("needed")) is None
+
+
+@pytest.mark.parametrize("broken", ["storage", "queue"])
+def test_what_cannot_be_removed_now_is_found_again(
+    house: House, broken: str, monkeypatch: pytest.MonkeyPatch
+):
+    house.ended("old")
+    house.wait(7)
+
+    def fails(*_arguments: object) -> None:
+        raise PublishFailed("the disk is away")
+
+    with monkeypatch.context() as patch:
+        if broken == "storage":
+            patch.setattr(house.storage, "delete", fails)
+        else:
+            patch.setattr(house.sweeper, "_forget_work", fails)
+        with pytest.raises(PublishFailed):
+            house.sweeper.sweep()
+    assert [job.id for job in house.memory.ledger.expired()] == ["old"]
+    assert house.sweeper.sweep() == Swept(jobs=1)
+
+
+@pytest.mark.parametrize("error", [PublishFailed("the disk is away"), RuntimeError("a defect")])
+def test_the_sweeper_survives_whatever_fails_and_stops_when_told(
+    house: House,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    rounds, stop = [], threading.Event()
+
+    def sweep() -> Swept:
+        rounds.append(1)
+        if len(rounds) == 3:
+            stop.set()
+            return Swept()
+        raise error
+
+    monkeypatch.setattr(house.sweeper, "sweep", sweep)
+    with caplog.at_level(logging.WARNING):
+        house.sweeper.run(stop, 0.001)
+    assert len(rounds) == 3
+    assert caplog.text.count(str(error)) >= 2

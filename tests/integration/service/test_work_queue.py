@@ -1,0 +1,167 @@
+"""What the ledger's transactions leave in the queue; whoever takes it out is tested with processes.
+
+The tables looked at are DBOS's: what it would hand out, and in which order.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from lipwright.jobs.ledger.database import Database, open_database
+from lipwright.jobs.ledger.sql import SqlLedger
+from lipwright.jobs.model import Failure, Job, Limits, Ticket
+from lipwright.jobs.queue import QUEUE, VERSION, WorkQueue, prepare
+from lipwright.jobs.sweeper import work_ids
+
+WIDE = Limits(max_queued=1000, submits_per_minute=10_000)
+BROKEN = Failure(code="worker_died", message="")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'lipwright.sqlite3'}"
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with closing(open_database(url)) as database:
+        prepare(url)
+        yield database
+
+
+@pytest.fixture
+def queue(url: str, database: Database) -> Iterator[WorkQueue]:
+    with closing(WorkQueue(url)) as queue:
+        yield queue
+
+
+@pytest.fixture
+def ledger(database: Database, queue: WorkQueue) -> SqlLedger:
+    return SqlLedger(database, enqueue=queue.enqueue, drop=queue.drop)
+
+
+def submit(ledger: SqlLedger, name: str, key: str = "k1", priority: int = 10) -> Job:
+    ticket = Ticket(
+        id=name,
+        key_id=key,
+        model_id="m",
+        dialect="runcomfy",
+        engine="e",
+        input={},
+        work={},
+        priority=priority,
+    )
+    return ledger.submit(ticket, WIDE)[0]
+
+
+def work(database: Database, table: str = "workflow_status") -> dict[str, Any]:
+    """Return the rows of a table of the queue by piece of work."""
+    with database.read() as tx:
+        rows = tx.execute(sa.text(f"SELECT * FROM {table}")).mappings().all()
+        return {row["workflow_uuid"]: dict(row) for row in rows}
+
+
+def test_a_job_is_one_piece_of_work_of_its_key(ledger, database):
+    job = submit(ledger, "j1", key="k7")
+    (row,) = work(database).values()
+    assert row["workflow_uuid"] == job.work_id == "j1:0"
+    assert (row["status"], row["queue_name"]) == ("ENQUEUED", QUEUE)
+    assert (row["queue_partition_key"], row["application_version"]) == ("k7", VERSION)
+
+
+def test_arguments_are_json_that_anything_can_read_and_no_pickle(ledger, database):
+    submit(ledger, "j1")
+    assert work(database)["j1:0"]["serialization"] == "portable_json"
+    told = json.loads(work(database, "workflow_input")["j1:0"]["inputs"])
+    assert told["positionalArgs"] == ["j1"]
+
+
+def test_work_is_ranked_by_priority_then_by_arrival_within_the_same_second(ledger, database):
+    names = [f"j{number}" for number in range(20)]
+    for number, name in enumerate(names):
+        submit(ledger, name, priority=1 if number == 13 else 10)
+    ranks = {row["workflow_uuid"]: row["priority"] for row in work(database).values()}
+    assert all(rank > 0 for rank in ranks.values()), "0 would go before everything"
+    assert len(set(ranks.values())) == len(names)
+    assert sorted(ranks, key=ranks.__getitem__) == [
+        "j13:0",
+        *(f"{name}:0" for name in names if name != "j13"),
+    ]
+
+
+def test_row_and_work_are_written_both_or_neither(url, database, queue):
+    def enqueue_then_fail(tx: sa.Connection, job: Job, delay: float) -> None:
+        queue.enqueue(tx, job, delay)
+        raise RuntimeError("the submitter dies")
+
+    ledger = SqlLedger(database, enqueue=enqueue_then_fail, drop=queue.drop)
+    with pytest.raises(RuntimeError):
+        submit(ledger, "j1")
+    assert work(database) == {}
+    assert ledger.counts()["oldest_seconds"] == 0
+
+
+def test_a_retry_is_new_work_that_waits_without_holding_a_slot(ledger, database):
+    job = submit(ledger, "j1")
+    claimed = ledger.claim(job.id, "w1")
+    assert claimed
+    ledger.retry(job.id, claimed.epoch, BROKEN, 30.0)
+    again = work(database)["j1:1"]
+    assert again["status"] == "DELAYED"
+    assert again["delay_until_epoch_ms"] > work(database)["j1:0"]["created_at"] + 25_000
+    assert again["priority"] == work(database)["j1:0"]["priority"], "it keeps its place"
+
+
+def test_a_retry_without_a_pause_can_be_taken_at_once(ledger, database):
+    claimed = ledger.claim(submit(ledger, "j1").id, "w1")
+    assert claimed
+    ledger.retry("j1", claimed.epoch, BROKEN, 0.0)
+    assert work(database)["j1:1"]["status"] == "ENQUEUED"
+
+
+def test_a_cancelled_job_has_no_work_left_to_take(ledger, database):
+    submit(ledger, "j1")
+    submit(ledger, "j2")
+    assert ledger.cancel("j1")[1]
+    states = {name: row["status"] for name, row in work(database).items()}
+    assert states == {"j1:0": "CANCELLED", "j2:0": "ENQUEUED"}
+
+
+def test_what_is_forgotten_leaves_nothing_behind_and_what_is_unknown_is_fine(
+    ledger, database, queue
+):
+    claimed = ledger.claim(submit(ledger, "j1").id, "w1")
+    assert claimed
+    ledger.retry("j1", claimed.epoch, BROKEN, 0.0)
+    submit(ledger, "j2")
+    queue.forget([*work_ids(ledger.get("j1")), "never-there:0"])
+    queue.drop("never-there:0")
+    assert set(work(database)) == {"j2:0"}
+    assert set(work(database, "workflow_input")) == {"j2:0"}
+
+
+def test_tables_are_made_once_however_many_processes_begin_at_once(tmp_path):
+    url = f"sqlite:///{tmp_path / 'other.sqlite3'}"
+    errors: list[Exception] = []
+
+    def begin() -> None:
+        try:
+            open_database(url).close()
+            prepare(url)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []

@@ -1,0 +1,56 @@
+"""How many threads a job may use."""
+
+from __future__ import annotations
+
+import os
+
+import numpy  # noqa: F401 -- brings the algebra
+import pytest
+from threadpoolctl import threadpool_info
+
+from lipwright.errors import InvalidOptions
+from lipwright.runtime.threads import VARIABLE, bound, cores, one_for_algebra
+
+
+def test_an_argument_beats_the_environment_and_that_the_machine(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert bound() == cores() >= 1
+    monkeypatch.setenv(VARIABLE, "3")
+    assert bound() == 3
+    assert bound(2) == 2
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_what_is_no_number_of_threads_is_refused(monkeypatch, text):
+    monkeypatch.setenv(VARIABLE, text)
+    with pytest.raises(InvalidOptions, match=VARIABLE):
+        bound()
+
+
+def test_zero_threads_are_refused():
+    with pytest.raises(InvalidOptions, match="threads"):
+        bound(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_only_cores_that_may_be_used_count():
+    mine = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+def algebra_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_linear_algebra_has_one_thread_until_the_last_block_ends():
+    before = algebra_threads()
+    first, second = one_for_algebra(), one_for_algebra()
+    with first:
+        second.__enter__()
+    assert algebra_threads() == {1}
+    second.__exit__(None, None, None)
+    assert algebra_threads() == before
