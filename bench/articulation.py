@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import measures, phones, sounds
 from bench.footage import DATA, version
@@ -42,10 +41,8 @@ from lipwright.speech.activity import speech_activity
 from lipwright.speech.audio import load as load_sound
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
+from lipwright.types import Bools, Doubles, Floats
 
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-Times = NDArray[np.float64]
 Span = tuple[float, float]
 
 RESULTS = Path(__file__).parent / "results" / "articulation.md"
@@ -78,7 +75,7 @@ class Speaker:
 
     name: str
     mouth: Floats
-    times: Times  #: seconds of the sound that belongs to each frame
+    times: Doubles  #: seconds of the sound that belongs to each frame
     heard: Heard
     take: Take
 
@@ -126,7 +123,7 @@ class Bench:
             )
         return found
 
-    def act(self, known: Floats, heard: Heard, times: Times) -> Floats:
+    def act(self, known: Floats, heard: Heard, times: Doubles) -> Floats:
         """Return the mouth shapes (n, 61, 3) of somebody known by shapes who says something."""
         basis, spoken = self.model.basis, rest.speaking(heard.activity)
         manner = style.fit(basis, known, heard.prediction, spoken)
@@ -135,7 +132,7 @@ class Bench:
         return shapes
 
 
-def closed(gap: Floats, times: Times, spans: Sequence[Span], level: float) -> list[bool]:
+def closed(gap: Floats, times: Doubles, spans: Sequence[Span], level: float) -> list[bool]:
     """Return for each span whether the lips come together in it, within a frame."""
     out = []
     for start, stop in spans:
@@ -254,7 +251,7 @@ def pauses_section(bench: Bench, speakers: Sequence[Speaker]) -> Iterator[str]:
         )
 
 
-def pauses(activity: Floats, times: Times) -> dict[str, Mask]:
+def pauses(activity: Floats, times: Doubles) -> dict[str, Bools]:
     """Return which frames (n,) lie in pauses, short and long ones."""
     out = {
         "0.2 s to 0.4 s": np.zeros(len(times), bool),
@@ -269,7 +266,7 @@ def pauses(activity: Floats, times: Times) -> dict[str, Mask]:
     return out
 
 
-def energy(mouth: Floats, mask: Mask) -> float:
+def energy(mouth: Floats, mask: Bools) -> float:
     """Return the motion energy of the lips where *mask* is set, millionths of squared units."""
     return 1e6 * measures.motion(mouth[:, : len(LIPS), :2], mask)
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from training.motion import corpus
 from training.motion.measure import LONG, SETS, compare
@@ -30,14 +29,12 @@ from lipwright.motion.model import MotionModel
 from lipwright.motion.resampling import RATE
 from lipwright.motion.sync_scorer import RATE as FRAMES
 from lipwright.motion.sync_scorer import SyncScorer
+from lipwright.types import Doubles, Floats
 
 REACH = 8  # states on each side
 COMPONENTS = 12
 HIDDEN = 192
 BATCH, STRETCH = 8, 32  # clips, and frames of each
-
-Floats = NDArray[np.float32]
-Times = NDArray[np.float64]
 
 
 class Baseline(nn.Module):
@@ -69,7 +66,7 @@ class Trained:
     directions: Floats  #: (COMPONENTS, 183) of mouth motion
     deviation: Floats  #: (COMPONENTS,) of the motion along each
 
-    def predict(self, states: Floats, times: Times) -> Floats:
+    def predict(self, states: Floats, times: Doubles) -> Floats:
         """Return mouth displacements (n, 61, 3) at times (n,), seconds."""
         with torch.no_grad():
             found = self.net(torch.from_numpy(around(states, times))).numpy()
@@ -77,7 +74,7 @@ class Trained:
         return moved
 
 
-def around(states: Floats, times: Times) -> Floats:
+def around(states: Floats, times: Doubles) -> Floats:
     """Return the states nearest to each time and beside it, (n, 2 REACH + 1, C)."""
     places = np.round((times * RATE - 0.5)[:, None] + np.arange(-REACH, REACH + 1)).astype(int)
     return states[np.clip(places, 0, len(states) - 1)].astype(np.float32)
@@ -117,7 +114,7 @@ def train(examples: Sequence[corpus.Example], seconds: float) -> Trained:
     return Trained(net=net.eval(), directions=directions, deviation=deviation)
 
 
-def row(name: str, model: Predictor, takes: Sequence[tuple[Take, Times]]) -> str:
+def row(name: str, model: Predictor, takes: Sequence[tuple[Take, Doubles]]) -> str:
     """Return opening and width r, means over the runs of each set and of both sets' means.
 
     Args:

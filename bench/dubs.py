@@ -28,17 +28,18 @@ from bench import sheets
 from bench.footage import CACHE, DATA, Clip, Cupboard, Studio, find, version
 from bench.measures import acceleration, ratio
 from bench.played import count_frames, faults, play
-from bench.regions import Regions, Rgb, lips_of
+from bench.regions import Regions, lips_of
 from bench.retake import compared, run_starts, same_face
 from bench.tables import Column, table
 from lipwright.face.neutral import fit_drift
-from lipwright.face.shape import Floats, align, mouth_shapes, opening
+from lipwright.face.shape import align, mouth_shapes, opening
 from lipwright.face.smooth import smooth
-from lipwright.face.track import Track, track
+from lipwright.face.track import RawTrack, track_faces
 from lipwright.media.decode.video import Reader, read_video
 from lipwright.media.probe import probe, require_audio
 from lipwright.media.timeline import Timeline, plan
 from lipwright.options import SyncMode, SyncOptions
+from lipwright.types import Floats, Rgb
 
 LANGUAGES = ("de", "es", "fr", "ja", "zh", "ar")
 CHOICE = (0, 1, 3, 2, 4, 5)  # of the languages, counted from a clip's own number
@@ -171,7 +172,7 @@ class Bench:
         """Return the confidences of a dub, and a frame with the mouth wide open."""
         studio, sound = self._studio, self._studio.sound(speech)
         shown = [i for i, _ in timeline.picks(clip.take.times)]
-        tracks: tuple[Track, ...] = track(read_video(probe(out)), studio.landmarker())
+        tracks: tuple[RawTrack, ...] = track_faces(read_video(probe(out)), studio.landmarker())
         painted = smooth(same_face(tracks, clip.track.landmarks[shown]))
         mouth = mouth_shapes(painted)
         times = np.arange(len(mouth)) / float(timeline.rate)

@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import lipwright
-from lipwright.engines.base import Engine, Fetch, Patch, Portrait, Script, View
+from lipwright.engines.base import DrivingSequence, Engine, FaceTrack, FaceView, FetchViews, Patch
 from lipwright.errors import NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.shape import mouth_shapes
 from lipwright.face.smooth import smooth
 from lipwright.face.speaker import choose_speaker
-from lipwright.face.track import Take, Track, Tracker
+from lipwright.face.track import RawTrack, Take, Tracker
 from lipwright.media.cuts import split_shots
 from lipwright.media.decode.video import read_audio, read_video
-from lipwright.media.frame_cache import Album
+from lipwright.media.frame_cache import FrameCache
 from lipwright.media.probe import MediaInfo, VideoInfo, probe, require_video
 from lipwright.media.timeline import Timeline
 from lipwright.motion.animate import Performance
@@ -33,6 +32,7 @@ from lipwright.pipeline.pipeline import DEFAULT_ENGINE, Heard, Pipeline
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
+from lipwright.types import Doubles, Floats
 
 PACKAGE = Path(lipwright.__file__).parent
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -52,9 +52,6 @@ DUBBING = (
 COUNTED = (".py", ".onnx", ".tflite", ".npz", ".npy")
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
-Floats = NDArray[np.float32]
-Times = NDArray[np.float64]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
@@ -71,7 +68,7 @@ class Clip:
 
     info: MediaInfo
     take: Take
-    track: Track  #: of the speaker
+    track: RawTrack  #: of the speaker
     sound: Sound
 
     @property
@@ -80,7 +77,7 @@ class Clip:
         return self.info.path.stem
 
     @property
-    def times(self) -> Times:
+    def times(self) -> Doubles:
         """Return the time of each frame, seconds (T,)."""
         return np.array([float(t) for t in self.take.times])
 
@@ -192,7 +189,7 @@ class Studio(Pipeline):
         self._landmarker = self._landmarker or FaceLandmarker(self._store)
         return self._landmarker
 
-    def agreement(self, mouth: Floats, times: Times, sound: Sound) -> Agreement:
+    def agreement(self, mouth: Floats, times: Doubles, sound: Sound) -> Agreement:
         """Judge mouth shapes (T, 61, 3) at frame times (T,) in seconds against a sound."""
         self._scorer = self._scorer or SyncScorer(self._store)
         found = self._scorer.offset(mouth, times, sound.states)
@@ -204,13 +201,13 @@ class Studio(Pipeline):
         """Return the engine itself, which remembers nothing."""
         return self._fresh
 
-    def portrait(self, track: Track, take: Take) -> Portrait:
+    def portrait(self, track: RawTrack, take: Take) -> FaceTrack:
         """Return a face as engines see it."""
         return self._portrait(track, take)
 
     def perform(
         self,
-        portrait: Portrait,
+        portrait: FaceTrack,
         speech: MediaInfo,
         timeline: Timeline,
         clip: Clip | None = None,
@@ -229,7 +226,7 @@ class Studio(Pipeline):
         assert performance is not None  # there is a portrait
         return performance
 
-    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Any, album: Album) -> Take:
+    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Any, album: FrameCache) -> Take:
         with watch.stage("track", picture.frames):
             return self._cupboard.take(source, self.landmarker)
 
@@ -241,7 +238,7 @@ class Remembering:
         self._inner = inner
         self._key, self._speaker = b"", None
 
-    def study(self, portrait: Portrait, fetch: Fetch) -> Any:
+    def study(self, portrait: FaceTrack, fetch: FetchViews) -> Any:
         """Return the speaker, from memory where the portrait is the last one again."""
         key = hashlib.sha256(portrait.landmarks.tobytes() + portrait.confidence.tobytes()).digest()
         if key != self._key:
@@ -249,7 +246,7 @@ class Remembering:
         return self._speaker
 
     def paint(
-        self, speaker: Any, script: Script, views: Iterable[View | None]
+        self, speaker: Any, script: DrivingSequence, views: Iterable[FaceView | None]
     ) -> Iterator[Patch | None]:
         """Paint as the engine does."""
         return self._inner.paint(speaker, script, views)

@@ -24,14 +24,15 @@ from bench.footage import CACHE, DATA, Clip, Cupboard, Studio, find, version
 from bench.regions import Regions
 from bench.retake import _fetch as fetch_of
 from bench.tables import Column, table
-from lipwright.engines.base import Script
+from lipwright.engines.base import DrivingSequence
 from lipwright.face.lips import INNER_LIPS
 from lipwright.face.neutral import fit_drift
-from lipwright.face.shape import Floats, align, mouth_shapes, opening
+from lipwright.face.shape import align, mouth_shapes, opening
 from lipwright.media.contact_sheet import sheet, write_png
 from lipwright.media.decode.video import read_video
 from lipwright.media.picture import Picture
 from lipwright.pipeline.staging import view_of
+from lipwright.types import Floats, Rgb
 
 CLOSED, OPEN = 0.03, 0.07  # openings up to and from which a mouth counts as such
 SAMPLES = 24  # frames painted of each clip
@@ -47,8 +48,6 @@ COLUMNS = (
     Column(key="contrast", head="contrast ×", aim="0.8–1.2"),
     Column(key="fine", head="fine detail ×", aim="0.7–1.3"),
 )
-
-Rgb = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ def paint(studio: Studio, clip: Clip, limit: float) -> Iterator[Shot]:
     learnt = studio.portrait(closed_only(clip, opening(shapes), limit).track, clip.take)
     engine = studio.fresh_engine()
     speaker = engine.study(learnt, fetch_of(clip, learnt.landmarks))
-    script = Script(
+    script = DrivingSequence(
         mouth=shapes[chosen] - fit_drift(shapes, angles).at(angles[chosen]),
         landmarks=landmarks[chosen],
         source=chosen.astype(np.float32),

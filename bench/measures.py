@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.types import Bools
+
 Floats = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
 Samples = NDArray[np.integer[Any]]
 
 CLOSED_QUANTILE, WIDE_QUANTILE = 0.02, 0.90  # of the gap over the whole clip
@@ -155,7 +156,7 @@ def closed_again(openings: Floats, events: Sequence[tuple[int, int]], gap: Gap) 
     return float(np.mean(hits))
 
 
-def quiet(activity: Floats, rate: float) -> Mask:
+def quiet(activity: Floats, rate: float) -> Bools:
     """Return where nobody speaks (n,): in pauses that last, away from the speech around them.
 
     The product's own notion of a pause is not asked: it may be what is wrong.
@@ -181,7 +182,7 @@ def landmark_distance(result: Floats, truth: Floats) -> float:
     return 100 * float(np.linalg.norm(result[..., :2] - truth[..., :2], axis=-1).mean())
 
 
-def fine_energy(luma: Samples, mask: Mask) -> float:
+def fine_energy(luma: Samples, mask: Bools) -> float:
     """Return the mean square of what a blur of one pixel takes away, inside a mask.
 
     Args:
@@ -200,20 +201,20 @@ def _blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return x
 
 
-def change(before: Samples, after: Samples, mask: Mask, depth: int) -> float:
+def change(before: Samples, after: Samples, mask: Bools, depth: int) -> float:
     """Return the 95th percentile of |after - before| (h, w) inside a mask, 8-bit levels."""
     apart = np.abs(after[mask].astype(np.int32) - before[mask])
     return float(np.percentile(apart, 95)) / (1 << (depth - 8)) if mask.any() else math.nan
 
 
-def acceleration(points: Floats, used: Mask) -> float:
+def acceleration(points: Floats, used: Bools) -> float:
     """Return the mean square of the second difference over time of values (T, …)."""
     whole = used[:-2] & used[1:-1] & used[2:]
     bend = points[2:] - 2 * points[1:-1] + points[:-2]
     return float((bend[whole] ** 2).mean()) if whole.any() else math.nan
 
 
-def flash(pictures: Floats, used: Mask) -> float:
+def flash(pictures: Floats, used: Bools) -> float:
     """Return the largest change that lasts one frame, of pictures (T, h, w): mean over pixels.
 
     It is what a frame differs in from the mean of its neighbours: a steady motion has none.
@@ -223,13 +224,13 @@ def flash(pictures: Floats, used: Mask) -> float:
     return float(lone[whole].max()) if whole.any() else math.nan
 
 
-def motion(points: Floats, used: Mask) -> float:
+def motion(points: Floats, used: Bools) -> float:
     """Return the mean square of the first difference over time of values (T, …)."""
     whole = used[:-1] & used[1:]
     return float((np.diff(points, axis=0)[whole] ** 2).mean()) if whole.any() else math.nan
 
 
-def differing(before: Sequence[Samples], after: Sequence[Samples], mask: Mask | None) -> int:
+def differing(before: Sequence[Samples], after: Sequence[Samples], mask: Bools | None) -> int:
     """Count the samples of Y, U and V that differ outside a mask.
 
     Args:
@@ -240,14 +241,14 @@ def differing(before: Sequence[Samples], after: Sequence[Samples], mask: Mask | 
     """
     count = 0
     for old, new in zip(before, after, strict=True):
-        allowed: Mask = np.zeros(old.shape, np.bool_)
+        allowed: Bools = np.zeros(old.shape, np.bool_)
         if mask is not None:
             allowed = mask if old.shape == mask.shape else any_of_four(mask)
         count += int(np.count_nonzero((old != new) & ~allowed))
     return count
 
 
-def any_of_four(mask: Mask) -> Mask:
+def any_of_four(mask: Bools) -> Bools:
     """Return (ceil(H/2), ceil(W/2)): whether any pixel of a 2 x 2 block is in the mask (H, W)."""
     h, w = mask.shape
     even = np.pad(mask, ((0, h % 2), (0, w % 2)))

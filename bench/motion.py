@@ -34,8 +34,7 @@ from lipwright.motion.sync_scorer import RATE, SyncScorer
 from lipwright.speech.activity import speech_activity
 from lipwright.speech.audio import load as load_sound
 from lipwright.speech.encoder import SpeechEncoder
-
-Floats = NDArray[np.float32]
+from lipwright.types import Floats
 
 HEADS = (
     *("n", "opening r", "width r", "amplitude", "matched", "matched width"),

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import Floats
 from lipwright.media.picture import Picture
+from lipwright.types import Floats
 
 PIXELS = 640  # of a sprite
 EXTENT = 1.6  # of a sprite, inter-ocular distances

@@ -23,20 +23,20 @@ from numpy.typing import NDArray
 from bench.footage import DATA, Clip, Cupboard, Studio, find, version
 from bench.occluders import KINDS, Occluder, course, place, put_in_front
 from bench.tables import Column, table
-from lipwright.engines.base import Script
+from lipwright.engines.base import DrivingSequence
 from lipwright.face.lips import LIPS
 from lipwright.face.occlusion import bearable, lips_covered
 from lipwright.face.raster import layout
-from lipwright.face.shape import Floats
 from lipwright.media.decode.video import Reader, read_video
 from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.picture import Picture
 from lipwright.media.timeline import plan
 from lipwright.options import SyncOptions
-from lipwright.pipeline.paint import Brief
+from lipwright.pipeline.paint import RenderPlan
 from lipwright.pipeline.pipeline import Pipeline
-from lipwright.progress import Watch
+from lipwright.progress import ProgressReporter
 from lipwright.render.composite import LOOP
+from lipwright.types import Floats
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 60
@@ -66,10 +66,15 @@ class Watching(Pipeline):
     def __init__(self) -> None:
         super().__init__()
         self.pairs: list[tuple[Picture, Picture]] = []
-        self.script: Script | None = None
+        self.script: DrivingSequence | None = None
 
     def _paint_here(
-        self, brief: Brief, script: Script | None, every: range, writer: VideoWriter, watch: Watch
+        self,
+        brief: RenderPlan,
+        script: DrivingSequence | None,
+        every: range,
+        writer: VideoWriter,
+        watch: ProgressReporter,
     ) -> None:
         write, after = writer.write, list[Picture]()
 

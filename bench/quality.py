@@ -28,9 +28,7 @@ from lipwright.face.shape import mouth_shapes, opening, width
 from lipwright.face.smooth import smooth
 from lipwright.media.decode.video import read_video
 from lipwright.motion.resampling import RATE
-
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from lipwright.types import Bools, Floats
 
 FULL = 0.99  # strength from which a frame counts: below, the frame's own mouth shows through
 LEAST_FRAMES = 20  # of a clip, to measure it
@@ -75,7 +73,7 @@ class Half:
     asked: Floats  #: the same, as the painter was asked for it
     raw_truth: Floats  #: as tracked, jitter and all
     raw_result: Floats
-    used: Mask  #: (n,) frames that count
+    used: Bools  #: (n,) frames that count
     gap: measures.Gap  #: of the speaker
 
 
@@ -128,7 +126,7 @@ def closure_row(half: Half) -> dict[str, float]:
     }
 
 
-def calm_row(half: Half, take: Retake, quiet: Mask) -> dict[str, float]:
+def calm_row(half: Half, take: Retake, quiet: Bools) -> dict[str, float]:
     """Measure quiver, flicker and motion in pauses, result over truth."""
     lips = [m[:, : len(LIPS), :2] for m in (half.raw_result, half.raw_truth)]
     moved = [measures.acceleration(x, half.used) for x in lips]
@@ -169,11 +167,11 @@ def halves(clip: Clip) -> float:
     return measures.ratio(float(np.nanmean(fine[:m])), float(np.nanmean(fine[m:])))
 
 
-def pauses(clip: Clip, times: NDArray[np.float64], offset: float) -> Mask:
+def pauses(clip: Clip, times: NDArray[np.float64], offset: float) -> Bools:
     """Return at which frame times (n,) nobody speaks."""
     quiet = measures.quiet(clip.sound.activity, RATE)
     at = np.floor((times + offset) * RATE).astype(int)
-    found: Mask = quiet[np.clip(at, 0, len(quiet) - 1)]
+    found: Bools = quiet[np.clip(at, 0, len(quiet) - 1)]
     return found
 
 

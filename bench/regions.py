@@ -12,10 +12,7 @@ from lipwright.face.lips import LIPS
 from lipwright.face.shape import Pose, align, to_canonical, to_image
 from lipwright.media.contact_sheet import square
 from lipwright.media.picture import Box, Picture
-
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-Rgb = NDArray[np.uint8]
+from lipwright.types import Bools, Floats, Rgb
 
 # fmt: off
 # A loop around the mouth: under the nose, along the nasolabial folds, below the chin boss.
@@ -59,7 +56,7 @@ class Regions:
             unit=float(np.nanmedian(1 / pose.scale)),
         )
 
-    def loop(self, index: int) -> tuple[Box, Mask]:
+    def loop(self, index: int) -> tuple[Box, Bools]:
         """Return the box of the mouth in a frame and what lies inside the loop (h, w)."""
         points = self.landmarks[index, LOOP, :2]
         x0, y0 = np.floor(points.min(0)).astype(int)
@@ -67,7 +64,7 @@ class Regions:
         box = Box(int(x0), int(y0), int(x1), int(y1))
         return box, _filled(points - [box.x0, box.y0], box.width, box.height)
 
-    def beneath(self, index: int) -> tuple[Box, Mask]:
+    def beneath(self, index: int) -> tuple[Box, Bools]:
         """Return the box of neck and collar in a frame, and where they are below the jaw (h, w)."""
         points = self.landmarks[index, CONTOUR, :2]
         down = self.pose.rotation[index, :2, 1]
@@ -161,7 +158,7 @@ def _skin(canonical: Floats) -> Floats:
     return np.hstack([xy, z]).astype(np.float32)
 
 
-def _filled(points: NDArray[np.floating], width: int, height: int) -> Mask:
+def _filled(points: NDArray[np.floating], width: int, height: int) -> Bools:
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 1, shift=4)
     return mask.astype(bool)

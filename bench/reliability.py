@@ -19,7 +19,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from training.motion.corpus import unbroken
 from training.motion.features import find
 from training.motion.measure import MEASURES, SETS, compare, curves, mean_and_interval
@@ -32,9 +31,7 @@ from lipwright.media.decode.video import read_video
 from lipwright.media.picture import Picture
 from lipwright.media.probe import probe
 from lipwright.motion.basis import mirror
-
-Floats = NDArray[np.float32]
-Rgb = NDArray[np.uint8]
+from lipwright.types import Floats, Rgb
 
 SECONDS = 5.0  # of each clip that are looked at
 SIDE = 512  # pixels, the longer side of the pictures looked at

@@ -14,17 +14,16 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.footage import Clip, Studio, Times
+from bench.footage import Clip, Studio
 from bench.measures import change, differing, fine_energy
 from bench.regions import Regions, luma_in
 from lipwright.engines import exemplar
-from lipwright.engines.base import Engine, Fetch, Patch, Script, View
+from lipwright.engines.base import DrivingSequence, Engine, FaceView, FetchViews, Patch
 from lipwright.face.neutral import fit_drift
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, align, mouth_shapes
 from lipwright.face.smooth import smooth
-from lipwright.face.track import Track, Tracker
+from lipwright.face.track import RawTrack, Tracker
 from lipwright.media.decode.video import read_video
 from lipwright.media.picture import Picture
 from lipwright.media.probe import probe, require_audio
@@ -32,13 +31,9 @@ from lipwright.media.timeline import plan
 from lipwright.pipeline.staging import script_for, view_of
 from lipwright.render.path import jumps
 from lipwright.speech.mel import SAMPLE_RATE
+from lipwright.types import Bools, Doubles, Floats, Ints, Rgb
 
 WARM_UP = 10  # frames before the second half that the tracker sees
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-Rgb = NDArray[np.uint8]
 
 
 class Acting(Protocol):
@@ -48,7 +43,7 @@ class Acting(Protocol):
     def style(self) -> Any:
         """Return how the mouth was fitted: ``mean`` (61, 3) and ``text``."""
 
-    def at(self, times: Times) -> Floats:
+    def at(self, times: Doubles) -> Floats:
         """Return displacements (n, 61, 3) from ``style.mean`` at times (n,) in seconds."""
 
 
@@ -65,7 +60,7 @@ class Retake:
     cells: Floats  #: (n, 2, c) luma of skin around the lips: result, source
     crops: tuple[tuple[Rgb, Rgb], ...]  #: result and source at native size, or empty
     touched: int  #: samples that differ from the source outside the mask
-    starts: Mask  #: (m,) painted frames that start a new run; empty if the engine has none
+    starts: Bools  #: (m,) painted frames that start a new run; empty if the engine has none
     study_ms: float  #: processor time per frame of the first half
     paint_ms: float  #: the same per painted frame
     style: str  #: how the mouth was fitted to the speaker
@@ -76,7 +71,7 @@ def middle(clip: Clip) -> int:
     return len(clip.take.times) // 2
 
 
-def first_half(clip: Clip) -> Track:
+def first_half(clip: Clip) -> RawTrack:
     """Return the speaker's track, blind to the second half."""
     m, track = middle(clip), clip.track
     landmarks, confidence = track.landmarks.copy(), track.confidence.copy()
@@ -114,7 +109,7 @@ def own_mouth(clip: Clip) -> Acting:
     class Oracle:
         style = SimpleNamespace(mean=np.zeros_like(still[0]), text=text)
 
-        def at(self, times: Times) -> Floats:
+        def at(self, times: Doubles) -> Floats:
             found: Floats = still[np.searchsorted(clip.times, times, "right") - 1]
             return found
 
@@ -156,7 +151,7 @@ def retake(studio: Studio, clip: Clip, acting: Acting) -> Retake:
     )
 
 
-def _script(studio: Studio, clip: Clip, acting: Acting) -> Script:
+def _script(studio: Studio, clip: Clip, acting: Acting) -> DrivingSequence:
     """Lay *acting* over the second half, each frame at its own time."""
     portrait = studio.portrait(clip.track, clip.take)
     frames = range(middle(clip), len(clip.take.times))
@@ -166,15 +161,15 @@ def _script(studio: Studio, clip: Clip, acting: Acting) -> Script:
     class Timed:  # the pipeline counts frames from 0; here they are in the middle of a clip
         style = acting.style
 
-        def at(self, asked: Times) -> Floats:
+        def at(self, asked: Doubles) -> Floats:
             return acting.at(times[np.rint(asked * rate).astype(int)])
 
     timed: Any = Timed()
     return script_for(portrait, timed, [(i, 0.0) for i in frames], clip.take.info)
 
 
-def _fetch(clip: Clip, landmarks: Floats) -> Fetch:
-    def fetch(indices: Iterable[int]) -> Iterator[View]:
+def _fetch(clip: Clip, landmarks: Floats) -> FetchViews:
+    def fetch(indices: Iterable[int]) -> Iterator[FaceView]:
         wanted = {int(i) for i in indices}
         with read_video(clip.info, stop=max(wanted) + 1) as frames:
             for frame in frames:
@@ -191,7 +186,7 @@ def _painted(
     waiting: list[Picture] = []
     script = scene.script
 
-    def views() -> Iterator[View | None]:
+    def views() -> Iterator[FaceView | None]:
         for k in range(len(script.strength)):
             with watch.paused():
                 picture = next(frames).picture
@@ -213,7 +208,7 @@ def _painted(
 class _Scene:
     """Sees source and result frame by frame, and keeps what the measures need."""
 
-    def __init__(self, clip: Clip, script: Script, tracker: Tracker) -> None:
+    def __init__(self, clip: Clip, script: DrivingSequence, tracker: Tracker) -> None:
         self.clip, self.script = clip, script
         self._regions = Regions.of(smooth(clip.track.landmarks))
         self._tracker = tracker
@@ -282,7 +277,7 @@ def compared(
     return fine, below, np.stack([regions.luma_of_cells(p, index) for p in pair])
 
 
-def _allowed(picture: Picture, patch: Patch | None) -> Mask | None:
+def _allowed(picture: Picture, patch: Patch | None) -> Bools | None:
     """Return where a patch may change its frame (H, W)."""
     if patch is None:
         return None
@@ -291,7 +286,7 @@ def _allowed(picture: Picture, patch: Patch | None) -> Mask | None:
     return mask
 
 
-def same_face(tracks: Iterable[Track], truth: Floats) -> Floats:
+def same_face(tracks: Iterable[RawTrack], truth: Floats) -> Floats:
     """Return the landmarks (n, 478, 3) of the track that lies nearest to the true face."""
     best, nearest = np.full_like(truth, np.nan), math.inf
     eyes = np.linalg.norm(truth[:, EYE_LEFT] - truth[:, EYE_RIGHT], axis=-1)
@@ -326,10 +321,10 @@ class Stopwatch:
 
 
 @contextmanager
-def run_starts() -> Iterator[list[Mask]]:
+def run_starts() -> Iterator[list[Bools]]:
     """Collect, while the exemplar engine paints, which painted frames (m,) start a new run."""
     painter: Any = exemplar
-    kept, starts = painter.find_path, list[Mask]()
+    kept, starts = painter.find_path, list[Bools]()
 
     def spy(wanted: Any, bank: Any, *rest: Any, **more: Any) -> Ints:
         path: Ints = kept(wanted, bank, *rest, **more)

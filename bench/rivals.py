@@ -27,7 +27,7 @@ from pathlib import Path
 
 from bench.speed import LAUNCHER, RATE, SIZES, Cost, make_clip, make_speech, product
 from lipwright.face.landmarker import FaceLandmarker
-from lipwright.face.track import track
+from lipwright.face.track import track_faces
 from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
 from lipwright.version import __version__
@@ -56,7 +56,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 def face_box(clip: Path) -> str:
     """Return where the face is in all of a clip: top, bottom, left, right, in pixels."""
-    faces = track(read_video(probe(clip)), FaceLandmarker())
+    faces = track_faces(read_video(probe(clip)), FaceLandmarker())
     points = faces[0].landmarks[faces[0].seen, :468, :2]
     (left, top), (right, bottom) = points.min((0, 1)), points.max((0, 1))
     return f"{int(top)},{int(bottom)},{int(left)},{int(right)}"

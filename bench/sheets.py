@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.errors import OutputUnwritable
 from lipwright.media.contact_sheet import sheet, write_png
-
-Rgb = NDArray[np.uint8]
+from lipwright.types import Rgb
 
 PROJECT = Path(__file__).parents[1].resolve()
 GAIN = 4  # of the difference

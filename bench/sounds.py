@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.speech.mel import SAMPLE_RATE
-
-Floats = NDArray[np.float32]
+from lipwright.types import Floats
 
 SECONDS = 6.0
 TUNE = (262, 330, 392, 523, 440, 349, 392, 330, 294, 262, 330, 392)  # hertz

@@ -21,13 +21,12 @@ from lipwright.render.face_mesh import mesh, ring_of, vertices
 from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.warp import affine_between, backward_map, rasterise, sample
 from lipwright.sample import make_sample
+from lipwright.types import Rgb
 
 PICTURE = Path(__file__).parents[1] / "docs/images/painting.png"
 SIDE = 1.9  # of a cell in the frame, inter-ocular distances
 CELL = 232  # pixels
 INK = (40, 200, 120)
-
-Rgb = NDArray[np.uint8]
 
 
 def grid(rgb: Rgb, points: NDArray[np.float32]) -> Rgb:

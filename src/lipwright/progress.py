@@ -53,7 +53,7 @@ class CancelToken:
             raise Cancelled
 
 
-class Watch:
+class ProgressReporter:
     """Tells the caller how far a job is, hears when to end it, and times its stages."""
 
     def __init__(self, on_progress: OnProgress | None, cancel: CancelToken | None) -> None:

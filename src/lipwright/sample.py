@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from lipwright.errors import InvalidOptions
 from lipwright.face import shape
 from lipwright.face.lips import INNER_LIPS
-from lipwright.face.shape import Floats
 from lipwright.media.decode.video import read_audio
 from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.picture import Box, Picture
@@ -33,6 +32,7 @@ from lipwright.progress import CancelToken, OnProgress, Progress
 from lipwright.render import face_mesh as rig
 from lipwright.render import warp
 from lipwright.render.composite import polygon
+from lipwright.types import Floats
 
 MIN_SIDE, MAX_SIDE = 64, 4096  # pixels of the sample's width and height
 SAMPLE_RATE = 16000  # Hz, of the sound the curves are made from

@@ -21,14 +21,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.engines.base import Engine, EngineSpec, Patch, Portrait, Script, View
+from lipwright.engines.base import DrivingSequence, Engine, EngineSpec, FaceTrack, FaceView, Patch
 from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
 from lipwright.face.raster import SIDE
 from lipwright.face.shape import (
     EYE_LEFT,
     EYE_RIGHT,
     MOUTH,
-    Floats,
     Pose,
     mouth_shapes,
     reference,
@@ -37,9 +36,10 @@ from lipwright.face.shape import (
 )
 from lipwright.media.picture import Box
 from lipwright.render.face_mesh import FACE, followers
+from lipwright.types import Floats
 
 Image = NDArray[Any]
-Each = TypeVar("Each", View, Patch, Portrait, Script)
+Each = TypeVar("Each", FaceView, Patch, FaceTrack, DrivingSequence)
 
 SIZE = (288, 256)  # width and height of a drawn frame, pixels
 UNIT = 84.0  # pixels between the outer eye corners
@@ -142,7 +142,7 @@ def draw_face(
 
 def synthetic_face_views(
     landmarks: Floats, *, size: tuple[int, int] = SIZE, depth: int = 8, seed: int = 0
-) -> list[View | None]:
+) -> list[FaceView | None]:
     """Return a drawn view for each frame of landmarks (T, 478, 3), None where they are NaN."""
     return [
         _view(points, size, depth, seed * 100_003 + k) if np.isfinite(points).all() else None
@@ -151,8 +151,8 @@ def synthetic_face_views(
 
 
 def synthetic_portrait(
-    landmarks: Floats, views: list[View | None], *, depth: int = 8, cuts: tuple[int, ...] = ()
-) -> Portrait:
+    landmarks: Floats, views: list[FaceView | None], *, depth: int = 8, cuts: tuple[int, ...] = ()
+) -> FaceTrack:
     """Return what an engine is told about the face in *views*, with landmarks (T, 478, 3).
 
     Args:
@@ -162,7 +162,7 @@ def synthetic_portrait(
         cuts: first frames of new shots.
     """
     grey = [None if v is None else cv2.cvtColor(_eight_bit(v), cv2.COLOR_RGB2GRAY) for v in views]
-    return Portrait(
+    return FaceTrack(
         landmarks=landmarks,
         confidence=np.array([0.0 if v is None else 0.98 for v in views], np.float32),
         sharpness=np.array(
@@ -175,14 +175,14 @@ def synthetic_portrait(
     )
 
 
-def synthetic_script(portrait: Portrait, frames: list[int], *, opening: Floats) -> Script:
+def synthetic_script(portrait: FaceTrack, frames: list[int], *, opening: Floats) -> DrivingSequence:
     """Return a script that shows source *frames* (n) with a wanted *opening* (n) of the mouth.
 
     It has full strength, but 0 where the face is not seen.
     """
     own = np.nan_to_num(mouth_shapes(portrait.landmarks[frames]))
     wanted = own + synthetic_mouth(opening) - synthetic_mouth(np.zeros(1, np.float32))
-    return Script(
+    return DrivingSequence(
         mouth=wanted.astype(np.float32),
         landmarks=portrait.landmarks[frames],
         source=np.array(frames, np.float32),
@@ -218,19 +218,19 @@ def _fill(rgb: Image, points: NDArray[Any], colour: tuple[float, ...]) -> None:
     cv2.fillPoly(rgb, [fixed], colour, lineType=cv2.LINE_8, shift=4)
 
 
-def _view(landmarks: Floats, size: tuple[int, int], depth: int, seed: int) -> View:
+def _view(landmarks: Floats, size: tuple[int, int], depth: int, seed: int) -> FaceView:
     margin = MARGIN * float(np.linalg.norm(landmarks[EYE_LEFT] - landmarks[EYE_RIGHT]))
     low = np.maximum(np.floor(landmarks[:, :2].min(0) - margin), 0).astype(int) & ~1
     high = np.ceil(landmarks[:, :2].max(0) + margin).astype(int) + 1
     high = np.minimum(high + high % 2, size)
     box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
     frame = draw_face(landmarks, size, depth=depth, seed=seed)
-    return View(
+    return FaceView(
         rgb=frame[box.y0 : box.y1, box.x0 : box.x1].copy(), box=box, landmarks=landmarks.copy()
     )
 
 
-def _eight_bit(view: View) -> NDArray[np.uint8]:
+def _eight_bit(view: FaceView) -> NDArray[np.uint8]:
     return view.rgb if view.rgb.dtype == np.uint8 else (view.rgb >> 2).astype(np.uint8)
 
 
@@ -272,10 +272,10 @@ def check_engine(spec: EngineSpec, *, seed: int = 0) -> None:
 class _Scene:
     """One job for an engine."""
 
-    portrait: Portrait
-    source: list[View | None]
-    script: Script
-    views: list[View | None]
+    portrait: FaceTrack
+    source: list[FaceView | None]
+    script: DrivingSequence
+    views: list[FaceView | None]
 
     def copy(self) -> _Scene:
         """Return the same in arrays of its own."""
@@ -352,10 +352,10 @@ def _work(spec: EngineSpec, engine: Engine, scene: _Scene) -> list[Patch | None]
 class _Fetch:
     """Hands out source views, and watches how they are asked for."""
 
-    def __init__(self, spec: EngineSpec, source: list[View | None]) -> None:
+    def __init__(self, spec: EngineSpec, source: list[FaceView | None]) -> None:
         self._name, self._source = spec.name, source
 
-    def __call__(self, indices: Iterable[int]) -> Iterator[View]:
+    def __call__(self, indices: Iterable[int]) -> Iterator[FaceView]:
         before = -1
         for index in indices:
             assert before < index, (
@@ -394,7 +394,7 @@ def _check_patch(spec: EngineSpec, patch: Patch | None, scene: _Scene, k: int) -
     )
 
 
-def _check_arrays(where: str, patch: Patch, view: View, depth: int) -> None:
+def _check_arrays(where: str, patch: Patch, view: FaceView, depth: int) -> None:
     rgb, mask = patch.rgb, patch.mask
     assert rgb.shape == view.rgb.shape, f"{where} rgb is {rgb.shape}, the view {view.rgb.shape}"
     assert rgb.dtype == view.rgb.dtype, f"{where} rgb is {rgb.dtype}, the view {view.rgb.dtype}"

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lipwright.engines.base import EngineSpec, Fetch, Patch, Portrait, Script, View
+from lipwright.engines.base import (
+    DrivingSequence,
+    EngineSpec,
+    FaceTrack,
+    FaceView,
+    FetchViews,
+    Patch,
+)
 from lipwright.engines.registry import find_engine, list_engines
 from lipwright.errors import EngineError, EngineNotFound
 from lipwright.testing import check_engine
@@ -48,11 +55,11 @@ def test_a_plug_in_that_cannot_be_used_is_an_engine_error(monkeypatch, loads, sa
 class Honest:
     """Draws a grey square over the middle of each view; asks for every frame with a face."""
 
-    def study(self, portrait: Portrait, fetch: Fetch) -> Any:
+    def study(self, portrait: FaceTrack, fetch: FetchViews) -> Any:
         return [view.rgb.mean() for view in fetch(np.flatnonzero(portrait.confidence > 0))]
 
     def paint(
-        self, speaker: Any, script: Script, views: Iterable[View | None]
+        self, speaker: Any, script: DrivingSequence, views: Iterable[FaceView | None]
     ) -> Iterator[Patch | None]:
         for k, view in enumerate(views):
             if view is None or script.strength[k] <= 0:
@@ -60,7 +67,7 @@ class Honest:
             else:
                 yield self.patch(view, k)
 
-    def patch(self, view: View, k: int) -> Patch:
+    def patch(self, view: FaceView, k: int) -> Patch:
         h, w = view.rgb.shape[:2]
         middle = slice(h // 3, 2 * h // 3), slice(w // 3, 2 * w // 3)
         rgb, mask = view.rgb.copy(), np.zeros((h, w), np.float32)

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from lipwright.face.expected import Expectation, values_of
 from lipwright.face.raster import layout
-from lipwright.face.shape import Floats
 from lipwright.face.uncovered import CHANNELS, Frames, Uncovered
+from lipwright.types import Floats
 from training.face import takes
 from training.face.footage import Face, drawn
 from training.face.network import CellNet

@@ -12,12 +12,12 @@ import numpy as np
 from lipwright.errors import InputError
 from lipwright.face.expected import causes_of
 from lipwright.face.landmarker import LANDMARKS, FaceLandmarker
-from lipwright.face.raster import SIDE, Bools, Raster, lower_face, visible
-from lipwright.face.shape import Floats
+from lipwright.face.raster import SIDE, Raster, lower_face, visible
 from lipwright.face.smooth import smooth
 from lipwright.face.track import Tracker
 from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
+from lipwright.types import Bools, Floats
 
 #: Folders below the data, and which of their clips: every so many, so many at most.
 SETS = {"train/arabic_anchors": (3, 1000), "train/grid_s1": (1, 40), "train/misc": (1, 1000)}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lipwright.face.raster import SIDE, Bools, Raster, layout
-from lipwright.face.shape import Floats
+from lipwright.face.raster import SIDE, Raster, layout
+from lipwright.types import Bools, Floats
 from training.face import things
 from training.face.footage import Face
 from training.face.things import FINE, SIZE, Random, Sprite

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.raster import SIDE
-from lipwright.face.shape import Floats
+from lipwright.types import Floats
 
 FINE = 4  # pixels of a sprite per cell
 SIZE = SIDE * FINE

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from lipwright.motion import resampling as curve
 from lipwright.motion.basis import Basis
+from lipwright.types import Floats
 from training.motion.corpus import Example, weights
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from lipwright.motion import resampling as curve
 from lipwright.motion import sync_scorer as scorer
+from lipwright.types import Floats
 from training.motion.corpus import Example
 from training.motion.descent import OnStep, descend
 from training.motion.fit import statistics
 from training.motion.network import ScorerNet
-
-Floats = NDArray[np.float32]
 
 DECAY = 0.02  # of the weights
 VECTOR = 64  # channels of the vectors compared

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from lipwright.face import shape
 from lipwright.face.smooth import smooth
+from lipwright.types import Floats
 from training.motion import people
 from training.motion.features import Clip, load
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 TRAINED = "train__"  # only clips whose name begins so are ever trained on
 #: Clips of people who are also in the clips that measure.

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lipwright.motion.basis import Basis
+from lipwright.types import Floats
 from training.motion.batches import row
 from training.motion.corpus import Example
 from training.motion.measure import Agreement, compare, curves
 from training.motion.network import MotionNet
-
-Floats = NDArray[np.float32]
 
 
 def opening_spread(net: MotionNet, basis: Basis, examples: Sequence[Example]) -> float:

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from lipwright.errors import InputError
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT
-from lipwright.face.track import Track, Tracker
+from lipwright.face.track import RawTrack, Tracker
 from lipwright.media.decode.video import read_audio, read_video
 from lipwright.media.picture import Picture
 from lipwright.media.probe import probe
 from lipwright.speech.encoder import SpeechEncoder
+from lipwright.types import Floats
 from training.motion import augment
 
 SETS = ("train/arabic_anchors", "train/grid_s1", "train/misc", "clips", "eval")
@@ -35,8 +36,6 @@ MURMUR = 3  # other voices behind some variants
 PORTRAIT_SIDE = 48  # pixels
 PORTRAIT_EVERY = 15  # frames
 PORTRAIT_EYES = 20.0  # pixels between the outer eye corners
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +163,7 @@ def load(path: Path) -> Clip:
         return Clip(name=path.name.removesuffix(".npz"), **data)
 
 
-def _portrait(pictures: list[tuple[int, Picture]], track: Track | None) -> NDArray[np.uint8]:
+def _portrait(pictures: list[tuple[int, Picture]], track: RawTrack | None) -> NDArray[np.uint8]:
     """Return the mean of some small pictures of the face, turned upright."""
     found = [
         _upright(picture, track.landmarks[index])

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from lipwright.face import shape
 from lipwright.motion.basis import Basis, principal
+from lipwright.types import Floats
 from training.motion import linear
 from training.motion.batches import Sampler
 from training.motion.corpus import Example
 from training.motion.descent import OnStep, descend
 from training.motion.network import Average, MotionNet, TemporalNet
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from lipwright.motion import resampling as curve
 from lipwright.motion.basis import Basis
 from lipwright.speech.encoder import LAYER
+from lipwright.types import Floats
 from training.motion.batches import wanted
 from training.motion.corpus import Example, weights
 from training.motion.network import TAP_STEP
-
-Floats = NDArray[np.float32]
 
 DIRECTIONS = 224  # of the states that are looked at
 REACH = 8  # states on each side that the filter sees

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipwright.speech.encoder import LAYER
-
-Floats = NDArray[np.float32]
+from lipwright.types import Floats
 
 UPPER = (2, 3)  # the layers between the two whose states are used, counted from 0
 HEADS = 8

@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.face.shape import opening, width
 from lipwright.motion.sync_scorer import peak
-
-Floats = NDArray[np.float32]
+from lipwright.types import Floats
 
 LONG = 2.0  # seconds; shorter clips are only measured together
 SETS = ("clips", "eval")  # folders of clips that measure

@@ -12,13 +12,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.face import shape
+from lipwright.types import Doubles, Ints
 from training.motion.features import Clip
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 POSE_COMPONENTS = 2  # the main differences of geometry between clips are yaw and pitch
 COMPONENTS = 20
@@ -27,7 +24,7 @@ BRANCHES = 16  # and the coarser cut, for holding back
 HELD_SHARE = 0.15  # of the clips
 
 
-def likeness(clip: Clip) -> tuple[Floats, Floats]:
+def likeness(clip: Clip) -> tuple[Doubles, Doubles]:
     """Return what tells the person of a clip: upper face (n, 3) flat, and picture, flat."""
     landmarks = clip.landmarks[np.isfinite(clip.landmarks[:, 0, 0])][::3]
     face = shape.to_canonical(landmarks, shape.align(landmarks)).mean(0)
@@ -39,7 +36,7 @@ def likeness(clip: Clip) -> tuple[Floats, Floats]:
     return face[:468][upper].ravel().astype(np.float64), small.ravel().astype(np.float64)
 
 
-def tell_apart(faces: Sequence[tuple[Floats, Floats]], groups: Sequence[int]) -> list[Ints]:
+def tell_apart(faces: Sequence[tuple[Doubles, Doubles]], groups: Sequence[int]) -> list[Ints]:
     """Return labels (n,) of the clips, from 0, for each wanted number of groups."""
     geometry = whiten(np.stack([f[0] for f in faces]), COMPONENTS)[:, POSE_COMPONENTS:]
     picture = whiten(np.stack([f[1] for f in faces]), COMPONENTS)
@@ -48,16 +45,16 @@ def tell_apart(faces: Sequence[tuple[Floats, Floats]], groups: Sequence[int]) ->
     return [cut(merges, len(faces), count) for count in groups]
 
 
-def whiten(values: Floats, size: int) -> Floats:
+def whiten(values: Doubles, size: int) -> Doubles:
     """Return the first *size* principal components of values (n, d), each of unit variance."""
     centred = values - values.mean(0)
     powers, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     scale = np.sqrt(np.maximum(powers[::-1][:size], 1e-12))
-    out: Floats = centred @ directions[:, ::-1][:, :size] / scale
+    out: Doubles = centred @ directions[:, ::-1][:, :size] / scale
     return out
 
 
-def ward(points: Floats) -> list[tuple[int, int]]:
+def ward(points: Doubles) -> list[tuple[int, int]]:
     """Join points (n, d) to groups, the pair whose joining adds least variance first.
 
     Returns:

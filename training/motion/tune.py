@@ -22,6 +22,7 @@ from lipwright.motion import resampling as curve
 from lipwright.motion.basis import Basis
 from lipwright.speech import encoder
 from lipwright.speech.encoder import HOP, LAYER, TAIL, WINDOW
+from lipwright.types import Floats, Ints
 from lipwright.weights.store import WeightStore, onnx_session
 from training.motion import amid, corpus, fit, linear
 from training.motion.batches import wanted
@@ -35,9 +36,6 @@ PASSES = 2  # times that every clip is heard, every second time varied
 STRETCH = 40  # frames of a clip at most that a step learns from
 LEAST = 12  # and at least
 JITTER = 0.005  # seconds by which the sound is moved at random
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.errors import OutputUnwritable
-from lipwright.face.shape import Floats
 from lipwright.media.contact_sheet import sheet, square, write_png
 from lipwright.media.decode.video import read_audio, read_video
 from lipwright.media.probe import probe
 from lipwright.pipeline.pipeline import SyncResult, sync
 from lipwright.progress import CancelToken, OnProgress, Progress
 from lipwright.sample import make_sample, speech_asset, speech_curves
+from lipwright.types import Floats
 
 SIZE = (1280, 720)
 RATE = Fraction(25)

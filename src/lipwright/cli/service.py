@@ -12,7 +12,7 @@ import click
 
 from lipwright.cli.shared import json_option, plain, print_json
 from lipwright.errors import ExtraMissing, InvalidOptions
-from lipwright.runtime.device import choose
+from lipwright.runtime.device import select_device
 
 if TYPE_CHECKING:
     from lipwright.jobs.model import Key, Keys
@@ -77,7 +77,7 @@ def serve(file: Path | None, as_json: bool, **arguments: Any) -> None:
         from lipwright.settings import Settings
 
     settings = Settings.load(file, **arguments)
-    choose(settings.device)  # now, or each job would fail without it
+    select_device(settings.device)  # now, or each job would fail without it
     _warn_of_unknown_variables()
     with closing(open_services(settings)) as services:
         first = is_first_start(services.keys, settings)

@@ -19,12 +19,11 @@ from lipwright.media.picture import Box
 from lipwright.options import Restore
 from lipwright.runtime.device import Device
 from lipwright.runtime.disk_array import Array
-
-Floats = NDArray[np.float32]
+from lipwright.types import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class FaceView:
     """The part of one frame around the speaker's face."""
 
     rgb: NDArray[Any]  #: (h, w, 3) RGB uint8 (0 to 255), or uint16 (0 to 1023) for 10-bit video
@@ -44,7 +43,7 @@ class Patch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Portrait:
+class FaceTrack:
     """The speaker's face over the source take, T frames; NaN where it is not seen.
 
     Large arrays may lie on disk (:class:`lipwright.runtime.disk_array.Rows`): they are indexed as
@@ -62,7 +61,7 @@ class Portrait:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Script:
+class DrivingSequence:
     """What the mouth does, for n output frames; what is large is made when it is asked for."""
 
     mouth: Array  #: (n, 61, 3) wanted canonical mouth shape (:mod:`lipwright.face.shape`)
@@ -76,18 +75,18 @@ class Script:
 
 
 #: Decodes views of the asked source frames (rising indices), one after the other.
-Fetch = Callable[[Iterable[int]], Iterator[View]]
+FetchViews = Callable[[Iterable[int]], Iterator[FaceView]]
 
 
 @runtime_checkable
 class Engine(Protocol):
     """Paints mouths. One job at a time; may be reused for the next."""
 
-    def study(self, portrait: Portrait, fetch: Fetch) -> Any:
+    def study(self, portrait: FaceTrack, fetch: FetchViews) -> Any:
         """Return what must be known of this speaker, as an object of the engine's own."""
 
     def paint(
-        self, speaker: Any, script: Script, views: Iterable[View | None]
+        self, speaker: Any, script: DrivingSequence, views: Iterable[FaceView | None]
     ) -> Iterator[Patch | None]:
         """Yield one patch per view, in order; None for a None view, or to leave it as it is."""
 

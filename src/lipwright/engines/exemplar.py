@@ -7,18 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lipwright.engines.base import EngineSpec, Fetch, Floats, Patch, Portrait, Script, View
-from lipwright.face.neutral import Drift, fit_drift
-from lipwright.face.shape import (
-    MOUTH,
-    Ints,
-    Pose,
-    align,
-    mouth_shapes,
-    opening,
-    pose_of,
-    to_canonical,
+from lipwright.engines.base import (
+    DrivingSequence,
+    EngineSpec,
+    FaceTrack,
+    FaceView,
+    FetchViews,
+    Patch,
 )
+from lipwright.face.neutral import Drift, fit_drift
+from lipwright.face.shape import MOUTH, Pose, align, mouth_shapes, opening, pose_of, to_canonical
 from lipwright.motion.close_mouth import shut
 from lipwright.render.bank import (
     RUN_FRAMES,
@@ -37,7 +35,8 @@ from lipwright.render.paint import Brush, Stroke, paint_mouth
 from lipwright.render.path import Look, Mix, blend_runs, find_path
 from lipwright.render.restore import Restorer
 from lipwright.runtime.device import Device
-from lipwright.runtime.disk_array import CHUNK, sampled
+from lipwright.runtime.disk_array import CHUNK_ROWS, sample_runs
+from lipwright.types import Floats, Ints
 
 BANK_BYTES = 256 << 20
 HIDDEN = 0.0  # share of the pasted part behind something, over which a frame is no exemplar
@@ -66,10 +65,10 @@ class ExemplarEngine:
         self._bank_bytes = bank_bytes
         self._restorer = Restorer(device=device)
 
-    def study(self, portrait: Portrait, fetch: Fetch) -> Speaker:
+    def study(self, portrait: FaceTrack, fetch: FetchViews) -> Speaker:
         """Fill the bank from the frames that cover shape, pose and light best."""
         seen = np.flatnonzero(np.isfinite(portrait.landmarks[:, 0, 0]) & (portrait.confidence > 0))
-        some = seen[sampled(len(seen), MOST_STUDIED, RUN_FRAMES)]
+        some = seen[sample_runs(len(seen), MOST_STUDIED, RUN_FRAMES)]
         pose = pose_of(portrait.landmarks, some)
         mouth = mouth_shapes(portrait.landmarks, some)
         drift = fit_drift(mouth, pose.angles())
@@ -105,19 +104,19 @@ class ExemplarEngine:
         )
 
     def paint(
-        self, speaker: Speaker, script: Script, views: Iterable[View | None]
+        self, speaker: Speaker, script: DrivingSequence, views: Iterable[FaceView | None]
     ) -> Iterator[Patch | None]:
         """Yield a painted patch for every view."""
         frames = np.arange(len(script.strength))
         mixes = _mixes(speaker, script)
         for k, view in enumerate(views):
-            if k % CHUNK == 0:
-                scene = _Scene.of(speaker, script, frames[k : k + CHUNK])
+            if k % CHUNK_ROWS == 0:
+                scene = _Scene.of(speaker, script, frames[k : k + CHUNK_ROWS])
             mix = next(mixes)
             if view is None or not mix:
                 yield None
                 continue
-            i, strength = k % CHUNK, float(script.strength[k])
+            i, strength = k % CHUNK_ROWS, float(script.strength[k])
             brush = Brush(
                 pose=scene.pose[i : i + 1],
                 landmarks=scene.landmarks[i],
@@ -154,7 +153,7 @@ class _Scene:
     drift: Floats  #: (m, 61, 3) what of it follows the pose of the head
 
     @classmethod
-    def of(cls, speaker: Speaker, script: Script, frames: Ints) -> _Scene:
+    def of(cls, speaker: Speaker, script: DrivingSequence, frames: Ints) -> _Scene:
         landmarks = script.landmarks[frames]
         pose = align(landmarks)
         own = to_canonical(landmarks[:, MOUTH], pose)
@@ -169,7 +168,7 @@ class _Goal:
     """How painted frames (m,) shall look, made part by part."""
 
     speaker: Speaker
-    script: Script
+    script: DrivingSequence
     frames: Ints
 
     def __len__(self) -> int:
@@ -187,7 +186,7 @@ class _Goal:
         )
 
 
-def _mixes(speaker: Speaker, script: Script) -> Iterator[Mix]:
+def _mixes(speaker: Speaker, script: DrivingSequence) -> Iterator[Mix]:
     """Yield exemplars and shares of every output frame; none where nothing is painted.
 
     No run goes on over a cut, and none gives way over it to the next.

@@ -6,17 +6,24 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lipwright.engines.base import EngineSpec, Fetch, Patch, Portrait, Script, View
+from lipwright.engines.base import (
+    DrivingSequence,
+    EngineSpec,
+    FaceTrack,
+    FaceView,
+    FetchViews,
+    Patch,
+)
 
 
 class Passthrough:
     """Paints nothing: the new speech over the old picture."""
 
-    def study(self, portrait: Portrait, fetch: Fetch) -> None:
+    def study(self, portrait: FaceTrack, fetch: FetchViews) -> None:
         """Learn nothing."""
 
     def paint(
-        self, speaker: None, script: Script, views: Iterable[View | None]
+        self, speaker: None, script: DrivingSequence, views: Iterable[FaceView | None]
     ) -> Iterator[Patch | None]:
         """Yield each view unchanged, its mask empty."""
         for view in views:

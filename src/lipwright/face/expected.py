@@ -14,9 +14,10 @@ from functools import cache
 import cv2
 import numpy as np
 
-from lipwright.face.raster import SIDE, Bools, Raster, layout
-from lipwright.face.shape import Floats, mouth_shapes, opening, pose_of, width
+from lipwright.face.raster import SIDE, Raster, layout
+from lipwright.face.shape import mouth_shapes, opening, pose_of, width
 from lipwright.runtime.disk_array import Array
+from lipwright.types import Bools, Floats
 from lipwright.weights.store import WeightStore
 
 FINE_CELLS = 1.5  # sigma: what is finer is pattern, the rest is colour

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipwright.face.shape import MOUTH, Floats, align, to_canonical
+from lipwright.face.shape import MOUTH, align, to_canonical
+from lipwright.types import Floats
 
 SAME_DISTANCE = 3.3  # below which two faces are one person: see docs/explanation/painting.md
 STEADY = np.setdiff1d(np.arange(468), MOUTH)  # landmarks that speech moves little

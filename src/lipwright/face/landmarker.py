@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.types import Floats
 from lipwright.weights.store import WeightStore
 
-Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 DETECTOR_SIDE = 128  # pixels, input of the detector

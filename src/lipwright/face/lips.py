@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from lipwright.types import Ints
 
 # fmt: off
 # Across the lips, from the outer edge to the inner one: of each row the second and the third lie in

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipwright.face.lips import LOWER_BORDER, LOWER_RIM, UPPER_BORDER, UPPER_RIM
-from lipwright.face.shape import MOUTH, Floats
+from lipwright.face.shape import MOUTH
+from lipwright.types import Floats
 
 RIDGE_FRAMES = 60.0  # strength of the prior "no drift", in frames of one standard pose
 UNITS = np.array([15.0, 10.0, 15.0**2, 10.0**2, 150.0], np.float32)  # yaw, pitch, squares, product

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from lipwright.face.expected import Expectation, causes_of, values_of
 from lipwright.face.outline import REACH, in_truth, limb, outline, steady, verdict
-from lipwright.face.raster import SIDE, Bools, layout, visible
-from lipwright.face.shape import Floats, Ints, align
+from lipwright.face.raster import SIDE, layout, visible
+from lipwright.face.shape import align
 from lipwright.face.smooth import overlapping, runs
 from lipwright.face.uncovered import KNOWN, LONG_TAKE, Frames, Uncovered
-from lipwright.runtime.disk_array import CHUNK, Array, Reel
+from lipwright.runtime.disk_array import CHUNK_ROWS, Array, DiskArray
+from lipwright.types import Bools, Floats, Ints
 from lipwright.weights.store import WeightStore, onnx_session
 
 MODEL_FRAMES = 150  # looked at for what is expected
@@ -69,7 +70,7 @@ def occluded(
         detector: the network.
         shots: (T,) number of each frame's shot.
     """
-    cells = Reel((SIDE, SIDE), np.bool_)
+    cells = DiskArray((SIDE, SIDE), np.bool_)
     for part in _occluded(rasters, landmarks, detector, shots):
         cells.extend(part)
     return np.asarray(cells) if isinstance(landmarks, np.ndarray) else cells
@@ -93,8 +94,8 @@ def _occluded(
 
 
 def _nothing(start: int, stop: int) -> Iterator[Bools]:
-    for low in range(start, stop, CHUNK):
-        yield np.zeros((min(CHUNK, stop - low), SIDE, SIDE), bool)
+    for low in range(start, stop, CHUNK_ROWS):
+        yield np.zeros((min(CHUNK_ROWS, stop - low), SIDE, SIDE), bool)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.raster import SIDE, Bools, layout
-from lipwright.face.shape import Floats
+from lipwright.face.raster import SIDE, layout
+from lipwright.types import Bools, Floats
 
 SEED, GROW = 0.8, 0.4  # chance at which an occluder is found, and down to which it reaches
 LEAST_CELLS = 3  # of a seed

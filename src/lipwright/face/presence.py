@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import LIPS
-from lipwright.face.shape import RIGID, Floats, Ints, Pose, pose_of, reference, to_canonical
+from lipwright.face.shape import RIGID, Pose, pose_of, reference, to_canonical
 from lipwright.face.smooth import runs
 from lipwright.runtime.disk_array import Array, chunks
+from lipwright.types import Floats, Ints
 
 # Each from full effect to none; fractions of a unit are canonical (inter-ocular distances).
 YAW = (35.0, 60.0)  # degrees, to either side

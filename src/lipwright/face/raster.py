@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
-from lipwright.face.shape import Floats, Ints, reference, triangles
+from lipwright.face.shape import reference, triangles
+from lipwright.types import Bools, Floats, Ints
 
-Bools = NDArray[np.bool_]
 Raster = NDArray[np.uint8]  #: (SIDE, SIDE, 3) L, a, b of the lower face, 8 bit
 
 SIDE = 32  # cells

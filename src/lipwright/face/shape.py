@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import LIPS
-from lipwright.runtime.disk_array import CHUNK, Array
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from lipwright.runtime.disk_array import CHUNK_ROWS, Array
+from lipwright.types import Floats, Ints
 
 # fmt: off
 JAW = np.array([
@@ -95,8 +93,8 @@ def _columns(landmarks: Array, which: Ints, frames: Ints | None) -> Floats:
     if frames is None:
         return landmarks[:, which]
     out = np.empty((len(frames), len(which), 3), np.float32)
-    for at in range(0, len(frames), CHUNK):
-        out[at : at + CHUNK] = landmarks[frames[at : at + CHUNK]][:, which]
+    for at in range(0, len(frames), CHUNK_ROWS):
+        out[at : at + CHUNK_ROWS] = landmarks[frames[at : at + CHUNK_ROWS]][:, which]
     return out
 
 
@@ -141,9 +139,9 @@ def mouth_shapes(landmarks: Array, frames: Ints | None = None) -> Floats:
     """
     frames = np.arange(len(landmarks)) if frames is None else frames
     out = np.empty((len(frames), len(MOUTH), 3), np.float32)
-    for at in range(0, len(frames), CHUNK):
-        part = landmarks[frames[at : at + CHUNK]]
-        out[at : at + CHUNK] = to_canonical(part[:, MOUTH], align(part))
+    for at in range(0, len(frames), CHUNK_ROWS):
+        part = landmarks[frames[at : at + CHUNK_ROWS]]
+        out[at : at + CHUNK_ROWS] = to_canonical(part[:, MOUTH], align(part))
     return out
 
 

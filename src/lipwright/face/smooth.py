@@ -15,8 +15,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import MOUTH, Floats, Ints, Pose, align, opening, to_canonical, to_image
-from lipwright.runtime.disk_array import CHUNK, Array, Reel
+from lipwright.face.shape import MOUTH, Pose, align, opening, to_canonical, to_image
+from lipwright.runtime.disk_array import CHUNK_ROWS, Array, DiskArray
+from lipwright.types import Floats, Ints
 
 QUADRATIC_5: Floats = np.array([-3, 12, 17, 12, -3], np.float32) / np.float32(35)
 GENTLE_5: Floats = np.array([1, 2, 3, 2, 1], np.float32) / np.float32(9)
@@ -40,7 +41,7 @@ def smooth(landmarks: Array, shots: Ints | None = None) -> Array:
     calm = calmed(landmarks, shots)
     if isinstance(landmarks, np.ndarray):
         return np.concatenate([landmarks[:0], *calm])
-    out = Reel(landmarks.shape[1:], np.float32)
+    out = DiskArray(landmarks.shape[1:], np.float32)
     for part in calm:
         out.extend(part)
     return out
@@ -61,8 +62,8 @@ def calmed(landmarks: Array, shots: Ints | None = None) -> Iterator[Floats]:
 
 
 def _as_is(landmarks: Array, start: int, stop: int) -> Iterator[Floats]:
-    for low in range(start, stop, CHUNK):
-        yield landmarks[low : min(low + CHUNK, stop)]
+    for low in range(start, stop, CHUNK_ROWS):
+        yield landmarks[low : min(low + CHUNK_ROWS, stop)]
 
 
 def overlapping(
@@ -79,7 +80,7 @@ def overlapping(
     Yields:
         First frame and end of what to look at, and which of it is the part itself.
     """
-    size = size or CHUNK
+    size = size or CHUNK_ROWS
     for low in range(start, stop, size):
         high = min(low + size, stop)
         if stop - high <= reach:  # so short a rest would have too few neighbours

@@ -8,19 +8,19 @@ import numpy as np
 
 from lipwright.errors import InvalidOptions
 from lipwright.face.shape import EYE_LEFT, EYE_RIGHT
-from lipwright.face.track import Take, Track
+from lipwright.face.track import RawTrack, Take
 from lipwright.options import SpeakerPick
-from lipwright.runtime.disk_array import either
+from lipwright.runtime.disk_array import merge_where
 
 LEAST_AGREEMENT = 0.15  # about half of what a face scores with its own voice
 LEAST_LEAD = 0.05  # over the second best
 
-Agreement = Callable[[Track], float]
+Agreement = Callable[[RawTrack], float]
 
 
 def choose_speaker(
     take: Take, pick: SpeakerPick | None, agreement: Agreement | None = None
-) -> Track:
+) -> RawTrack:
     """Return the face the caller points at; else the one that moves with the voice of the take.
 
     Without a voice, or when no face clearly moves with it, it is the large, central, lasting one.
@@ -45,7 +45,7 @@ def choose_speaker(
     return min(seen, key=lambda t: _distance(t, index, pick))
 
 
-def join_shots(main: Track, take: Take, agreement: Agreement | None = None) -> Track:
+def join_shots(main: RawTrack, take: Take, agreement: Agreement | None = None) -> RawTrack:
     """Return the speaker with the tracks of other shots that the voice shows to be the speaker too.
 
     Seen from another side a face may look too different to be told by its features. In a shot that
@@ -72,19 +72,19 @@ def join_shots(main: Track, take: Take, agreement: Agreement | None = None) -> T
     return joined
 
 
-def _with_rows_of(track: Track, other: Track) -> Track:
+def _with_rows_of(track: RawTrack, other: RawTrack) -> RawTrack:
     """Return a track with another's frames added."""
     added = other.seen
-    return Track(
-        landmarks=either(track.landmarks, other.landmarks, added),
+    return RawTrack(
+        landmarks=merge_where(track.landmarks, other.landmarks, added),
         confidence=np.where(added, other.confidence, track.confidence),
         sharpness=np.where(added, other.sharpness, track.sharpness),
         light=np.where(added, other.light, track.light),
-        rasters=either(track.rasters, other.rasters, added),
+        rasters=merge_where(track.rasters, other.rasters, added),
     )
 
 
-def _by_voice(take: Take, agreement: Agreement | None) -> Track | None:
+def _by_voice(take: Take, agreement: Agreement | None) -> RawTrack | None:
     if agreement is None or len(take.tracks) < 2:
         return None
     scored = sorted(((agreement(t), -i, t) for i, t in enumerate(take.tracks)), reverse=True)
@@ -92,12 +92,12 @@ def _by_voice(take: Take, agreement: Agreement | None) -> Track | None:
     return scored[0][2] if clear else None
 
 
-def _distance(track: Track, index: int, pick: SpeakerPick) -> float:
+def _distance(track: RawTrack, index: int, pick: SpeakerPick) -> float:
     centre = track.landmarks[index, :468, :2].mean(0)
     return float(np.hypot(centre[0] - pick.x, centre[1] - pick.y))
 
 
-def _prominence(track: Track, take: Take) -> float:
+def _prominence(track: RawTrack, take: Take) -> float:
     """Frames x size x nearness to the middle."""
     eyes = track.landmarks[:, [EYE_LEFT, EYE_RIGHT]][track.seen]
     size = float(np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1).mean())

@@ -32,9 +32,8 @@ from lipwright.media.cuts import split_shots
 from lipwright.media.decode.video import SourceFrame
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo
-from lipwright.runtime.disk_array import Array, Reel, spread
-
-Floats = NDArray[np.float32]
+from lipwright.runtime.disk_array import Array, DiskArray, gather
+from lipwright.types import Floats
 
 MIN_PRESENCE = 0.5  # probability from which a face is taken up
 KEEP_PRESENCE = 0.2  # below which a followed face counts as lost
@@ -50,7 +49,7 @@ MIN_TRACK_FRAMES = 3  # shorter ones are false alarms, unless the clip is that s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track:
+class RawTrack:
     """One face over all frames of a take; NaN and 0 where it is not seen."""
 
     landmarks: Array  #: (T, 478, 3) float32 x, y, z in pixels as displayed, NaN where lost
@@ -64,7 +63,7 @@ class Track:
         """Frames (T,) in which this face is seen."""
         return self.confidence > 0
 
-    def in_memory(self) -> Track:
+    def in_memory(self) -> RawTrack:
         """Return the same with all arrays in memory, to be kept for longer than the tracker."""
         return replace(self, landmarks=np.asarray(self.landmarks), rasters=np.asarray(self.rasters))
 
@@ -75,7 +74,7 @@ class Take:
 
     info: VideoInfo
     times: tuple[Fraction, ...]  #: seconds from the first frame
-    tracks: tuple[Track, ...]  #: most seen first
+    tracks: tuple[RawTrack, ...]  #: most seen first
     cuts: tuple[int, ...] = ()  #: index of the first frame of each shot but the first, rising
 
     @property
@@ -104,9 +103,9 @@ class Tracker:
         self._faces: list[_Follower] = []
         self._count = 0
         self._cuts: list[int] = []
-        self._landmarks = Reel((LANDMARKS, 3), np.float32)
-        self._rasters = Reel((SIDE, SIDE, 3), np.uint8)
-        self._facts = Reel((6,), np.float32)  # presence, sharpness, light, mean R, G, B
+        self._landmarks = DiskArray((LANDMARKS, 3), np.float32)
+        self._rasters = DiskArray((SIDE, SIDE, 3), np.uint8)
+        self._facts = DiskArray((6,), np.float32)  # presence, sharpness, light, mean R, G, B
 
     def feed(self, picture: Picture, *, cut: bool = False) -> None:
         """Follow all faces into the next picture; none into one that begins a new shot."""
@@ -134,7 +133,7 @@ class Tracker:
         """Frames that were fed as the first of a new shot."""
         return tuple(self._cuts)
 
-    def tracks(self) -> tuple[Track, ...]:
+    def tracks(self) -> tuple[RawTrack, ...]:
         """Return what was followed so far, the face that is seen most first."""
         least = min(MIN_TRACK_FRAMES, self._count)
         faces = [f for f in self._faces if len(f.rows) >= least]
@@ -142,19 +141,19 @@ class Tracker:
         people.sort(key=lambda group: -sum(map(_weight, group)))
         return tuple(self._finish(group) for group in people)
 
-    def _finish(self, person: list[_Follower]) -> Track:
+    def _finish(self, person: list[_Follower]) -> RawTrack:
         """Return the rows of one person as a track."""
         places = np.full(self._count, -1, np.int64)
         for face in person:
             places[[*face.rows]] = [*face.rows.values()]
-        facts = np.asarray(spread(self._facts, places, 0))
+        facts = np.asarray(gather(self._facts, places, 0))
         confidence, sharpness, light = np.ascontiguousarray(facts[:, :3].T)
-        return Track(
-            landmarks=spread(self._landmarks, places, np.nan),
+        return RawTrack(
+            landmarks=gather(self._landmarks, places, np.nan),
             confidence=confidence,
             sharpness=sharpness,
             light=light,
-            rasters=spread(self._rasters, places, 0),
+            rasters=gather(self._rasters, places, 0),
         )
 
     def _people(self, faces: list[_Follower]) -> list[list[_Follower]]:
@@ -269,7 +268,7 @@ class Tracker:
                     young.rows.pop(index, None)
 
 
-def track(frames: Iterable[SourceFrame], landmarker: FaceLandmarker) -> tuple[Track, ...]:
+def track_faces(frames: Iterable[SourceFrame], landmarker: FaceLandmarker) -> tuple[RawTrack, ...]:
     """Follow every face through *frames*, shot by shot; see :class:`Tracker`."""
     tracker = Tracker(landmarker)
     for frame, cut in split_shots(frames):

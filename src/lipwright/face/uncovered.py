@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 
 from lipwright.face.expected import Expectation
-from lipwright.face.raster import SIDE, Bools, layout
-from lipwright.face.shape import Floats, Ints
+from lipwright.face.raster import SIDE, layout
+from lipwright.types import Bools, Floats, Ints
 
 CHANNELS = 21  # of the network's input
 FAR = 0.02  # weight of a frame that is not near at all

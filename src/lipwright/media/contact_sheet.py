@@ -10,11 +10,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.errors import OutputUnwritable
-
-Rgb = NDArray[np.uint8]
+from lipwright.types import Rgb
 
 GAP = 4  # pixels between cells
 PAPER = 255  # grey of the gaps

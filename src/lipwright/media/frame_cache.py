@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lipwright.errors import EncodeFailed
 from lipwright.media.picture import Box, Picture, Plane, Planes, Rgb
-from lipwright.runtime.disk_array import Scratch
+from lipwright.runtime.disk_array import TempFile
 
 ALBUM_BYTES = 512 << 20  # on disk
 
@@ -23,7 +23,7 @@ class _Part(NamedTuple):
     at: int  #: where its planes lie in the file, one behind the other
 
 
-class Album:
+class FrameCache:
     """Keeps parts of pictures in a temporary file, up to a number of bytes.
 
     A video that needs more is not kept at all, nor one for which the disk has no room: who asks for
@@ -36,7 +36,7 @@ class Album:
         self._frames = array("q")  # of each part, rising
         self._parts = array("q")  # x0, y0, x1, y1 and place of each: of an hour some megabytes
         self._like: Picture | None = None  # an empty picture of the video's kind
-        self._file: Scratch | None = None  # opened when there is something to keep
+        self._file: TempFile | None = None  # opened when there is something to keep
         self._full = False
 
     def keep(self, index: int, picture: Picture, box: tuple[int, int, int, int]) -> None:
@@ -86,7 +86,7 @@ class Album:
             self._most = min(self._most, disk_usage(gettempdir()).free // 2)
         if self._end + sum(plane.nbytes for plane in planes) > self._most:
             raise EncodeFailed("the album is full")
-        self._file = self._file or Scratch()
+        self._file = self._file or TempFile()
         first = self._end
         for plane in planes:
             self._end = self._file.write(plane, self._end)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from lipwright.errors import LimitExceeded, MediaUnreadable
 from lipwright.media.picture import Picture
-
-Rgb = NDArray[np.uint8]  #: (h, w, 3)
+from lipwright.types import Rgb
 
 HEAD_BYTES = 256  # tell the kind, and of all but JPEG the size
 MAX_BYTES = 256 << 20  # of a file

@@ -19,17 +19,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.motion import resampling as curve
 from lipwright.motion.basis import Basis
 from lipwright.motion.sync_scorer import RATE, Sync
 from lipwright.runtime.disk_array import Array, chunks
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Times = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from lipwright.types import Bools, Doubles, Floats
 
 LEAST_SECONDS = 8.0  # of a mouth that is seen and heard, to learn from it
 MOST_SECONDS = 120.0  # more is not heard: it teaches little and costs time
@@ -53,7 +48,7 @@ class Pairs:
     """A mouth and what was heard with it, n frames."""
 
     mouth: Floats  #: (n, 61, 3) canonical, seen in all frames
-    times: Times  #: (n,) seconds of the sound that belongs to each, rising
+    times: Doubles  #: (n,) seconds of the sound that belongs to each, rising
     states: Array  #: (S, 1024) of the sound
     prediction: Floats  #: (S, K) what the network makes of it
 
@@ -84,7 +79,7 @@ class Adaptation:
         gains = f"opening r {self.opening:+.3f}, width r {self.width:+.3f} where held out"
         return f"fitted to the speaker's own speech ({gains})"
 
-    def correct(self, prediction: Floats, states: Array, spoken: Mask | None = None) -> Floats:
+    def correct(self, prediction: Floats, states: Array, spoken: Bools | None = None) -> Floats:
         """Return predicted coefficients (S, K) as this speaker would move.
 
         Args:
@@ -108,7 +103,7 @@ class Adaptation:
         return out
 
 
-def pair(mouth: Floats, times: Times, states: Array, prediction: Floats, sync: Sync) -> Pairs:
+def pair(mouth: Floats, times: Doubles, states: Array, prediction: Floats, sync: Sync) -> Pairs:
     """Bring a mouth and its sound together.
 
     Args:
@@ -196,7 +191,7 @@ class _Problem:
     weight: float  #: frames of 25 Hz that a frame counts for
     power: Doubles  #: (3 D, 3 D) of all frames
     shared: Doubles  #: (3 D, K) the same of what is heard and the error
-    blocks: tuple[tuple[Mask, Mask], ...]  #: what is held out, what is not learnt from then
+    blocks: tuple[tuple[Bools, Bools], ...]  #: what is held out, what is not learnt from then
 
     @classmethod
     def of(cls, basis: Basis, pairs: Pairs, projected: Floats) -> _Problem:
@@ -220,7 +215,7 @@ class _Problem:
             blocks=tuple(_blocks(pairs.times)),
         )
 
-    def solve(self, penalty: float, without: Mask | None = None) -> Doubles:
+    def solve(self, penalty: float, without: Bools | None = None) -> Doubles:
         """Return the filters (3 D, K), learnt without some of the frames (n,)."""
         power: Doubles = self.power + penalty * np.eye(len(self.power))
         shared: Doubles = self.shared
@@ -244,7 +239,7 @@ class _Problem:
         return opening, width
 
 
-def _blocks(times: Times) -> Iterator[tuple[Mask, Mask]]:
+def _blocks(times: Doubles) -> Iterator[tuple[Bools, Bools]]:
     """Yield masks of frames (n,): a part of the clip, and the same with a guard around it."""
     count = max(LEAST_BLOCKS, int((times[-1] - times[0]) / BLOCK))
     edges = np.linspace(times[0], times[-1] + 1e-6, count + 1)

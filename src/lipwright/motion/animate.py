@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.face import shape
 from lipwright.face.shape import MOUTH
@@ -14,9 +13,7 @@ from lipwright.motion import resampling as curve
 from lipwright.motion import silence as rest
 from lipwright.motion.basis import Basis
 from lipwright.motion.speaking_style import Style
-
-Floats = NDArray[np.float32]
-Times = NDArray[np.float64]
+from lipwright.types import Doubles, Floats
 
 SURELY = 4.0  # times the intensity, at most 1: lips that hardly move still meet
 
@@ -46,7 +43,7 @@ class Performance:
     basis: Basis
     style: Style
 
-    def at(self, times: Times) -> Floats:
+    def at(self, times: Doubles) -> Floats:
         """Return mouth displacements from the speaker's mean mouth shape.
 
         Args:

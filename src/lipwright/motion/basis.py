@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.face.shape import CORNERS, LOWER_INNER, MOUTH, UPPER_INNER, reference
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from lipwright.types import Floats, Ints
 
 POINTS = len(MOUTH)
 

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.shape import MOUTH
-
-Floats = NDArray[np.float32]
+from lipwright.types import Floats
 
 _AT = {int(landmark): i for i, landmark in enumerate(MOUTH)}
 

@@ -10,13 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.motion.basis import Basis
 from lipwright.motion.resampling import RATE
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+from lipwright.types import Doubles, Floats
 
 #: How far below the mean of speech a dip lies, in standard deviations of the predicted opening:
 #: from the first no closure at all, from the second a whole one.

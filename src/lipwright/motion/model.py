@@ -11,14 +11,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.motion import resampling as curve
 from lipwright.motion.basis import Basis
+from lipwright.types import Doubles, Floats
 from lipwright.weights.store import WeightStore, onnx_session
-
-Floats = NDArray[np.float32]
-Times = NDArray[np.float64]
 
 BLOCK = 250  # states worked through at once: the filter unfolds them 30 times
 
@@ -51,7 +48,7 @@ class MotionModel:
         parts = [self._run(block) for block in blocks(pieces, self._reach)]
         return np.concatenate(parts) if parts else np.zeros((0, self.basis.size), np.float32)
 
-    def predict(self, states: Floats | Iterable[Floats], times: Times) -> Floats:
+    def predict(self, states: Floats | Iterable[Floats], times: Doubles) -> Floats:
         """Return mouth displacements from the mean of speech.
 
         Args:

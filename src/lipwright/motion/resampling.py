@@ -8,21 +8,18 @@ end value holds.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from lipwright.types import Doubles, Floats, Ints
 
 RATE = 50  # states per second
 
-Floats = NDArray[np.float32]
-Times = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
-
-def centres(count: int) -> Times:
+def centres(count: int) -> Doubles:
     """Return the times (count,) in seconds of the first ``count`` states."""
     return (np.arange(count) + 0.5) / RATE
 
 
-def taps(count: int, times: Times) -> tuple[Ints, Floats]:
+def taps(count: int, times: Doubles) -> tuple[Ints, Floats]:
     """Return which of ``count`` states to mix for each time, and how much of each.
 
     Args:
@@ -48,7 +45,7 @@ def taps(count: int, times: Times) -> tuple[Ints, Floats]:
     return indices, weights.astype(np.float32)
 
 
-def read(values: Floats, times: Times) -> Floats:
+def read(values: Floats, times: Doubles) -> Floats:
     """Return values (S, …) at 50 Hz, read at times (n,) in seconds: float32 (n, …)."""
     if not len(values):
         raise ValueError("cannot read a curve without values: the speech is empty")

@@ -10,12 +10,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.motion.resampling import RATE
-
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from lipwright.types import Bools, Floats
 
 SPEECH = 0.3  # probability from which on a state is speech, beside surer ones; unsure is speech
 SURE = 0.6  # probability that speech reaches somewhere; breath and music stay below
@@ -26,7 +23,7 @@ BEFORE, AFTER = 0.1, 0.06  # seconds the mouth speaks before and after the sound
 CLOSING = 0.24  # seconds from speech to rest and back
 
 
-def speaking(activity: Floats) -> Mask:
+def speaking(activity: Floats) -> Bools:
     """Return the states (S,) that are speech or lie in a pause too short to count.
 
     Args:
@@ -71,7 +68,7 @@ def _pauses(activity: Floats) -> Iterator[tuple[int, int]]:
     return ((start, stop) for start, stop in _runs(loud) if not loud[start])
 
 
-def _runs(mask: Mask) -> Iterator[tuple[int, int]]:
+def _runs(mask: Bools) -> Iterator[tuple[int, int]]:
     """Yield the runs (start, stop) of equal values."""
     edges = np.flatnonzero(np.diff(mask)) + 1
     return pairwise([0, *edges.tolist(), len(mask)] if len(mask) else [])

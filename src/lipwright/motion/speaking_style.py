@@ -13,16 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lipwright.face import shape
 from lipwright.motion import closure
 from lipwright.motion.adaptation import Adaptation
 from lipwright.motion.basis import Basis
 from lipwright.motion.close_mouth import shut
-
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from lipwright.types import Bools, Floats
 
 LEAST_GAIN, MOST_GAIN = 0.7, 2.5
 LEAST_SHAPING, MOST_SHAPING = 0.8, 1.6  # times the gain, before closures take their share of that
@@ -71,7 +68,7 @@ def fit(
     basis: Basis,
     mouth: Floats,
     prediction: Floats,
-    spoken: Mask | None = None,
+    spoken: Bools | None = None,
     learnt: Adaptation | None = None,
 ) -> Style:
     """Find the style of a speaker.
@@ -180,7 +177,7 @@ def spread_around(values: Floats, size: int) -> Floats:
     return out
 
 
-def _rest(own: Floats, gap: Floats, lively: Mask) -> Floats:
+def _rest(own: Floats, gap: Floats, lively: Bools) -> Floats:
     """Return the coefficients (K,) of the calm mouth: when nothing moves, or else when closed."""
     if (~lively).sum() >= LEAST_FRAMES or len(own) < LEAST_FRAMES:
         still = ~lively if (~lively).any() else np.ones(len(own), bool)

@@ -21,10 +21,8 @@ from numpy.typing import NDArray
 from lipwright.motion import resampling as curve
 from lipwright.motion.model import blocks
 from lipwright.runtime.disk_array import Array, chunks
+from lipwright.types import Doubles, Floats
 from lipwright.weights.store import WeightStore, onnx_session
-
-Floats = NDArray[np.float32]
-Times = NDArray[np.float64]
 
 RATE = 25  # mouth shapes per second that the network sees
 MOST = 15  # frames of 25 Hz: offsets tried on each side
@@ -66,7 +64,7 @@ class SyncScorer:
         self._reach = {name: int(facts[name]) for name in ("states", "mouth")}
         self._width = {i.name: int(i.shape[2]) for i in self._session.get_inputs()}
 
-    def offset(self, mouth: Floats, times: Times, states: Array) -> Sync:
+    def offset(self, mouth: Floats, times: Doubles, states: Array) -> Sync:
         """Find the offset between a mouth and a voice.
 
         Args:
@@ -79,7 +77,7 @@ class SyncScorer:
         """
         return best(self.scores(mouth, times, states))
 
-    def scores(self, mouth: Floats, times: Times, states: Array) -> Floats:
+    def scores(self, mouth: Floats, times: Doubles, states: Array) -> Floats:
         """Return the mean cosine (61,) at offsets from -15 to 15 frames of 25 Hz, by halves."""
         grid, shapes, seen = resample(mouth, times)
         if not seen.any() or not len(states):
@@ -121,7 +119,7 @@ def peak(scores: NDArray[np.float64]) -> float:
     return float(top)
 
 
-def match(vectors: Floats, times: Times, voice: Floats) -> Floats:
+def match(vectors: Floats, times: Doubles, voice: Floats) -> Floats:
     """Return the mean cosine (61,) of mouth vectors (n, 64) with voice vectors (S, 64) at 50 Hz.
 
     Only moments within the sound count, at each offset.
@@ -137,11 +135,11 @@ def match(vectors: Floats, times: Times, voice: Floats) -> Floats:
     return out
 
 
-def resample(mouth: Floats, times: Times) -> tuple[Times, Floats, NDArray[np.bool_]]:
+def resample(mouth: Floats, times: Doubles) -> tuple[Doubles, Floats, NDArray[np.bool_]]:
     """Bring mouth shapes to 25 Hz and take the mean off.
 
     Returns:
-        Times (n,), shapes (n, 61, 3) and whether the face is seen there (n,).
+        Doubles (n,), shapes (n, 61, 3) and whether the face is seen there (n,).
     """
     known = np.isfinite(mouth[:, 0, 0])
     grid = np.arange(times[0], times[-1] + 0.5 / RATE, 1 / RATE)

@@ -25,34 +25,40 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from lipwright.errors import EncodeFailed, LipwrightError
-from lipwright.media.decode.decoder import Decoding
-from lipwright.media.encode.video import Look
-from lipwright.pipeline.paint import Brief
-from lipwright.runtime.disk_array import Scratch, no_room
-from lipwright.runtime.threads import one_for_algebra
+from lipwright.media.decode.decoder import DecodeOptions
+from lipwright.media.encode.video import EncodeSpec
+from lipwright.pipeline.paint import RenderPlan
+from lipwright.runtime.disk_array import TempFile, storage_full
+from lipwright.runtime.threads import single_threaded_blas
 
 FRAME, STUDY, FAILED, DONE = b".", b"s", b"!", b"="  # what a process tells
 LOOK_AGAIN = 0.1  # seconds between looks at how far they are
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class SegmentTask:
     """What one process does."""
 
-    brief: Brief
+    brief: RenderPlan
     engine: str
-    look: Look
+    look: EncodeSpec
     start: int  #: first output frame
     stop: int  #: the one after the last
     out: int  #: number of the open file for its segment
-    decoding: Decoding  #: its threads and device are those of all else, too
+    decoding: DecodeOptions  #: its threads and device are those of all else, too
 
 
-class Crew(AbstractContextManager["Crew"]):
+class RenderPool(AbstractContextManager["RenderPool"]):
     """The processes at work on a job; a context manager that leaves none behind."""
 
     def __init__(
-        self, brief: Brief, engine: str, look: Look, cuts: Sequence[int], *, decoding: Decoding
+        self,
+        brief: RenderPlan,
+        engine: str,
+        look: EncodeSpec,
+        cuts: Sequence[int],
+        *,
+        decoding: DecodeOptions,
     ) -> None:
         """Start a process for each part between two cuts.
 
@@ -61,11 +67,11 @@ class Crew(AbstractContextManager["Crew"]):
         """
         #: what the parts are written to, in order
         self.segments: list[BinaryIO] = []
-        self._members: list[_Member] = []
+        self._members: list[_RenderProcess] = []
         try:
             for start, stop in pairwise(cuts):
                 self.segments.append(_unnamed())
-                part = Part(
+                part = SegmentTask(
                     brief=brief,
                     engine=engine,
                     look=look,
@@ -74,7 +80,7 @@ class Crew(AbstractContextManager["Crew"]):
                     out=self.segments[-1].fileno(),
                     decoding=decoding,
                 )
-                self._members.append(_Member(part))
+                self._members.append(_RenderProcess(part))
         except BaseException:
             self._end()
             raise
@@ -109,10 +115,10 @@ class Crew(AbstractContextManager["Crew"]):
             segment.close()
 
 
-class _Member:
+class _RenderProcess:
     """One process."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: SegmentTask) -> None:
         sent, files = _packed(part)
         self.frames = 0
         self._said = b""
@@ -176,19 +182,19 @@ class _Packer(pickle.Pickler):
 
     def persistent_id(self, obj: Any) -> int | None:
         """Return the number of the file of a scratch; nothing for all else."""
-        if not isinstance(obj, Scratch):
+        if not isinstance(obj, TempFile):
             return None
         self.files.append(obj.number)
         return obj.number
 
 
 class _Unpacker(pickle.Unpickler):
-    def persistent_load(self, number: int) -> Scratch:
+    def persistent_load(self, number: int) -> TempFile:
         """Return the scratch whose file is open under a number."""
-        return Scratch(number)
+        return TempFile(number)
 
 
-def _packed(part: Part) -> tuple[bytes, list[int]]:
+def _packed(part: SegmentTask) -> tuple[bytes, list[int]]:
     """Return a part as bytes, and the numbers of the open files that belong to it."""
     out = io.BytesIO()
     packer = _Packer(out)
@@ -200,19 +206,19 @@ def _unnamed() -> BinaryIO:
     try:
         return tempfile.TemporaryFile(prefix="lipwright-")
     except OSError as error:
-        raise no_room("segments", error) from error
+        raise storage_full("segments", error) from error
 
 
-@one_for_algebra()
-def work(part: Part, tell: BinaryIO) -> None:
+@single_threaded_blas()
+def render_segment(part: SegmentTask, tell: BinaryIO) -> None:
     """Paint a part and write its segment, telling of every frame."""
     import cv2
 
     from lipwright.engines.registry import find_engine
     from lipwright.media.encode.video import write_segment
     from lipwright.media.upscale import enlarge
-    from lipwright.pipeline.paint import painted, study
-    from lipwright.runtime.pipelining import ROOM
+    from lipwright.pipeline.paint import render_frames, study_speaker
+    from lipwright.runtime.pipelining import QUEUE_SIZE
 
     def say(word: bytes) -> None:
         tell.write(word)
@@ -221,11 +227,11 @@ def work(part: Part, tell: BinaryIO) -> None:
     threads = part.decoding.threads
     cv2.setNumThreads(max(1, threads // 2))
     engine = find_engine(part.engine).open(part.decoding.device)
-    speaker = study(part.brief, engine, part.decoding, lambda *_: say(STUDY))
-    pictures = painted(
+    speaker = study_speaker(part.brief, engine, part.decoding, lambda *_: say(STUDY))
+    pictures = render_frames(
         *(part.brief, engine, speaker, part.brief.script(), range(part.start, part.stop)),
         decoding=part.decoding,
-        room=ROOM if threads > 1 else 0,
+        room=QUEUE_SIZE if threads > 1 else 0,
     )
     like = part.look.like
     large = (enlarge(picture, like.width, like.height) for picture in pictures)
@@ -238,9 +244,9 @@ def main() -> None:
     """Do the part that comes in through stdin."""
     tell = sys.stdout.buffer
     part = _Unpacker(sys.stdin.buffer).load()
-    assert isinstance(part, Part)
+    assert isinstance(part, SegmentTask)
     try:
-        work(part, tell)
+        render_segment(part, tell)
         said = DONE
     except BrokenPipeError:
         return  # nobody listens any more

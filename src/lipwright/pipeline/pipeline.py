@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.engines.base import Engine, EngineSpec, Floats, Portrait, Script
+from lipwright.engines.base import DrivingSequence, Engine, EngineSpec, FaceTrack
 from lipwright.engines.registry import find_engine
 from lipwright.errors import InvalidOptions, NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
@@ -26,15 +26,15 @@ from lipwright.face.occlusion import OcclusionDetector
 from lipwright.face.raster import prepare
 from lipwright.face.shape import mouth_shapes
 from lipwright.face.speaker import Agreement, choose_speaker, join_shots
-from lipwright.face.track import Take, Track, Tracker
+from lipwright.face.track import RawTrack, Take, Tracker
 from lipwright.media.cuts import split_shots
 from lipwright.media.decode.audio import iter_audio, read_audio
-from lipwright.media.decode.decoder import Decoder, Decoding
+from lipwright.media.decode.decoder import DecodeOptions, Decoder
 from lipwright.media.decode.video import read_video
 from lipwright.media.encode.mux import VideoWriter, check_encoder, check_writable
 from lipwright.media.encode.spec import key_frames
 from lipwright.media.encode.video import cut_points
-from lipwright.media.frame_cache import Album
+from lipwright.media.frame_cache import FrameCache
 from lipwright.media.picture import Picture
 from lipwright.media.probe import (
     MediaInfo,
@@ -54,8 +54,8 @@ from lipwright.motion.model import MotionModel
 from lipwright.motion.sync_scorer import SyncScorer
 from lipwright.options import SyncMode, SyncOptions
 from lipwright.pipeline.limits import check_audio, check_length, check_output, check_video
-from lipwright.pipeline.paint import Brief, painted, study
-from lipwright.pipeline.parallel import Crew
+from lipwright.pipeline.paint import RenderPlan, render_frames, study_speaker
+from lipwright.pipeline.parallel import RenderPool
 from lipwright.pipeline.staging import (
     ALBUM_MARGIN,
     around,
@@ -64,15 +64,16 @@ from lipwright.pipeline.staging import (
     portrait_of,
     whole_at_cuts,
 )
-from lipwright.progress import CancelToken, OnProgress, Watch
+from lipwright.progress import CancelToken, OnProgress, ProgressReporter
 from lipwright.runtime import memory as heap
-from lipwright.runtime.device import Device, choose
-from lipwright.runtime.disk_array import Array, Reel, sampled
-from lipwright.runtime.pipelining import ROOM, Behind, Beside, ahead
-from lipwright.runtime.threads import bound, one_for_algebra
+from lipwright.runtime.device import Device, select_device
+from lipwright.runtime.disk_array import Array, DiskArray, sample_runs
+from lipwright.runtime.pipelining import QUEUE_SIZE, BackgroundTask, WriteBehind, prefetch
+from lipwright.runtime.threads import single_threaded_blas, thread_count
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.speech.mel import SAMPLE_RATE
 from lipwright.speech.voice import Voice, hear, in_pieces, listen
+from lipwright.types import Floats
 from lipwright.weights.store import WeightStore
 
 DEFAULT_ENGINE = "exemplar"
@@ -172,14 +173,14 @@ class Pipeline:
             DeviceUnavailable: the device was asked for by name and cannot be used.
             InvalidOptions: a number of threads or processes below 1, or an unknown device.
         """
-        self._threads = bound(threads)
-        self._device = choose(device)
-        self._decoding = Decoding(self._threads, self._device)
+        self._threads = thread_count(threads)
+        self._device = select_device(device)
+        self._decoding = DecodeOptions(self._threads, self._device)
         if processes < 1:
             raise InvalidOptions(f"cannot use processes = {processes}: give a number from 1 on")
         self._processes = processes
         cv2.setNumThreads(max(1, self._threads // 2))  # the stages beside each other take the rest
-        self._room = ROOM if self._threads > 1 else 0
+        self._room = QUEUE_SIZE if self._threads > 1 else 0
         self._store = store or WeightStore()
         self._spec: EngineSpec = find_engine(engine)
         self._engine: Engine = self._spec.open(self._device)
@@ -205,7 +206,7 @@ class Pipeline:
         """Free the engine; calling it twice is fine."""
         self._engine.close()
 
-    @one_for_algebra()
+    @single_threaded_blas()
     def sync(
         self,
         video: str | Path,
@@ -218,7 +219,7 @@ class Pipeline:
     ) -> SyncResult:
         """Do one job; see :func:`sync`."""
         options = options or SyncOptions()
-        watch = Watch(on_progress, cancel)
+        watch = ProgressReporter(on_progress, cancel)
         check_output(out, video, audio)
         source, speech = probe(video), probe(audio)
         picture, sound = require_video(source), require_audio(speech)
@@ -230,8 +231,8 @@ class Pipeline:
             check_encoder(options.encoder, shown, out, options.crf)
 
         claimed = expected(picture, sound, options.mode)
-        album = Album()
-        with Beside[Heard](
+        album = FrameCache()
+        with BackgroundTask[Heard](
             lambda check: self._hear_both(speech, claimed, source, check), apart=self._threads > 1
         ) as listening:
             take = self._track(source, picture, watch, album)
@@ -242,9 +243,9 @@ class Pipeline:
                 if claimed.audio_samples(SAMPLE_RATE) != timeline.audio_samples(SAMPLE_RATE):
                     heard = heard._replace(voice=self._listen(speech, timeline))
                 portrait = self._speaker(take, source, options)
-                heap.give_back()
+                heap.release_free_memory()
                 performance = self._perform(portrait, heard, take.times, options.intensity)
-                heap.give_back()
+                heap.release_free_memory()
         del heard, listening  # not needed any more, and large
         with VideoWriter(
             out,
@@ -257,7 +258,7 @@ class Pipeline:
             threads=self._threads,
         ) as writer:
             picks = whole_at_cuts(timeline.picks(take.times), take.cuts)
-            brief = Brief(
+            brief = RenderPlan(
                 source=source,
                 info=take.info,
                 picks=picks,
@@ -285,14 +286,16 @@ class Pipeline:
             weights=self._store.used(),
         )
 
-    def _track(self, source: MediaInfo, picture: VideoInfo, watch: Watch, album: Album) -> Take:
+    def _track(
+        self, source: MediaInfo, picture: VideoInfo, watch: ProgressReporter, album: FrameCache
+    ) -> Take:
         """Pass A: decode once, follow every face, keep what exemplars are cut from."""
         self._landmarker = self._landmarker or FaceLandmarker(self._store)
         tracker, times = Tracker(self._landmarker), []
         with (
             watch.stage("track", picture.frames),
             closing(
-                ahead(split_shots(read_video(source, decoding=self._decoding)), self._room)
+                prefetch(split_shots(read_video(source, decoding=self._decoding)), self._room)
             ) as frames,
         ):
             for frame, cut in frames:
@@ -302,7 +305,7 @@ class Pipeline:
                 times.append(frame.time)
                 watch.frame(len(times))
                 if len(times) % TIDY_FRAMES == 0:
-                    heap.give_back()
+                    heap.release_free_memory()
         return Take(info=picture, times=tuple(times), tracks=tracker.tracks(), cuts=tracker.cuts)
 
     def _missed(self, source: MediaInfo, picture: VideoInfo) -> Iterator[str]:
@@ -312,7 +315,7 @@ class Pipeline:
                 if not decoder.on_device:
                     yield f"the CPU decoded the video: no GPU here decodes {picture.codec}"
 
-    def _speaker(self, take: Take, source: MediaInfo, options: SyncOptions) -> Portrait | None:
+    def _speaker(self, take: Take, source: MediaInfo, options: SyncOptions) -> FaceTrack | None:
         """Choose the face to animate.
 
         Raises:
@@ -329,7 +332,7 @@ class Pipeline:
             "video that shows a face, or allow_no_face (--allow-no-face) to leave it as it is"
         )
 
-    def _portrait(self, track: Track, take: Take) -> Portrait:
+    def _portrait(self, track: RawTrack, take: Take) -> FaceTrack:
         # No other thread has anything to do while this network runs.
         threads = min(2, self._threads)
         self._detector = self._detector or OcclusionDetector(self._store, threads=threads)
@@ -344,7 +347,7 @@ class Pipeline:
         times = np.array([float(t) for t in take.times])
         return lambda track: scorer.offset(mouth_shapes(track.landmarks), times, voice).confidence
 
-    def _hear(self, pieces: Iterable[Floats]) -> Reel:
+    def _hear(self, pieces: Iterable[Floats]) -> DiskArray:
         """Return the speech states (S, 1024) of a sound."""
         return hear(pieces, self._warm_encoder())
 
@@ -356,7 +359,7 @@ class Pipeline:
         self._warm_model()  # here, since the other core is still busy with the face
         return Heard(voice=voice, own=self._hear_source(source, check))
 
-    def _hear_source(self, source: MediaInfo, check: Callable[[], None]) -> Reel | None:
+    def _hear_source(self, source: MediaInfo, check: Callable[[], None]) -> DiskArray | None:
         """Hear the beginning of the source's own sound, if it is long enough to learn from."""
         if source.audio is None:
             return None
@@ -373,7 +376,7 @@ class Pipeline:
         return self._hear(pieces())
 
     def _adaptation(
-        self, portrait: Portrait, shown: Sequence[Fraction], heard: Array | None
+        self, portrait: FaceTrack, shown: Sequence[Fraction], heard: Array | None
     ) -> Adaptation | None:
         """Learn from the source's own speech how this speaker moves the mouth."""
         if heard is None:
@@ -408,7 +411,7 @@ class Pipeline:
 
     def _perform(
         self,
-        portrait: Portrait | None,
+        portrait: FaceTrack | None,
         listened: Heard,
         shown: Sequence[Fraction],
         intensity: float = 1.0,
@@ -422,13 +425,13 @@ class Pipeline:
         spoken = rest.speaking(voice.activity)
         if learnt:
             prediction = learnt.correct(prediction, voice.states, spoken)
-        looked_at = sampled(len(portrait.landmarks), STYLE_FRAMES, STYLE_RUN)
+        looked_at = sample_runs(len(portrait.landmarks), STYLE_FRAMES, STYLE_RUN)
         own = mouth_shapes(portrait.landmarks, looked_at)
         manner = style.fit(model.basis, own, prediction, spoken, learnt)
         return perform(model.basis, manner, prediction, voice.activity, intensity)
 
     def _paint(
-        self, brief: Brief, timeline: Timeline, writer: VideoWriter, watch: Watch
+        self, brief: RenderPlan, timeline: Timeline, writer: VideoWriter, watch: ProgressReporter
     ) -> NDArray[np.intp]:
         """Pass B: decode in timeline order, paint, encode; return which frames are painted."""
         script = brief.script()
@@ -440,14 +443,19 @@ class Pipeline:
         return np.flatnonzero(script.strength > 0) if script else np.empty(0, np.intp)
 
     def _paint_here(
-        self, brief: Brief, script: Script | None, every: range, writer: VideoWriter, watch: Watch
+        self,
+        brief: RenderPlan,
+        script: DrivingSequence | None,
+        every: range,
+        writer: VideoWriter,
+        watch: ProgressReporter,
     ) -> None:
         """Paint all frames in this process."""
         with watch.stage("study", None):
-            speaker = study(brief, self._engine, self._decoding, watch.frame)
+            speaker = study_speaker(brief, self._engine, self._decoding, watch.frame)
         brief.album.clear()
-        heap.give_back()
-        shown = painted(
+        heap.release_free_memory()
+        shown = render_frames(
             *(brief, self._engine, speaker, script, every),
             decoding=self._decoding,
             room=self._room,
@@ -455,7 +463,7 @@ class Pipeline:
         with (
             watch.stage("paint", len(every)),
             closing(shown) as pictures,
-            Behind[Picture](
+            WriteBehind[Picture](
                 lambda done: writer.write(enlarge(done, *writer.size)), self._room
             ) as encode,
         ):
@@ -463,17 +471,17 @@ class Pipeline:
                 encode(picture)
                 watch.frame(k)
                 if k % TIDY_FRAMES == 0:
-                    heap.give_back()
+                    heap.release_free_memory()
 
     def _paint_apart(
-        self, brief: Brief, cuts: Sequence[int], writer: VideoWriter, watch: Watch
+        self, brief: RenderPlan, cuts: Sequence[int], writer: VideoWriter, watch: ProgressReporter
     ) -> None:
         """Paint and encode the parts between cuts in a process each, and join them."""
         each = max(1, self._threads // (len(cuts) - 1))
-        decoding = Decoding(each, self._device)
+        decoding = DecodeOptions(each, self._device)
         with (
             watch.stage("paint", cuts[-1]),
-            Crew(brief, self._spec.name, writer.look, cuts, decoding=decoding) as crew,
+            RenderPool(brief, self._spec.name, writer.look, cuts, decoding=decoding) as crew,
         ):
             for done in crew.painted():
                 watch.at(done, cuts[-1])

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.engines.base import Floats, Patch, Portrait, Script, View
+from lipwright.engines.base import DrivingSequence, FaceTrack, FaceView, Patch
 from lipwright.face.occlusion import OcclusionDetector, bearable, occluded
 from lipwright.face.presence import strength
-from lipwright.face.raster import Bools
 from lipwright.face.shape import interocular
 from lipwright.face.smooth import smooth
-from lipwright.face.track import Take, Track
+from lipwright.face.track import RawTrack, Take
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import AudioInfo, VideoInfo
 from lipwright.media.timeline import Timeline, plan
 from lipwright.motion.animate import Performance
 from lipwright.options import SyncMode
 from lipwright.render.occlusion import in_front
-from lipwright.runtime.disk_array import Array, Ints, Made
+from lipwright.runtime.disk_array import Array, LazyArray
+from lipwright.types import Bools, Floats, Ints
 
 VIEW_MARGIN = 0.6  # around the landmarks, inter-ocular distances
 ALBUM_MARGIN = 0.75  # of what is kept for a view before the landmarks are smoothed
@@ -60,11 +60,11 @@ def whole_at_cuts(
     ]
 
 
-def portrait_of(track: Track, take: Take, detector: OcclusionDetector) -> Portrait:
+def portrait_of(track: RawTrack, take: Take, detector: OcclusionDetector) -> FaceTrack:
     """Return the speaker's face as engines see it, without the tracker's jitter."""
     shots = take.shots[: len(track.confidence)]
     landmarks = smooth(track.landmarks, shots)
-    return Portrait(
+    return FaceTrack(
         landmarks=landmarks,
         confidence=track.confidence,
         sharpness=track.sharpness,
@@ -76,8 +76,8 @@ def portrait_of(track: Track, take: Take, detector: OcclusionDetector) -> Portra
 
 
 def script_for(
-    portrait: Portrait, performance: Performance, picks: list[tuple[int, float]], info: VideoInfo
-) -> Script:
+    portrait: FaceTrack, performance: Performance, picks: list[tuple[int, float]], info: VideoInfo
+) -> DrivingSequence:
     """Lay the performance over the frames that the timeline shows."""
     rate = float(info.rate)
     index = np.array([i for i, _ in picks])
@@ -102,10 +102,10 @@ def script_for(
         )
         return mixed
 
-    def laid(row: tuple[int, ...], make: Callable[[Ints], NDArray[Any]], kind: Any) -> Made:
-        return Made(len(picks), row, kind, make)
+    def laid(row: tuple[int, ...], make: Callable[[Ints], NDArray[Any]], kind: Any) -> LazyArray:
+        return LazyArray(len(picks), row, kind, make)
 
-    return Script(
+    return DrivingSequence(
         mouth=laid(
             performance.style.mean.shape,
             lambda asked: performance.style.mean + performance.at(times[asked]),
@@ -138,7 +138,7 @@ def around(landmarks: Floats, margin: float = VIEW_MARGIN) -> Box:
     return Box(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
 
 
-def view_of(picture: Picture, landmarks: Floats, occluder: Bools | None = None) -> View:
+def view_of(picture: Picture, landmarks: Floats, occluder: Bools | None = None) -> FaceView:
     """Cut the view around a face out of a picture.
 
     Args:
@@ -150,9 +150,9 @@ def view_of(picture: Picture, landmarks: Floats, occluder: Bools | None = None) 
     hidden = None
     if occluder is not None and occluder.any():
         hidden = in_front(occluder, landmarks, box)
-    return View(rgb=picture.rgb(box), box=box, landmarks=landmarks, occluder=hidden)
+    return FaceView(rgb=picture.rgb(box), box=box, landmarks=landmarks, occluder=hidden)
 
 
-def behind(patch: Patch, view: View) -> Floats:
+def behind(patch: Patch, view: FaceView) -> Floats:
     """Return the patch's mask (h, w) without what is in front of the face, whoever painted it."""
     return patch.mask if view.occluder is None else patch.mask * (1 - view.occluder)

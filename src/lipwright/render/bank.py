@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import BELOW_LIP, LOWER_LIP, LOWER_RIM, OUTER_LIPS, UPPER_RIM
-from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, Floats, Ints, interocular
+from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, interocular
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP, mouths, polygon
 from lipwright.render.detail import Detail, detail_of
 from lipwright.render.face_mesh import ring_of
 from lipwright.render.path import Look
 from lipwright.render.tone import Palette, palette_of
-from lipwright.runtime.disk_array import CHUNK, Array, Scratch
+from lipwright.runtime.disk_array import CHUNK_ROWS, Array, TempFile
+from lipwright.types import DeepRgb, Floats, Ints
 
 RUN_FRAMES = 12  # neighbouring frames are kept together, so that paths find runs
 AT_HAND = 12  # exemplars in memory at a time: those of a few frames
@@ -41,19 +42,16 @@ FAST, FAST_UNIT = 0.03, 0.02
 BLUR_COST = 2.0  # for each share of the usual sharpness that an exemplar lacks
 
 
-Rgb = NDArray[Any]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Exemplar:
     """One stored picture of the face."""
 
-    kept: Callable[[], tuple[Rgb, Floats]]  #: returns pixels and landmarks, wherever they lie
+    kept: Callable[[], tuple[DeepRgb, Floats]]  #: returns pixels and landmarks, wherever they lie
     origin: tuple[int, int]  #: x, y of the crop in its frame
     tone: float | None = None  #: of the speaker's teeth, see :func:`tone_of`
 
     @property
-    def rgb(self) -> Rgb:
+    def rgb(self) -> DeepRgb:
         """(h, w, 3) RGB crop, 8 or 16 bit."""
         return self.kept()[0]
 
@@ -127,11 +125,11 @@ class Shelf:
     """Keeps exemplars in a temporary file, and the last ones used in memory."""
 
     def __init__(self) -> None:
-        self._file = Scratch()
+        self._file = TempFile()
         self._end = 0
-        self._last: OrderedDict[int, tuple[Rgb, Floats]] = OrderedDict()
+        self._last: OrderedDict[int, tuple[DeepRgb, Floats]] = OrderedDict()
 
-    def put(self, rgb: Rgb, origin: tuple[int, int], landmarks: Floats) -> Exemplar:
+    def put(self, rgb: DeepRgb, origin: tuple[int, int], landmarks: Floats) -> Exemplar:
         """Keep a crop (h, w, 3) and the landmarks (478, 3) of its face.
 
         Raises:
@@ -145,14 +143,14 @@ class Shelf:
 
     def _get(
         self, at: int, shape: tuple[int, ...], dtype: Any, points: tuple[int, ...]
-    ) -> tuple[Rgb, Floats]:
+    ) -> tuple[DeepRgb, Floats]:
         if at not in self._last:
             rgb = self._file.read(shape, dtype, at)
             self._remember(at, rgb, self._file.read(points, np.float32, at + rgb.nbytes))
         self._last.move_to_end(at)
         return self._last[at]
 
-    def _remember(self, at: int, rgb: Rgb, landmarks: Floats) -> None:
+    def _remember(self, at: int, rgb: DeepRgb, landmarks: Floats) -> None:
         self._last[at] = rgb, landmarks
         while len(self._last) > AT_HAND:
             self._last.popitem(last=False)
@@ -284,8 +282,8 @@ def most_bytes(landmarks: Array, frames: Ints, depth: int) -> int:
         depth: bits per sample.
     """
     largest = 0.0
-    for at in range(0, len(frames), CHUNK):
-        points = landmarks[frames[at : at + CHUNK]]
+    for at in range(0, len(frames), CHUNK_ROWS):
+        points = landmarks[frames[at : at + CHUNK_ROWS]]
         eyes = np.linalg.norm(points[:, EYE_LEFT] - points[:, EYE_RIGHT], axis=-1)
         sides = np.ptp(points[:, LOOP, :2], axis=1) + (2 * CROP_MARGIN * eyes[:, None] + 3)
         largest = max(largest, float(sides.prod(1).max()))
@@ -309,7 +307,7 @@ def crop_box(landmarks: Floats) -> Box:
     return Box(int(x0), int(y0), int(x1), int(y1))
 
 
-def cut(shelf: Shelf, rgb: Rgb, box: Box, landmarks: Floats) -> Exemplar:
+def cut(shelf: Shelf, rgb: DeepRgb, box: Box, landmarks: Floats) -> Exemplar:
     """Return an exemplar cut out of a view, kept on a shelf.
 
     Args:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import OUTER_LIPS
-from lipwright.face.shape import Floats
 from lipwright.media.picture import Box
+from lipwright.types import Floats
 
 # fmt: off
 # A loop around the mouth: under the nose, along the nasolabial folds, below the chin boss.

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import Floats
+from lipwright.types import Bools, Floats
 
 # Fine to coarse: sigma of the blur that ends a band, pixels; how much it may be raised or lowered.
 BANDS = ((1.0, 1.6), (2.0, 1.3))
@@ -31,8 +31,6 @@ EDGE = (
 STEEP = 5.0  # how much sharper a mask's edge is for detail than for light
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of RGB, BT.709
 
-Mask = NDArray[np.bool_]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Detail:
@@ -42,7 +40,7 @@ class Detail:
     lips: Floats  #: (2,)
 
 
-def detail_of(rgb: NDArray[Any], skin: Mask, lips: Mask) -> Detail:
+def detail_of(rgb: NDArray[Any], skin: Bools, lips: Bools) -> Detail:
     """Measure the detail of a picture (h, w, 3) on skin (h, w) and on lips (h, w)."""
     return _measure(bands(rgb), skin, lips)
 
@@ -113,7 +111,7 @@ def lay(over: Floats, under: Floats, mask: Floats, strength: float | Floats) -> 
     return out
 
 
-def _most_grain(detail: Floats, edge: Mask) -> float:
+def _most_grain(detail: Floats, edge: Bools) -> float:
     """Return the strongest detail (h, w, 3) on the edge that still is grain; NaN: unknown."""
     values = detail[..., 1][edge]
     if len(values) < LEAST_PIXELS:
@@ -127,7 +125,7 @@ def _gain(asked: float, made: float, most: float) -> float:
     return float(np.clip(gain, 1 / most, most)) if np.isfinite(gain) else 1.0
 
 
-def _measure(layers: list[Floats], skin: Mask, lips: Mask) -> Detail:
+def _measure(layers: list[Floats], skin: Bools, lips: Bools) -> Detail:
     on_skin = [_grain(layer[skin]) for layer in layers]
     on_lips = [_edges(layer[lips]) for layer in layers]
     return Detail(skin=np.array(on_skin, np.float32), lips=np.array(on_lips, np.float32))

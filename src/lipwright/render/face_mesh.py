@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import ACROSS, LIPS
-from lipwright.face.shape import MOUTH, Floats, Ints, reference, triangles
+from lipwright.face.shape import MOUTH, reference, triangles
+from lipwright.types import Floats, Ints
 
 # fmt: off
 # The face oval from ear to ear, along the jaw.

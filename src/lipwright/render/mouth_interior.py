@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import INNER_LIPS, LOWER_LIP, UPPER_LIP
-from lipwright.face.shape import Floats, Pose, interocular, mouth_shapes, opening
+from lipwright.face.shape import Pose, interocular, mouth_shapes, opening
 from lipwright.media.picture import Box
 from lipwright.render.bank import Exemplar
 from lipwright.render.composite import polygon
@@ -26,6 +26,7 @@ from lipwright.render.path import OPEN
 from lipwright.render.teeth import CROWN, Grid, Row, rows
 from lipwright.render.tone import Palette
 from lipwright.render.warp import Affine, affine_between, pixels, sample
+from lipwright.types import Floats
 
 CHIN = np.array([152, 148, 377])  # and those that the jaw carries
 SKULL = np.array(

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.raster import SIDE, X0, X1, Y0, Y1, Bools, inside, layout
-from lipwright.face.shape import Floats, Ints, interocular, reference
+from lipwright.face.raster import SIDE, X0, X1, Y0, Y1, inside, layout
+from lipwright.face.shape import interocular, reference
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP
 from lipwright.render.face_mesh import mesh, ring_of
 from lipwright.render.warp import affine_between, departure, grid, rasterise, refine
 from lipwright.runtime.disk_array import Array
+from lipwright.types import Bools, Floats, Ints
 
 
 def in_front(cells: Bools, landmarks: Floats, box: Box) -> Floats:

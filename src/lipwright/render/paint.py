@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
-from lipwright.face.shape import Floats, Pose, opening
+from lipwright.face.shape import Pose, opening
 from lipwright.media.picture import Box
 from lipwright.render import mouth_interior as interior
 from lipwright.render.bank import PARTED, Exemplar
@@ -37,6 +37,7 @@ from lipwright.render.warp import (
     refine,
     sample,
 )
+from lipwright.types import Floats
 
 BORDER = 0.15  # inter-ocular distances from the edge of the view over which motion dies out
 BETWEEN = 0.01  # sigma of the edge of what is between the lips, inter-ocular distances

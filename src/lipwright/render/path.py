@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import Floats, Ints, opening
+from lipwright.face.shape import opening
+from lipwright.types import Floats, Ints
 
 # What one unit of cost is worth. Shapes and openings in canonical units, angles in degrees.
 SHAPE_UNIT = 0.02

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import Floats, interocular
+from lipwright.face.shape import interocular
 from lipwright.options import Restore
 from lipwright.render.bank import Exemplar
 from lipwright.runtime.device import Device
+from lipwright.types import Floats
 from lipwright.weights.store import WeightStore, onnx_session
 
 MODELS = {2: "span_x2", 4: "span_x4"}

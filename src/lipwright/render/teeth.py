@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import MOUTH, UPPER_INNER, Floats, Pose, to_image
+from lipwright.face.shape import MOUTH, UPPER_INNER, Pose, to_image
 from lipwright.media.picture import Box
+from lipwright.types import Floats
 
 # Widths of the crowns from the middle outwards: incisors, canine, premolars, molar.
 UPPER_WIDTHS = (0.094, 0.072, 0.084, 0.078, 0.075, 0.11)

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.face.lips import BELOW_LIP, LOWER_LIP, OUTER_LIPS
-from lipwright.face.shape import Floats, interocular
+from lipwright.face.shape import interocular
 from lipwright.media.picture import Box
 from lipwright.render.composite import LOOP, polygon
 from lipwright.render.warp import pixels
+from lipwright.types import Floats
 
 TEETH_SHARE, TEETH_BASE, TEETH_MOST = 1.1, 0.09, 0.95  # level: of the skin's, of white; at most
 TEETH_TINT = 0.5  # of the skin's colour in that of teeth

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import Floats, Ints
 from lipwright.media.picture import Box
+from lipwright.types import Floats, Ints
 
 CELLS_PER_UNIT = 60  # grid cells per inter-ocular distance: finer than a lip line
 TOUCHING = 1e-3  # so little outside of a triangle a cell still counts as in it

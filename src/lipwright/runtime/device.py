@@ -22,7 +22,7 @@ class Device(StrEnum):
     AUTO = "auto"  #: the same where it is there
 
 
-def choose(asked: str | None = None) -> Device:
+def select_device(asked: str | None = None) -> Device:
     """Return the device to use: as asked, as the environment says, or the CPU.
 
     Raises:

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from lipwright.errors import EncodeFailed
+from lipwright.types import Ints
 
-Ints = NDArray[np.int64]
-CHUNK = 256  # rows in memory at a time
+CHUNK_ROWS = 256  # rows in memory at a time
 
 
-class Rows(ABC):
+class VirtualArray(ABC):
     """An array of n rows, each of the same shape, read row by row."""
 
     def __init__(self, row: tuple[int, ...], dtype: DTypeLike) -> None:
@@ -69,8 +69,8 @@ class Rows(ABC):
             return self.take(places)
         pick = (slice(None), *rest)
         parts = [  # copies: a view would hold its whole chunk until the end
-            self.take(places[at : at + CHUNK])[pick].copy()
-            for at in range(0, max(len(places), 1), CHUNK)
+            self.take(places[at : at + CHUNK_ROWS])[pick].copy()
+            for at in range(0, max(len(places), 1), CHUNK_ROWS)
         ]
         return np.concatenate(parts)
 
@@ -84,14 +84,14 @@ class Rows(ABC):
             yield from part
 
 
-class Reel(Rows):
+class DiskArray(VirtualArray):
     """Rows in a temporary file."""
 
     def __init__(self, row: tuple[int, ...], dtype: DTypeLike) -> None:
         super().__init__(row, dtype)
         self._size = int(np.prod(row)) * self.dtype.itemsize
         self._count = 0
-        self._file: Scratch | None = None  # opened when there is something to keep
+        self._file: TempFile | None = None  # opened when there is something to keep
 
     def __len__(self) -> int:
         return self._count
@@ -110,7 +110,7 @@ class Reel(Rows):
         """
         if rows.shape[1:] != self._row:
             raise ValueError(f"cannot keep rows of shape {rows.shape[1:]}: these are {self._row}")
-        self._file = self._file or Scratch()
+        self._file = self._file or TempFile()
         self._file.write(rows.astype(self.dtype, copy=False), self._count * self._size)
         self._count += len(rows)
 
@@ -125,7 +125,7 @@ class Reel(Rows):
         return out
 
 
-class Made(Rows):
+class LazyArray(VirtualArray):
     """Rows that a function makes of their places whenever they are asked for."""
 
     def __init__(
@@ -148,17 +148,17 @@ class Made(Rows):
 
 
 #: An array of rows in memory or elsewhere; both are indexed alike.
-Array = NDArray[Any] | Rows
+Array = NDArray[Any] | VirtualArray
 
 
-def chunks(rows: Array, size: int = CHUNK) -> Iterator[tuple[slice, NDArray[Any]]]:
+def chunks(rows: Array, size: int = CHUNK_ROWS) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Yield parts of at most *size* rows: where each lies, and the part."""
     for start in range(0, len(rows), size):
         part = slice(start, min(start + size, len(rows)))
         yield part, rows[part]
 
 
-def sampled(count: int, most: int, run: int) -> Ints:
+def sample_runs(count: int, most: int, run: int) -> Ints:
     """Return which of *count* rows to look at, at most *most*: runs of *run*, evenly spread."""
     if count <= most:
         return np.arange(count)
@@ -167,7 +167,7 @@ def sampled(count: int, most: int, run: int) -> Ints:
     return np.unique(starts[:, None] + np.arange(run))
 
 
-def spread(rows: Reel, places: Ints, blank: Any) -> Made:
+def gather(rows: DiskArray, places: Ints, blank: Any) -> LazyArray:
     """Return rows (n,) of which the k-th is ``rows[places[k]]``, or *blank* where that is -1."""
     row = rows.shape[1:]
 
@@ -179,10 +179,10 @@ def spread(rows: Reel, places: Ints, blank: Any) -> Made:
             out[known] = rows.take(at[known])
         return out
 
-    return Made(len(places), row, rows.dtype, make)
+    return LazyArray(len(places), row, rows.dtype, make)
 
 
-def either(rows: Array, others: Array, added: NDArray[np.bool_]) -> Made:
+def merge_where(rows: Array, others: Array, added: NDArray[np.bool_]) -> LazyArray:
     """Return *rows* (n, …) with *others* instead where *added* (n,) is true."""
 
     def make(asked: Ints) -> NDArray[Any]:
@@ -191,10 +191,10 @@ def either(rows: Array, others: Array, added: NDArray[np.bool_]) -> Made:
             out[here] = others[asked[here]]
         return out
 
-    return Made(len(rows), rows.shape[1:], rows.dtype, make)
+    return LazyArray(len(rows), rows.shape[1:], rows.dtype, make)
 
 
-class Scratch:
+class TempFile:
     """A temporary file without a name: whatever ends the process, nothing is left of it."""
 
     def __init__(self, number: int | None = None) -> None:
@@ -208,7 +208,7 @@ class Scratch:
                 number, path = tempfile.mkstemp(prefix="lipwright-")
                 os.unlink(path)
         except OSError as error:
-            raise no_room("what is known of the frames", error) from error
+            raise storage_full("what is known of the frames", error) from error
         self.number = number  #: by which the system knows it
         weakref.finalize(self, os.close, number)
 
@@ -224,7 +224,7 @@ class Scratch:
                 done = os.pwrite(self.number, data, at)
                 data, at = data[done:], at + done
         except OSError as error:
-            raise no_room("what is known of the frames", error) from error
+            raise storage_full("what is known of the frames", error) from error
         return at
 
     def read(self, shape: tuple[int, ...], dtype: DTypeLike, at: int) -> NDArray[Any]:
@@ -233,7 +233,7 @@ class Scratch:
         return np.frombuffer(os.pread(self.number, size, at), dtype).reshape(shape)
 
 
-def no_room(what: str, error: OSError) -> EncodeFailed:
+def storage_full(what: str, error: OSError) -> EncodeFailed:
     """Return the error to raise when temporary files have no room for something."""
     return EncodeFailed(
         f"cannot keep {what} ({error.strerror}): make room in the folder for temporary files, or "

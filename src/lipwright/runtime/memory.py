@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Return what is free on the heap to the system, where the C library can.
 
     glibc keeps freed arrays of up to 32 MB for later ones, which seldom fit into their place: a

@@ -19,11 +19,11 @@ from lipwright.errors import Cancelled
 
 T = TypeVar("T")
 
-ROOM = 3  # items between two stages
+QUEUE_SIZE = 3  # items between two stages
 _END: Any = object()
 
 
-def ahead(items: Iterable[T], room: int = ROOM) -> Generator[T]:
+def prefetch(items: Iterable[T], room: int = QUEUE_SIZE) -> Generator[T]:
     """Yield *items*, made in a thread of their own up to *room* before they are asked for.
 
     Without room there is no thread, and each is made when it is asked for.
@@ -51,7 +51,7 @@ def ahead(items: Iterable[T], room: int = ROOM) -> Generator[T]:
             source.close()
 
 
-class Beside(AbstractContextManager["Beside[T]"], Generic[T]):
+class BackgroundTask(AbstractContextManager["BackgroundTask[T]"], Generic[T]):
     """Does *work* in a thread while the block goes on; a context manager.
 
     *work* is given a function to call every now and then, which ends it when nobody waits any more:
@@ -84,7 +84,7 @@ class Beside(AbstractContextManager["Beside[T]"], Generic[T]):
             raise Cancelled
 
 
-class Behind(AbstractContextManager["Behind[T]"], Generic[T]):
+class WriteBehind(AbstractContextManager["WriteBehind[T]"], Generic[T]):
     """Hands items to *work* in a thread of its own, in order; a context manager.
 
     Leaving the block waits until all is done. What *work* raises is raised by a later call, or when
@@ -92,7 +92,7 @@ class Behind(AbstractContextManager["Behind[T]"], Generic[T]):
     dropped. Without room there is no thread, and each item is worked on at once.
     """
 
-    def __init__(self, work: Callable[[T], object], room: int = ROOM) -> None:
+    def __init__(self, work: Callable[[T], object], room: int = QUEUE_SIZE) -> None:
         self._work, self._room = work, room
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="behind")
         self._waiting: deque[Future[None]] = deque()

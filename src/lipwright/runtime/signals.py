@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def heard(numbers: Iterable[int], tell: Callable[[int], None]) -> Iterator[None]:
+def handle_signals(numbers: Iterable[int], tell: Callable[[int], None]) -> Iterator[None]:
     """Call *tell* with the number of each signal that comes, from a thread of its own.
 
     Python runs handlers in the main thread only; while that waits for a lock, a signal that the

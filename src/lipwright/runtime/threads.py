@@ -17,7 +17,7 @@ _blocks = 0  # that limit linear algebra now
 _limits: Any = None  # what gives it its threads back
 
 
-def bound(asked: int | None = None) -> int:
+def thread_count(asked: int | None = None) -> int:
     """Return how many threads to use: as asked, as the environment says, or one per core.
 
     Raises:
@@ -25,7 +25,7 @@ def bound(asked: int | None = None) -> int:
     """
     text = os.environ.get(VARIABLE, "") if asked is None else str(asked)
     if not text:
-        return cores()
+        return available_cores()
     if not text.isdecimal() or int(text) < 1:
         source = VARIABLE if asked is None else "threads"
         raise InvalidOptions(f"cannot use {source} = {text!r}: give a whole number from 1 on")
@@ -33,7 +33,7 @@ def bound(asked: int | None = None) -> int:
 
 
 @contextmanager
-def one_for_algebra() -> Iterator[None]:
+def single_threaded_blas() -> Iterator[None]:
     """Let linear algebra compute in one thread, in this process, for the time of a call or block.
 
     Its matrices are small here, and the threads of OpenBLAS go on spinning after each product: they
@@ -56,7 +56,7 @@ def one_for_algebra() -> Iterator[None]:
                 _limits.restore_original_limits()
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return how many cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lipwright.errors import BY_CODE, InputError, LimitExceeded, MediaUnreadable
-from lipwright.worker.parent_watch import hold
+from lipwright.worker.parent_watch import watch_parent
 
 COMMAND = (sys.executable, "-m", "lipwright.server.measure")
 MEMORY_BYTES = 4 << 30  # of addresses; a large frame and its references fit many times
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read one file and answer; return the exit status."""
     need, path = sys.argv[1:] if arguments is None else arguments
     _bound()
-    hold(lambda _line: None, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    watch_parent(lambda _line: None, lambda: os.kill(os.getpid(), signal.SIGKILL))
     try:
         print(json.dumps(_read(Path(path), need)))
     except InputError as error:

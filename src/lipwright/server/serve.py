@@ -24,7 +24,7 @@ from lipwright.errors import InvalidOptions, LipwrightError
 from lipwright.jobs.sweeper import Sweeper
 from lipwright.jobs.webhooks import Sender
 from lipwright.logs import configure
-from lipwright.runtime.signals import heard
+from lipwright.runtime.signals import handle_signals
 from lipwright.server.app import create_app
 from lipwright.server.webhooks import payload_of
 from lipwright.worker.supervisor import Supervisor
@@ -85,7 +85,7 @@ def serve(services: Services, settings: Settings, on_ready: Callable[[str], None
     with ExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        stack.enter_context(heard(STOP_SIGNALS, lambda n: happenings.put(Signalled(n))))
+        stack.enter_context(handle_signals(STOP_SIGNALS, lambda n: happenings.put(Signalled(n))))
         stack.enter_context(_helpers(services, settings))
         supervisor = stack.enter_context(Supervisor(settings))
         app = create_app(settings, services=services, workers=supervisor.alive)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from lipwright.runtime.device import Device
 from lipwright.speech.mel import SAMPLE_RATE, log_mel
+from lipwright.types import Ints
 from lipwright.weights.store import WeightStore, onnx_session
 
 RATE = 50  # states per second
@@ -47,7 +48,6 @@ SINK_LEVEL = 15.0
 
 Samples = NDArray[np.float32]
 States = NDArray[np.float32]
-Places = NDArray[np.int64]
 
 
 class SpeechEncoder:
@@ -126,11 +126,11 @@ def without_sinks(states: States) -> States:
     return filled
 
 
-def around_sinks(states: States) -> tuple[Places, Places, Places, States]:
+def around_sinks(states: States) -> tuple[Ints, Ints, Ints, States]:
     """Return which of raw states (n, 1024) are sinks, and what they are filled from.
 
     Returns:
-        Places of the sinks (m,), of the nearest other states before and after each, and how much
+        Ints of the sinks (m,), of the nearest other states before and after each, and how much
         the latter counts (m, 1); nothing where there is nothing else.
     """
     sink = np.abs(states[:, SINK_CHANNEL]) > SINK_LEVEL

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lipwright.runtime.disk_array import Array, Reel, chunks
+from lipwright.runtime.disk_array import Array, DiskArray, chunks
 from lipwright.speech.activity import Samples, speech_activity
 from lipwright.speech.encoder import WIDTH, SpeechEncoder
 from lipwright.weights.store import WeightStore
@@ -29,14 +29,16 @@ def in_pieces(states: Array) -> Iterator[Samples]:
         yield part.astype(np.float32)
 
 
-def hear(sound: Iterable[Samples], encoder: SpeechEncoder) -> Reel:
+def hear(sound: Iterable[Samples], encoder: SpeechEncoder) -> DiskArray:
     """Return the speech states (S, 1024) of a sound, on disk, as float16.
 
     Args:
         sound: in pieces of any length, float32 (n,), 16 kHz.
         encoder: that hears it.
     """
-    states = Reel((WIDTH,), np.float16)  # 100 KB a second, as exact as the networks learnt from
+    states = DiskArray(
+        (WIDTH,), np.float16
+    )  # 100 KB a second, as exact as the networks learnt from
     for part in encoder.stream(sound):
         states.extend(part)
     return states

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from lipwright.errors import LipwrightError
-from lipwright.runtime.signals import heard
-from lipwright.worker.parent_watch import hold
+from lipwright.runtime.signals import handle_signals
+from lipwright.worker.parent_watch import watch_parent
 from lipwright.worker.slot import Slot
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(number: int, *, held: bool) -> int:
     from lipwright.logs import configure
 
     try:
-        with heard([signal.SIGTERM], _drain_then_stop(words)):
+        with handle_signals([signal.SIGTERM], _drain_then_stop(words)):
             settings = _held_settings(words) if held else _own_settings()
             configure(settings)
             slot = Slot(data_dir=settings.data_dir, number=number)
@@ -86,7 +86,7 @@ def _held_settings(words: queue.SimpleQueue[Word]) -> Settings:
         lines.put(b"")
         threading.Timer(GRACE_SECONDS, os._exit, [0]).start()
 
-    hold(lines.put, abandoned)
+    watch_parent(lines.put, abandoned)
     line = lines.get()
     if not line:
         raise SystemExit(0)

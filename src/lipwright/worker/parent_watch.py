@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 
-def hold(take: Callable[[bytes], None], end: Callable[[], None]) -> threading.Thread:
+def watch_parent(take: Callable[[bytes], None], end: Callable[[], None]) -> threading.Thread:
     """Give each line of stdin to *take*, and call *end* when whoever holds the pipe is gone.
 
     The operating system closes the pipe however its holder ends, kill -9 included. That is surer

@@ -23,7 +23,7 @@ from lipwright.errors import EncodeFailed, InvalidOptions, LipwrightError
 from lipwright.options import SpeakerPick, SyncOptions
 from lipwright.progress import Progress
 from lipwright.runtime.device import Device
-from lipwright.worker.parent_watch import hold
+from lipwright.worker.parent_watch import watch_parent
 from lipwright.worker.renderer import Order
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _stay_on({int(core) for core in given.cores.split(",") if core})
     answer = _own_stdout()
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    hold(orders.put, lambda: os._exit(0))
+    watch_parent(orders.put, lambda: os._exit(0))
     bench = Bench(threads=given.threads, device=given.device)
     while True:
         order = Order(**json.loads(orders.get()))

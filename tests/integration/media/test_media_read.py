@@ -13,7 +13,7 @@ import pytest
 
 from lipwright.errors import MediaUnreadable, SourceUnreachable
 from lipwright.media.decode.audio import iter_channels
-from lipwright.media.decode.decoder import Decoding
+from lipwright.media.decode.decoder import DecodeOptions
 from lipwright.media.decode.video import iter_audio, read_audio, read_video
 from lipwright.media.frame_conversion import PictureMaker
 from lipwright.media.probe import VideoInfo, probe, require_audio, require_video
@@ -492,7 +492,7 @@ def test_a_device_that_may_decode_changes_no_sample_whether_it_is_there_or_not(
 ):
     info = probe(write_clip(tmp_path / name, clip))
     plain = [frame.picture for frame in read_video(info)]
-    found = [frame.picture for frame in read_video(info, decoding=Decoding(device=device))]
+    found = [frame.picture for frame in read_video(info, decoding=DecodeOptions(device=device))]
     assert len(found) == len(plain) == clip.frames
     for one, other in zip(plain, found, strict=True):
         for a, b in zip(one.planes, other.planes, strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from face_clips import FRAMES, RATE, SIDE, frames, shifted, wall, write_clip, write_speech
-from lipwright.engines.base import Patch, Script
+from lipwright.engines.base import DrivingSequence, Patch
 from lipwright.engines.registry import find_engine
 from lipwright.errors import Cancelled, EngineNotFound, InvalidOptions, NoFaceFound
 from lipwright.face.landmarker import FaceLandmarker
@@ -37,7 +37,7 @@ class Spied:
 
     pictures: list[Picture]  # handed to the writer
     patches: list[Patch | None]  # made by the engine
-    scripts: list[Script]  # given to the engine
+    scripts: list[DrivingSequence]  # given to the engine
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from lipwright.errors import Cancelled, InvalidOptions
 from lipwright.face import shape
 from lipwright.face.landmarker import FaceLandmarker
-from lipwright.face.track import track
+from lipwright.face.track import track_faces
 from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe, require_audio, require_video
 from lipwright.progress import CancelToken, Progress
@@ -41,7 +41,7 @@ def test_the_truth_is_kept_beside_the_clip(truth: SampleTruth):
 
 
 def test_the_tracker_sees_the_true_mouth(truth: SampleTruth):
-    (seen,) = track(read_video(probe(truth.path)), FaceLandmarker())
+    (seen,) = track_faces(read_video(probe(truth.path)), FaceLandmarker())
     assert seen.seen.all()
     mouths = shape.mouth_shapes(seen.landmarks)
     assert np.corrcoef(shape.opening(mouths), truth.opening)[0, 1] > 0.95

@@ -29,15 +29,15 @@ from lipwright.errors import (
     MediaUnreadable,
     SourceUnreachable,
 )
-from lipwright.media.decode.decoder import Decoding
+from lipwright.media.decode.decoder import DecodeOptions
 from lipwright.media.decode.video import read_audio, read_video
-from lipwright.media.encode.video import Look, cut_points
+from lipwright.media.encode.video import EncodeSpec, cut_points
 from lipwright.media.probe import probe, require_video
 from lipwright.options import SyncOptions
 from lipwright.pipeline import parallel as segments
 from lipwright.pipeline import pipeline as module
-from lipwright.pipeline.paint import Brief, painted, study
-from lipwright.pipeline.parallel import Crew, _packed, _Unpacker
+from lipwright.pipeline.paint import RenderPlan, render_frames, study_speaker
+from lipwright.pipeline.parallel import RenderPool, _packed, _Unpacker
 from lipwright.pipeline.pipeline import Pipeline, sync
 from lipwright.progress import CancelToken
 from lipwright.runtime.device import Device
@@ -61,13 +61,13 @@ def speech(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def brief(talk: Path, speech: Path, folder: Path) -> tuple[Brief, list]:
+def brief(talk: Path, speech: Path, folder: Path) -> tuple[RenderPlan, list]:
     """What pass B works from, and the pictures that one process paints of it."""
     kept, pictures = [], []
 
     def spy(*args, **named):
         kept.append(args[0])
-        for picture in painted(*args, **named):
+        for picture in render_frames(*args, **named):
             pictures.append(picture)
             yield picture
 
@@ -77,15 +77,19 @@ def brief(talk: Path, speech: Path, folder: Path) -> tuple[Brief, list]:
     return kept[0], pictures
 
 
-def pictures_of(brief: Brief, part: range) -> list:
+def pictures_of(brief: RenderPlan, part: range) -> list:
     engine = find_engine("exemplar").open()
-    speaker = study(brief, engine, Decoding(1), lambda *_: None)
-    return [*painted(brief, engine, speaker, brief.script(), part, decoding=Decoding(1), room=0)]
+    speaker = study_speaker(brief, engine, DecodeOptions(1), lambda *_: None)
+    return [
+        *render_frames(
+            brief, engine, speaker, brief.script(), part, decoding=DecodeOptions(1), room=0
+        )
+    ]
 
 
-def look_of(brief: Brief, count: int) -> Look:
+def look_of(brief: RenderPlan, count: int) -> EncodeSpec:
     video = require_video(brief.source)
-    return Look(like=video, rate=Fraction(25), frames=count, container="mp4")
+    return EncodeSpec(like=video, rate=Fraction(25), frames=count, container="mp4")
 
 
 def same(a, b) -> bool:
@@ -106,14 +110,14 @@ def test_a_brief_that_was_sent_is_the_same_brief(brief):
     work, whole = brief
     look = look_of(work, len(whole))
     sent, files = _packed(
-        segments.Part(
+        segments.SegmentTask(
             brief=work,
             engine="exemplar",
             look=look,
             start=50,
             stop=60,
             out=0,
-            decoding=Decoding(1, Device.AUTO),
+            decoding=DecodeOptions(1, Device.AUTO),
         )
     )
     assert len(set(files)) >= 2
@@ -125,7 +129,7 @@ def test_a_brief_that_was_sent_is_the_same_brief(brief):
             return super().persistent_load(duplicate.pop(number, None) or os.dup(number))
 
     part = There(io.BytesIO(sent)).load()
-    assert part.decoding == Decoding(1, Device.AUTO)
+    assert part.decoding == DecodeOptions(1, Device.AUTO)
     found = pictures_of(part.brief, range(part.start, part.stop))
     assert all(same(a, b) for a, b in zip(found, whole[50:60], strict=True))
 
@@ -262,7 +266,7 @@ def test_what_a_process_raises_is_raised(brief, tmp_path):
     look = look_of(work, len(whole))
     lost = replace(work, source=replace(work.source, path=tmp_path / "gone.mp4"))
     with (
-        Crew(lost, "exemplar", look, [0, 50, 115], decoding=Decoding(1)) as crew,
+        RenderPool(lost, "exemplar", look, [0, 50, 115], decoding=DecodeOptions(1)) as crew,
         pytest.raises(SourceUnreachable, match=r"gone\.mp4"),
     ):
         for _ in crew.painted():
@@ -274,7 +278,7 @@ def test_a_process_that_dies_is_told_as_such(brief, monkeypatch):
     look = look_of(work, len(whole))
     monkeypatch.setattr(segments.sys, "executable", "/bin/false")
     with (
-        Crew(work, "exemplar", look, [0, 50, 115], decoding=Decoding(1)) as crew,
+        RenderPool(work, "exemplar", look, [0, 50, 115], decoding=DecodeOptions(1)) as crew,
         pytest.raises(EncodeFailed, match="fewer processes"),
     ):
         for _ in crew.painted():

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipwright.engines.base import Patch, View
+from lipwright.engines.base import FaceView, Patch
 from lipwright.face import occlusion
 from lipwright.face.expected import pattern
 from lipwright.face.lips import LIPS
@@ -19,7 +19,7 @@ from lipwright.face.shape import align, interocular
 from lipwright.media.picture import Box
 from lipwright.pipeline.staging import behind
 from lipwright.render.occlusion import covered, in_front
-from lipwright.runtime.disk_array import Reel
+from lipwright.runtime.disk_array import DiskArray
 from lipwright.testing import SIZE, draw_face, synthetic_landmarks
 
 FRAMES = 40
@@ -162,11 +162,11 @@ def test_a_long_take_on_disk_is_judged_as_if_it_were_whole(monkeypatch):
     assert whole.any()
     monkeypatch.setattr("lipwright.face.smooth.CHUNK", 5)
     monkeypatch.setattr("lipwright.face.occlusion.PART", 5)
-    on_disk = [Reel(a.shape[1:], a.dtype) for a in (rasters, landmarks)]
+    on_disk = [DiskArray(a.shape[1:], a.dtype) for a in (rasters, landmarks)]
     for reel, values in zip(on_disk, (rasters, landmarks), strict=True):
         reel.extend(values)
     parts = occluded(*on_disk)
-    assert isinstance(parts, Reel)
+    assert isinstance(parts, DiskArray)
     assert np.array_equal(np.asarray(parts), whole)
 
 
@@ -261,7 +261,9 @@ def test_what_is_beside_the_pasted_part_spoils_no_exemplar():
 def test_the_pipeline_keeps_what_is_in_front_whoever_paints():
     box, occluder = Box(0, 0, 4, 2), np.array([[0, 0.25, 1, 1]] * 2, np.float32)
     patch = Patch(rgb=np.zeros((2, 4, 3), np.uint8), mask=np.full((2, 4), 0.8, np.float32), box=box)
-    view = View(rgb=patch.rgb, box=box, landmarks=np.zeros((478, 3), np.float32), occluder=occluder)
+    view = FaceView(
+        rgb=patch.rgb, box=box, landmarks=np.zeros((478, 3), np.float32), occluder=occluder
+    )
     assert behind(patch, view)[0] == pytest.approx([0.8, 0.6, 0, 0])
-    free = View(rgb=patch.rgb, box=box, landmarks=view.landmarks)
+    free = FaceView(rgb=patch.rgb, box=box, landmarks=view.landmarks)
     assert behind(patch, free) is patch.mask

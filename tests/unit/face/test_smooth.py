@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lipwright.face import smooth as module
 from lipwright.face.shape import align, mouth_shapes, opening, reference
 from lipwright.face.smooth import overlapping, runs, smooth
-from lipwright.runtime.disk_array import Reel
+from lipwright.runtime.disk_array import DiskArray
 from lipwright.testing import synthetic_landmarks
 
 UNIT = 84.0
@@ -155,9 +155,9 @@ def test_a_long_take_on_disk_is_smoothed_as_if_it_were_whole(monkeypatch):
     shots = np.repeat([0, 1], [70, 20])
     whole = smooth(noisy, shots)
     monkeypatch.setattr(module, "CHUNK", 8)
-    reel = Reel(noisy.shape[1:], np.float32)
+    reel = DiskArray(noisy.shape[1:], np.float32)
     reel.extend(noisy)
     parts = smooth(reel, shots)
-    assert isinstance(parts, Reel)
+    assert isinstance(parts, DiskArray)
     assert np.asarray(parts) == pytest.approx(whole, abs=1e-3, nan_ok=True)
     assert np.array_equal(smooth(noisy, shots), np.asarray(parts), equal_nan=True)

@@ -9,7 +9,7 @@ import pytest
 from lipwright.errors import InvalidOptions
 from lipwright.face.raster import SIDE
 from lipwright.face.speaker import choose_speaker, join_shots
-from lipwright.face.track import Take, Track
+from lipwright.face.track import RawTrack, Take
 from lipwright.media.probe import VideoInfo
 from lipwright.options import SpeakerPick
 from lipwright.testing import synthetic_landmarks
@@ -36,7 +36,7 @@ def person(x, *, unit=100.0, seen=range(FRAMES)):
     seen = list(seen)
     landmarks[seen] = synthetic_landmarks(FRAMES, size=(2 * x, 720), unit=unit)[seen]
     there = np.isfinite(landmarks[:, 0, 0]).astype(np.float32)
-    return Track(
+    return RawTrack(
         landmarks=landmarks,
         confidence=there,
         sharpness=there,

@@ -17,7 +17,7 @@ from lipwright.face.track import (
     Take,
     Tracker,
     _crop,
-    track,
+    track_faces,
 )
 from lipwright.media.decode.video import SourceFrame
 from lipwright.media.picture import Picture
@@ -98,7 +98,7 @@ def tracker_of(shots):
 
 def follow(pictures, network=None):
     frames = (SourceFrame(index=i, time=Fraction(i, 25), picture=p) for i, p in enumerate(pictures))
-    return track(frames, network or Discs())
+    return track_faces(frames, network or Discs())
 
 
 def centres(found):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipwright.media.frame_cache import Album
+from lipwright.media.frame_cache import FrameCache
 from lipwright.media.picture import Box, Picture
 
 WIDE, HIGH = 61, 47  # odd: the last chroma samples stand for half a block
@@ -32,7 +32,7 @@ box = st.tuples(corner, st.integers(1, 60), st.integers(1, 60)).map(
 @given(box, box, st.sampled_from([8, 10]), st.booleans())
 def test_what_was_kept_is_what_the_picture_shows(kept, asked, depth, full_range):
     whole = picture(depth, full_range=full_range, matrix="bt601")
-    album = Album()
+    album = FrameCache()
     album.keep(3, whole, kept)
     part, wanted = whole.align(kept), whole.align(asked)
     found = album.find(3, wanted) if wanted.width and wanted.height else None
@@ -50,7 +50,7 @@ def test_what_was_kept_is_what_the_picture_shows(kept, asked, depth, full_range)
 
 
 def test_several_faces_of_a_frame_are_all_kept():
-    whole, album = picture(), Album()
+    whole, album = picture(), FrameCache()
     left, right = whole.align((0, 0, 20, 20)), whole.align((30, 20, 60, 47))
     album.keep(0, whole, left)
     album.keep(0, whole, right)
@@ -61,7 +61,7 @@ def test_several_faces_of_a_frame_are_all_kept():
 
 
 def test_frames_are_told_apart():
-    album = Album()
+    album = FrameCache()
     several = [picture(seed=s) for s in range(5)]
     for index, each in enumerate(several):
         album.keep(index, each, each.whole)
@@ -73,7 +73,7 @@ def test_frames_are_told_apart():
 def test_an_album_that_would_grow_too_large_keeps_nothing():
     whole = picture()
     size = sum(plane.nbytes for plane in whole.planes)
-    album = Album(most=3 * size)
+    album = FrameCache(most=3 * size)
     for index in range(3):
         album.keep(index, whole, whole.whole)
     assert all(album.find(i, whole.whole) is not None for i in range(3))
@@ -83,7 +83,7 @@ def test_an_album_that_would_grow_too_large_keeps_nothing():
 
 
 def test_an_album_without_room_on_the_disk_keeps_nothing(monkeypatch):
-    whole, album = picture(), Album()
+    whole, album = picture(), FrameCache()
     album.keep(0, whole, whole.whole)
 
     def full(*_: object) -> int:
@@ -97,7 +97,7 @@ def test_an_album_without_room_on_the_disk_keeps_nothing(monkeypatch):
 
 
 def test_a_cleared_album_is_empty():
-    whole, album = picture(), Album()
+    whole, album = picture(), FrameCache()
     album.keep(0, whole, whole.whole)
     album.clear()
     assert album.find(0, whole.whole) is None
@@ -105,6 +105,6 @@ def test_a_cleared_album_is_empty():
 
 @pytest.mark.parametrize("beside", [(-30, -30, -5, -5), (70, 0, 90, 20), (5, 5, 5, 9)])
 def test_what_lies_outside_of_the_frame_is_no_part(beside):
-    whole, album = picture(), Album()
+    whole, album = picture(), FrameCache()
     album.keep(0, whole, beside)
     assert album.find(0, Box(0, 0, 2, 2)) is None

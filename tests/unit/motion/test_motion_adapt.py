@@ -12,7 +12,7 @@ from lipwright.motion.adaptation import LEAST_SECONDS, Adaptation, Pairs, learn,
 from lipwright.motion.basis import Basis
 from lipwright.motion.speaking_style import fit
 from lipwright.motion.sync_scorer import Sync
-from lipwright.runtime.disk_array import Reel
+from lipwright.runtime.disk_array import DiskArray
 
 CHANNELS, SIZE = 1024, 12
 SYNC = Sync(offset=0.0, confidence=0.4, scores=np.ones(61, np.float32))
@@ -121,7 +121,7 @@ def test_speech_on_disk_is_corrected_as_if_it_were_in_memory(basis: Basis) -> No
     learnt = learn(basis, speaker(basis, speech(1500, 0), own=0.6))
     assert isinstance(learnt, Adaptation)
     states = speech(700, 4)
-    on_disk = Reel((CHANNELS,), np.float32)
+    on_disk = DiskArray((CHANNELS,), np.float32)
     on_disk.extend(states)
     prediction, spoken = known(states, 1, SIZE, 1), np.arange(700) % 200 < 130
     whole = learnt.correct(prediction, states, spoken)

@@ -9,7 +9,7 @@ from lipwright.engines.base import EngineSpec
 from lipwright.engines.passthrough import Passthrough
 from lipwright.errors import DeviceUnavailable, InvalidOptions
 from lipwright.runtime import device
-from lipwright.runtime.device import Device, choose
+from lipwright.runtime.device import Device, select_device
 from lipwright.speech.encoder import SpeechEncoder
 from lipwright.weights import store
 from lipwright.weights.store import WeightStore, onnx_session
@@ -30,25 +30,25 @@ def built_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_the_cpu_the_environments_or_the_one_asked_for(monkeypatch):
-    assert choose() is Device.CPU
+    assert select_device() is Device.CPU
     monkeypatch.setenv(device.VARIABLE, "auto")
-    assert choose() is Device.AUTO
-    assert choose("cpu") is Device.CPU
+    assert select_device() is Device.AUTO
+    assert select_device("cpu") is Device.CPU
 
 
 def test_an_unknown_one_is_refused_by_the_name_of_where_it_was_given(monkeypatch):
     with pytest.raises(InvalidOptions, match=r"device = 'gpu'.*cpu, cuda, auto"):
-        choose("gpu")
+        select_device("gpu")
     monkeypatch.setenv(device.VARIABLE, "tpu")
     with pytest.raises(InvalidOptions, match=r"LIPWRIGHT_DEVICE = 'tpu'"):
-        choose()
+        select_device()
 
 
 def test_cuda_without_a_runtime_for_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(device, "has_cuda", lambda: False)
     with pytest.raises(DeviceUnavailable, match="install onnxruntime-gpu"):
-        choose("cuda")
-    assert choose("auto") is Device.AUTO
+        select_device("cuda")
+    assert select_device("auto") is Device.AUTO
 
 
 @pytest.mark.skipif(device.has_cuda(), reason="there may be a GPU here")

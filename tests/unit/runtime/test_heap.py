@@ -25,10 +25,10 @@ def test_what_is_free_goes_back():
         pinned.append(np.ones(64, np.uint8))  # so that the heap cannot shrink by itself
     before = resident()
     kept.clear()
-    heap.give_back()
+    heap.release_free_memory()
     assert resident() < before - 10_000_000
 
 
 def test_a_c_library_without_it_is_left_alone(monkeypatch):
     monkeypatch.setattr(heap, "_trim", lambda: None)
-    heap.give_back()
+    heap.release_free_memory()

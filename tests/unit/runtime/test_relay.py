@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from lipwright.errors import Cancelled
-from lipwright.runtime.pipelining import Behind, Beside, ahead
+from lipwright.runtime.pipelining import BackgroundTask, WriteBehind, prefetch
 
 
 def hand_over(work, items, room=3, then=lambda: None):
-    with Behind(work, room) as behind:
+    with WriteBehind(work, room) as behind:
         for item in items:
             behind(item)
         then()
@@ -31,18 +31,18 @@ def numbers(count, seen=None, closed=None):
 @pytest.mark.parametrize("room", [0, 1, 3, 50])
 @pytest.mark.parametrize("count", [0, 1, 20])
 def test_all_items_come_in_order(count, room):
-    assert list(ahead(numbers(count), room)) == list(range(count))
+    assert list(prefetch(numbers(count), room)) == list(range(count))
 
 
 def test_items_are_made_in_another_thread():
-    threads = list(ahead(threading.get_ident() for _ in range(3)))
+    threads = list(prefetch(threading.get_ident() for _ in range(3)))
     assert set(threads) != {threading.get_ident()}
     assert len(set(threads)) == 1
 
 
 def test_the_lead_is_bounded():
     seen = []
-    coming = ahead(numbers(100, seen), room=4)
+    coming = prefetch(numbers(100, seen), room=4)
     assert [next(coming) for _ in range(10)] == list(range(10))
     coming.close()
     assert len(seen) <= 14
@@ -54,7 +54,7 @@ def test_what_making_raises_comes_after_the_items_before_it():
         yield 2
         raise ValueError("broken")
 
-    coming = ahead(failing(), room=5)
+    coming = prefetch(failing(), room=5)
     assert [next(coming), next(coming)] == [1, 2]
     with pytest.raises(ValueError, match="broken"):
         next(coming)
@@ -62,7 +62,7 @@ def test_what_making_raises_comes_after_the_items_before_it():
 
 def test_closing_early_closes_the_source_and_leaves_no_thread():
     closed, before = [], threading.active_count()
-    coming = ahead(numbers(100, closed=closed))
+    coming = prefetch(numbers(100, closed=closed))
     next(coming)
     coming.close()
     assert closed == [True]
@@ -119,7 +119,7 @@ def test_what_waits_is_dropped_when_the_block_raises():
 # ---------------------------------------------------------------------------------------- beside
 def test_work_is_done_beside_the_block():
     gate = threading.Event()
-    with Beside(lambda check: gate.wait(10) and threading.get_ident()) as beside:
+    with BackgroundTask(lambda check: gate.wait(10) and threading.get_ident()) as beside:
         gate.set()
         assert beside.result() not in (False, threading.get_ident())
 
@@ -128,7 +128,7 @@ def test_what_work_raises_beside_is_raised_where_its_result_is_asked_for():
     def fail(check):
         raise ValueError("deaf")
 
-    with Beside(fail) as beside:
+    with BackgroundTask(fail) as beside:
         pass
     with pytest.raises(ValueError, match="deaf"):
         beside.result()
@@ -142,7 +142,7 @@ def test_leaving_the_block_ends_the_work_and_leaves_no_thread():
             check()
             rounds.release()
 
-    with Beside(endless) as beside:
+    with BackgroundTask(endless) as beside:
         rounds.acquire()
     assert threading.active_count() == before
     with pytest.raises(Cancelled):
@@ -152,12 +152,12 @@ def test_leaving_the_block_ends_the_work_and_leaves_no_thread():
 # ------------------------------------------------------------------------------------ one by one
 def test_without_room_everything_happens_in_one_thread():
     here, seen, closed = threading.get_ident(), [], []
-    items = ahead(numbers(5, seen, closed), 0)
+    items = prefetch(numbers(5, seen, closed), 0)
     assert next(items) == 0
     assert seen == [0]
     items.close()
     assert closed == [True]
     hand_over(lambda _: seen.append(threading.get_ident()), [1], room=0)
     assert seen[-1] == here
-    with Beside(lambda check: threading.get_ident(), apart=False) as beside:
+    with BackgroundTask(lambda check: threading.get_ident(), apart=False) as beside:
         assert beside.result() == here

@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 
 from lipwright.errors import EncodeFailed
 from lipwright.runtime import disk_array as module
-from lipwright.runtime.disk_array import CHUNK, Made, Reel, chunks, either, sampled, spread
+from lipwright.runtime.disk_array import (
+    CHUNK_ROWS,
+    DiskArray,
+    LazyArray,
+    chunks,
+    gather,
+    merge_where,
+    sample_runs,
+)
 
-COUNT = 2 * CHUNK + 40
+COUNT = 2 * CHUNK_ROWS + 40
 
 
 def array(count=COUNT):
@@ -21,7 +29,7 @@ def array(count=COUNT):
 
 
 def on_disk(values):
-    reel = Reel(values.shape[1:], values.dtype)
+    reel = DiskArray(values.shape[1:], values.dtype)
     reel.append(values[0])
     for part in np.array_split(values[1:], 3):
         reel.extend(part)
@@ -29,7 +37,7 @@ def on_disk(values):
 
 
 def made(values):
-    return Made(len(values), values.shape[1:], values.dtype, lambda places: values[places])
+    return LazyArray(len(values), values.shape[1:], values.dtype, lambda places: values[places])
 
 
 KEYS = [
@@ -38,7 +46,7 @@ KEYS = [
     COUNT - 1,
     slice(None),
     slice(3, 9),
-    slice(CHUNK - 2, None, 7),
+    slice(CHUNK_ROWS - 2, None, 7),
     slice(None, None, -1),
     slice(5, 5),
     np.array([7, 2, 2, 300]),
@@ -81,14 +89,14 @@ def test_no_row_is_found_beyond_the_last(key):
 
 
 def test_an_empty_reel_has_no_rows_and_no_file():
-    reel = Reel((4,), np.uint8)
+    reel = DiskArray((4,), np.uint8)
     assert np.asarray(reel).shape == (0, 4)
     assert reel[:, 2].shape == (0,)
 
 
 def test_rows_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="shape"):
-        Reel((4,), np.uint8).append(np.zeros(3, np.uint8))
+        DiskArray((4,), np.uint8).append(np.zeros(3, np.uint8))
 
 
 def test_what_was_handed_out_is_the_caller_s_own():
@@ -106,7 +114,7 @@ def test_chunks_cover_all_rows_once():
 
 def test_a_spread_reel_is_blank_where_there_is_no_row():
     values = array(6)
-    laid = spread(on_disk(values), np.array([-1, 4, 0, -1]), np.nan)
+    laid = gather(on_disk(values), np.array([-1, 4, 0, -1]), np.nan)
     assert np.isnan(laid[[0, 3]]).all()
     assert np.array_equal(laid[1:3], values[[4, 0]])
 
@@ -114,14 +122,14 @@ def test_a_spread_reel_is_blank_where_there_is_no_row():
 def test_either_takes_the_others_where_they_are_added():
     one, two = array(6), array(7)[:6]
     added = np.array([0, 1, 1, 0, 0, 1], bool)
-    mixed = either(on_disk(one), two, added)
+    mixed = merge_where(on_disk(one), two, added)
     assert np.array_equal(np.asarray(mixed), np.where(added[:, None, None], two, one))
 
 
 @given(st.integers(0, 5000), st.integers(1, 800), st.integers(1, 60))
 def test_a_sample_is_made_of_whole_runs_and_not_larger_than_asked(count, most, run):
     most = max(most, run)
-    places = sampled(count, most, run)
+    places = sample_runs(count, most, run)
     assert len(places) == min(count, len(places)) <= max(most, 1)
     assert (np.diff(places) > 0).all()
     if count <= most:
@@ -145,7 +153,7 @@ def test_a_full_disk_is_one_clear_error(monkeypatch):
 def test_no_folder_for_temporary_files_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(EncodeFailed, match="TMPDIR"):
-        Reel((2,), np.float32).append(np.zeros(2, np.float32))
+        DiskArray((2,), np.float32).append(np.zeros(2, np.float32))
 
 
 def test_files_are_closed_and_have_no_name(monkeypatch, tmp_path):
@@ -159,10 +167,10 @@ def test_files_are_closed_and_have_no_name(monkeypatch, tmp_path):
 
 
 def test_reading_a_column_holds_no_more_than_a_few_chunks():
-    reel = Reel((478, 3), np.float32)
+    reel = DiskArray((478, 3), np.float32)
     for _ in range(12):
-        reel.extend(np.zeros((CHUNK, 478, 3), np.float32))
-    chunk = reel[:CHUNK].nbytes
+        reel.extend(np.zeros((CHUNK_ROWS, 478, 3), np.float32))
+    chunk = reel[:CHUNK_ROWS].nbytes
     tracemalloc.start()
     try:
         reel[:, 0, 0]

@@ -9,27 +9,27 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from lipwright.errors import InvalidOptions
-from lipwright.runtime.threads import VARIABLE, bound, cores, one_for_algebra
+from lipwright.runtime.threads import VARIABLE, available_cores, single_threaded_blas, thread_count
 
 
 def test_an_argument_beats_the_environment_and_that_the_machine(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert bound() == cores() >= 1
+    assert thread_count() == available_cores() >= 1
     monkeypatch.setenv(VARIABLE, "3")
-    assert bound() == 3
-    assert bound(2) == 2
+    assert thread_count() == 3
+    assert thread_count(2) == 2
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
 def test_what_is_no_number_of_threads_is_refused(monkeypatch, text):
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(InvalidOptions, match=VARIABLE):
-        bound()
+        thread_count()
 
 
 def test_zero_threads_are_refused():
     with pytest.raises(InvalidOptions, match="threads"):
-        bound(0)
+        thread_count(0)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
@@ -37,7 +37,7 @@ def test_only_cores_that_may_be_used_count():
     mine = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(mine)})
-        assert cores() == 1
+        assert available_cores() == 1
     finally:
         os.sched_setaffinity(0, mine)
 
@@ -48,7 +48,7 @@ def algebra_threads() -> set[int]:
 
 def test_linear_algebra_has_one_thread_until_the_last_block_ends():
     before = algebra_threads()
-    first, second = one_for_algebra(), one_for_algebra()
+    first, second = single_threaded_blas(), single_threaded_blas()
     with first:
         second.__enter__()
     assert algebra_threads() == {1}

@@ -26,7 +26,7 @@ from lipwright.jobs.ledger.memory import Memory
 from lipwright.jobs.model import RANKS, Job, Limits, State, Ticket
 from lipwright.jobs.queue import Turns
 from lipwright.progress import Progress
-from lipwright.runtime.signals import heard
+from lipwright.runtime.signals import handle_signals
 from lipwright.settings import Settings
 from lipwright.worker.heartbeat import Meter
 from lipwright.worker.reaper import LOCK, Reaper
@@ -327,7 +327,7 @@ def test_two_signals_that_come_together_are_both_heard_at_once():
 def test_signals_mean_what_they_did_when_nobody_listens_any_more():
     before = signal.getsignal(signal.SIGTERM)
     told: queue.SimpleQueue[int] = queue.SimpleQueue()
-    with heard([signal.SIGTERM], told.put):
+    with handle_signals([signal.SIGTERM], told.put):
         os.kill(os.getpid(), signal.SIGTERM)
         assert told.get(timeout=10.0) == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before

@@ -19,20 +19,20 @@ DEVICE = "cuda"  # FFmpeg's name of it
 
 
 @dataclass(frozen=True)
-class Decoding:
+class DecodeOptions:
     """How pictures are decoded; the frames are the same in any way."""
 
     threads: int = 0  #: 0: as many as there are cores
     device: Device = Device.CPU  #: what decodes, where it is there and knows the codec
 
 
-ANYHOW = Decoding()
+ANYHOW = DecodeOptions()
 
 
 class Decoder:
     """The decoded frames of a video stream in display order; remembers what it could not decode."""
 
-    def __init__(self, path: Path, video: VideoInfo, decoding: Decoding = ANYHOW) -> None:
+    def __init__(self, path: Path, video: VideoInfo, decoding: DecodeOptions = ANYHOW) -> None:
         """Open the file."""
         self._path = path
         self._info = video

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 
 from lipwright.errors import MediaUnreadable
-from lipwright.media.decode.decoder import ANYHOW, Decoder, Decoding
+from lipwright.media.decode.decoder import ANYHOW, DecodeOptions, Decoder
 from lipwright.media.frame_conversion import PictureMaker
 from lipwright.media.interpolate import Between
 from lipwright.media.picture import Picture
@@ -28,7 +28,7 @@ class Reader:
     frame before it, and holds one block: memory is bounded whatever the distance of key frames.
     """
 
-    def __init__(self, info: MediaInfo, decoding: Decoding = ANYHOW) -> None:
+    def __init__(self, info: MediaInfo, decoding: DecodeOptions = ANYHOW) -> None:
         """Prepare to decode."""
         self._info, self._decoding = info, decoding
         self._video = require_video(info)
@@ -72,7 +72,7 @@ def _held(path: Path, indices: Iterable[tuple[int, float]]) -> Iterator[Picture]
 class _Shuttle:
     """Moves over a video and holds the frames around where it stands."""
 
-    def __init__(self, info: MediaInfo, video: VideoInfo, decoding: Decoding) -> None:
+    def __init__(self, info: MediaInfo, video: VideoInfo, decoding: DecodeOptions) -> None:
         self._info, self._decoding = info, decoding
         self._video = video
         self._maker = PictureMaker(video)

@@ -13,7 +13,7 @@ import av
 
 from lipwright.errors import MediaUnreadable
 from lipwright.media.decode.audio import iter_audio, read_audio
-from lipwright.media.decode.decoder import ANYHOW, Decoder, Decoding
+from lipwright.media.decode.decoder import ANYHOW, DecodeOptions, Decoder
 from lipwright.media.decode.random_access import Reader
 from lipwright.media.frame_conversion import PictureMaker
 from lipwright.media.frame_rate import snap
@@ -61,7 +61,9 @@ class Clock:
 class VideoFrames(Iterator[SourceFrame]):
     """A pass over a video: an iterator that can be closed, and tells what was damaged."""
 
-    def __init__(self, info: MediaInfo, start: int, stop: int | None, decoding: Decoding) -> None:
+    def __init__(
+        self, info: MediaInfo, start: int, stop: int | None, decoding: DecodeOptions
+    ) -> None:
         self._video = require_video(info)
         self._decoder = None if self._video.still else Decoder(info.path, self._video, decoding)
         if self._decoder is None:
@@ -126,7 +128,7 @@ def read_video(
     *,
     start: int | None = None,
     stop: int | None = None,
-    decoding: Decoding = ANYHOW,
+    decoding: DecodeOptions = ANYHOW,
 ) -> VideoFrames:
     """Return the frames of *info* in display order, from index *start* up to before *stop*.
 

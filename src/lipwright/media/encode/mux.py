@@ -23,7 +23,7 @@ from lipwright.media.encode.spec import (
     muxer_options,
     video_encoding,
 )
-from lipwright.media.encode.video import CopiedTrack, Look, PictureTrack
+from lipwright.media.encode.video import CopiedTrack, EncodeSpec, PictureTrack
 from lipwright.media.frame_conversion import coded_size
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, require_audio
@@ -115,7 +115,7 @@ class VideoWriter:
         self._audio = audio
         self._threads = threads
         #: what the pictures are like
-        self.look = Look(
+        self.look = EncodeSpec(
             like=like,
             rate=timeline.rate,
             frames=timeline.frames,

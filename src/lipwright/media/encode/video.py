@@ -26,7 +26,7 @@ SEGMENT = "mp4"  # the container of segments: its time stamps are exact
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class EncodeSpec:
     """What the pictures of a result are like, and how they are encoded."""
 
     like: VideoInfo  #: whose size, orientation, colour and depth are kept
@@ -40,7 +40,7 @@ class Look:
 class PictureTrack:
     """Encodes pictures, one after the other."""
 
-    def __init__(self, container: OutputContainer, look: Look, threads: int = 0) -> None:
+    def __init__(self, container: OutputContainer, look: EncodeSpec, threads: int = 0) -> None:
         """Add a stream to a container; *threads* of the encoder, 0: as many as it likes."""
         self._rate, self._count = look.rate, 0
         self._maker = FrameMaker(look.like)
@@ -88,7 +88,7 @@ class CopiedTrack:
     Each begins with a key frame, so that none refers to another, and all were encoded alike.
     """
 
-    def __init__(self, container: OutputContainer, look: Look, first: BinaryIO) -> None:
+    def __init__(self, container: OutputContainer, look: EncodeSpec, first: BinaryIO) -> None:
         """Add a stream to a container, like that of the first segment."""
         self._rate = look.rate
         with _opened(first) as segment:
@@ -115,7 +115,7 @@ class CopiedTrack:
 
 
 def write_segment(
-    out: BinaryIO, look: Look, pictures: Iterator[Picture], threads: int = 0
+    out: BinaryIO, look: EncodeSpec, pictures: Iterator[Picture], threads: int = 0
 ) -> Iterator[int]:
     """Encode pictures to a segment; yield how many are done, after each.
 
