@@ -160,7 +160,7 @@ def test_a_long_take_on_disk_is_judged_as_if_it_were_whole(monkeypatch):
     landmarks, rasters, _ = scene(radius=0.25)
     whole = occluded(rasters, landmarks)
     assert whole.any()
-    monkeypatch.setattr("lipwright.face.smooth.CHUNK", 5)
+    monkeypatch.setattr("lipwright.face.smooth.CHUNK_ROWS", 5)
     monkeypatch.setattr("lipwright.face.occlusion.PART", 5)
     on_disk = [DiskArray(a.shape[1:], a.dtype) for a in (rasters, landmarks)]
     for reel, values in zip(on_disk, (rasters, landmarks), strict=True):

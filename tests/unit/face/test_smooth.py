@@ -139,7 +139,7 @@ def test_the_pose_stays_a_rotation_in_a_fast_turn():
 def test_parts_cover_a_stretch_and_know_their_neighbours(start, length, reach, size):
     stop, covered = start + length, []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CHUNK", size)
+        patch.setattr(module, "CHUNK_ROWS", size)
         parts = list(overlapping(start, stop, reach))
     for first, last, inner in parts:
         own = range(first, last)[inner]
@@ -154,7 +154,7 @@ def test_a_long_take_on_disk_is_smoothed_as_if_it_were_whole(monkeypatch):
     noisy[40:43] = np.nan
     shots = np.repeat([0, 1], [70, 20])
     whole = smooth(noisy, shots)
-    monkeypatch.setattr(module, "CHUNK", 8)
+    monkeypatch.setattr(module, "CHUNK_ROWS", 8)
     reel = DiskArray(noisy.shape[1:], np.float32)
     reel.extend(noisy)
     parts = smooth(reel, shots)
