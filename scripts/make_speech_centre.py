@@ -1,8 +1,9 @@
-"""Average the speech states at each position of a window: the weight ``speech_centre``.
+"""Make the weight ``speech_centre``: the mean speech state at each position of a window.
 
-Usage: ``python scripts/make_speech_centre.py FOLDER`` with any recordings of speech, half an hour
-or more (what they say, and in which language, matters little: only averages remain). Then
-``python scripts/update_manifest.py speech_centre``.
+    python scripts/make_speech_centre.py FOLDER
+
+FOLDER holds recordings of speech, half an hour or more. Content and language matter little, because
+the result is only an average. Afterwards run ``python scripts/update_manifest.py speech_centre``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from lipwright.speech.encoder import HOP, TAIL, WIDTH, WINDOW, raw_states, without_sinks
+from lipwright.speech.encoder import HOP, STATE_SIZE, TAIL_SAMPLES, WINDOW, fill_sinks, raw_states
 from lipwright.speech.mel import SAMPLE_RATE
 from lipwright.weights.store import FILES, WeightStore, onnx_session
 
@@ -33,16 +34,16 @@ def decode(path: Path) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="of recordings")
     files = sorted(p for p in parser.parse_args().folder.rglob("*") if p.suffix in SUFFIXES)
     np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
     sound = np.concatenate([decode(path) for path in files])
     session = onnx_session(WeightStore().path("whisper_base_encoder"))
-    total, count = np.zeros((WINDOW, WIDTH)), 0
-    length = WINDOW * HOP + TAIL  # the tail keeps the window's end out of the average
+    total, count = np.zeros((WINDOW, STATE_SIZE)), 0
+    length = WINDOW * HOP + TAIL_SAMPLES  # the tail keeps the edge of the sound out of the average
     for start in range(0, len(sound) - length, WINDOW * HOP // 2):
         states = raw_states(session, sound[start : start + length])
-        total += without_sinks(states[:WINDOW])
+        total += fill_sinks(states[:WINDOW])
         count += 1
     np.save(FILES / "speech_centre.npy", (total / count).astype(np.float16))
     print(

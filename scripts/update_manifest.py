@@ -1,8 +1,8 @@
-"""Rewrite ``size`` and ``sha256`` in the manifest from the files that lie there.
+"""Update ``size`` and ``sha256`` in the manifest from the weight files.
 
-Usage: ``python scripts/update_manifest.py [NAME...]`` (default: all), with the project installed in
-place (``pip install -e .``). A new weight first gets an entry in
-``src/lipwright/weights/manifest.py`` with ``size=0`` and ``sha256=""``.
+Usage: ``python scripts/update_manifest.py [NAME...]`` (default: all). Needs an editable install
+(``pip install -e .``). Add a new weight to ``src/lipwright/weights/manifest.py`` with ``size=0``
+and ``sha256=""`` first.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ WEIGHTS = Path(__file__).parents[1] / "src" / "lipwright" / "weights"
 
 
 def rewrite(source: str, name: str, size: int, digest: str) -> str:
-    """Return the manifest's source with the two facts of one weight replaced."""
+    """Return the manifest's source with the size and digest of one weight replaced."""
     entry = re.compile(
         rf'(name="{re.escape(name)}",.*?\bsize=)[\d_]+(,\s+sha256=)"[0-9a-f]*"', re.DOTALL
     )
     changed, count = entry.subn(rf'\g<1>{size}\g<2>"{digest}"', source, count=1)
     if not count:
-        raise SystemExit(f"no entry of {name!r} with size= and sha256= in the manifest")
+        raise SystemExit(f"the manifest has no entry {name!r} with size= and sha256=")
     return changed
 
 

@@ -1,4 +1,4 @@
-"""What every tier shares."""
+"""Fixtures and settings of all test tiers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# The same examples on every machine and in every run; machines under load are slow, not wrong.
+TESTS = Path(__file__).parent
+TIERS = ("unit", "contract", "integration", "acceptance")
+
+# The same examples on every machine and in every run; no deadlines, for machines under load.
 settings.register_profile("lipwright", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("lipwright")
 
-# Shells start what runs in the background with Ctrl-C ignored, and every process below inherits it.
+# Shells start background jobs with SIGINT ignored, and every process started below inherits it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier: its folder, or ``model`` for a unit test that runs a network."""
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier in TIERS and not (tier == "unit" and item.get_closest_marker("model")):
+            item.add_marker(tier)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty home: no test reads or writes the real one."""
+    """An empty home, so that no test reads or writes the real one."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HOME", "USERPROFILE"):
@@ -33,5 +44,5 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """The same random numbers in every test and run."""
+    """A random generator with a fixed seed."""
     return np.random.default_rng(0)

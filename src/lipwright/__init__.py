@@ -1,4 +1,4 @@
-"""Give a video of a person a new voice.
+"""Lip-sync: re-animate the mouth in a video to a speech recording.
 
 ```python
 import lipwright
@@ -7,8 +7,8 @@ result = lipwright.sync("talk.mp4", "speech.wav", "dubbed.mp4")
 print(result.frames, result.duration, result.warnings)
 ```
 
-Every public name loads on first use, so that ``import lipwright`` stays light: no tensor runtime,
-no FFmpeg, no web framework.
+Public names are imported on first use: ``import lipwright`` loads no tensor runtime, no FFmpeg and
+no web framework.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from lipwright.errors import LipwrightError
     from lipwright.media.probe import MediaInfo, probe
     from lipwright.options import SpeakerPick, SyncMode, SyncOptions
-    from lipwright.pipeline.pipeline import Pipeline, SyncResult, sync
+    from lipwright.pipeline.pipeline import Pipeline, sync
+    from lipwright.pipeline.result import SyncResult
     from lipwright.progress import CancelToken, Progress
     from lipwright.server.app import create_app
     from lipwright.settings import Settings
@@ -87,13 +88,13 @@ _HOME = {
     "SpeakerPick": "lipwright.options",
     "SyncMode": "lipwright.options",
     "SyncOptions": "lipwright.options",
-    "SyncResult": "lipwright.pipeline.pipeline",
+    "SyncResult": "lipwright.pipeline.result",
     "UploadedFile": "lipwright.client.values",
     "create_app": "lipwright.server.app",
     "list_engines": "lipwright.engines.registry",
     "probe": "lipwright.media.probe",
     "sync": "lipwright.pipeline.pipeline",
-}  #: public name -> the module that makes it
+}  #: public name -> its module
 
 
 def __getattr__(name: str) -> object:

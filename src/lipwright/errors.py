@@ -1,49 +1,52 @@
-"""Everything that can go wrong, as one tree.
+"""All errors, as one tree.
 
 LipwrightError
-├─ InputError        the caller can fix it; trying again unchanged cannot help
-│  ├─ SourceUnreachable   no such file, or it cannot be opened
-│  ├─ MediaUnreadable     not media, damaged, or without the stream that is needed
-│  ├─ LimitExceeded       larger or longer than the configured limits
-│  │  └─ QuotaExceeded    the key stores as many files or bytes as it may
-│  ├─ NoFaceFound         no usable face in the whole video
-│  └─ InvalidOptions      an option that does not exist or does not fit
+├─ InputError            the caller can fix it; the same request fails again
+│  ├─ SourceUnreachable     the source does not exist or cannot be opened
+│  ├─ MediaUnreadable       not a media file, damaged, or without the required stream
+│  ├─ LimitExceeded         larger or longer than the configured limits
+│  │  └─ QuotaExceeded         the uploads of this API key have reached their quota
+│  ├─ NoFaceFound           no usable face in the whole video
+│  └─ InvalidOptions        an option is unknown, out of range or conflicts with another
 ├─ EngineError
 │  ├─ EngineNotFound
 │  ├─ WeightsMissing
 │  ├─ WeightsCorrupt
 │  └─ DeviceUnavailable
 ├─ OutputError
-│  ├─ OutputUnwritable    the folder is missing or closed to writing
-│  ├─ EncodeFailed        the encoder or the disk gave up; nothing is left behind
-│  └─ PublishFailed       the storage did not take the file; retryable
+│  ├─ OutputUnwritable      the output folder is missing or read-only
+│  ├─ EncodeFailed          the encoder or muxer failed; no partial file remains
+│  ├─ StorageFull           a disk is full; retryable
+│  └─ PublishFailed         the storage did not accept the file; retryable
 ├─ JobError
-│  ├─ JobNotFound         there is no such job, or it belongs to another key
-│  ├─ JobNotFinished      it has no result yet
-│  ├─ IllegalTransition   its state does not allow that
-│  ├─ IdempotencyConflict the same idempotency key came with another body
-│  ├─ TooManyRequests     over a rate or a number; try again later
-│  ├─ QueueUnavailable    the database is locked or away; retryable
-│  ├─ ServiceUnavailable  the service cannot be reached, or something else answers; retryable
-│  ├─ JobTimedOut         it took longer than the service allows
-│  └─ WorkerDied          its worker died again and again
+│  ├─ JobNotFound           no such job, or it belongs to another API key
+│  ├─ JobNotFinished        the job has no result yet
+│  ├─ IllegalTransition     the job's state does not allow the change
+│  ├─ IdempotencyConflict   the idempotency key was used with another body
+│  ├─ TooManyRequests       over a rate limit or a count limit; retryable
+│  ├─ QueueUnavailable      the database is locked or unreachable; retryable
+│  ├─ Busy                  another process holds the resource; retryable
+│  ├─ ServiceUnavailable    the service is unreachable or does not answer as Lipwright; retryable
+│  ├─ JobTimedOut           the job ran longer than the service allows
+│  └─ WorkerDied            the worker crashed on every attempt of this job
 ├─ AccessDenied          the API key is missing, wrong or revoked
 ├─ KeyNotFound           no active API key has that id or name
-├─ ExtraMissing          a part that is installed by its own word is missing
-└─ Cancelled         a request that was honoured, not a failure
+├─ ExtraMissing          an optional dependency is not installed
+└─ Cancelled             the job was cancelled as requested; not a failure
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import ClassVar
 
 
 class LipwrightError(Exception):
-    """Something went wrong in Lipwright."""
+    """Lipwright failed."""
 
-    code: ClassVar[str] = "error"  #: stable name, on the wire and in ``--json``
-    retryable: ClassVar[bool] = False  #: whether the same request may succeed later
+    code: ClassVar[str] = "error"  #: stable name in JSON, of the service and of ``--json``
+    retryable: ClassVar[bool] = False  #: whether the same request can succeed later
     exit_code: ClassVar[int] = 1  #: of the command line
     http_status: ClassVar[int] = 500  #: of the service
 
@@ -79,7 +82,7 @@ class LimitExceeded(InputError, ValueError):
 
 
 class QuotaExceeded(LimitExceeded):
-    """The key stores as many files or bytes as it may; erase files that are not needed any more."""
+    """The uploads of this API key have reached their quota; erase uploads to make room."""
 
     code = "quota_exceeded"
 
@@ -92,7 +95,7 @@ class NoFaceFound(InputError, ValueError):
 
 
 class InvalidOptions(InputError, ValueError):
-    """An option is unknown or does not fit the others."""
+    """An option is unknown, out of range or conflicts with another option."""
 
     code = "invalid_options"
     exit_code = 2
@@ -125,7 +128,7 @@ class WeightsCorrupt(EngineError, ValueError):
 
 
 class DeviceUnavailable(EngineError, ValueError):
-    """The device asked for is not available here; use ``device="cpu"``."""
+    """The requested device is not available on this machine; use ``device="cpu"``."""
 
     code = "device_unavailable"
 
@@ -138,19 +141,27 @@ class OutputError(LipwrightError):
 
 
 class OutputUnwritable(OutputError, OSError):
-    """The result cannot be written there; check that the folder exists and may be written."""
+    """The output cannot be written; check that the folder exists and is writable."""
 
     code = "output_unwritable"
 
 
 class EncodeFailed(OutputError, OSError):
-    """Encoding stopped before the end, often because the disk is full; nothing was left behind."""
+    """Encoding failed before the end; no partial file remains."""
 
     code = "encode_failed"
 
 
+class StorageFull(OutputError, OSError):
+    """A disk is full; free space, or set ``TMPDIR`` to a disk with room, then try again."""
+
+    code = "storage_full"
+    retryable = True
+    http_status = 503
+
+
 class PublishFailed(OutputError, OSError):
-    """The result could not be stored; try again when the storage is back."""
+    """The storage did not accept the result; try again when it is available."""
 
     code = "publish_failed"
     retryable = True
@@ -158,7 +169,7 @@ class PublishFailed(OutputError, OSError):
 
 
 class JobError(LipwrightError):
-    """The job cannot be served."""
+    """The job cannot be processed."""
 
     code = "job_error"
     exit_code = 7
@@ -172,21 +183,21 @@ class JobNotFound(JobError, LookupError):
 
 
 class JobNotFinished(JobError):
-    """The job is still running; wait for it."""
+    """The job has not finished; wait for its result."""
 
     code = "job_not_finished"
     http_status = 409
 
 
 class IllegalTransition(JobError, ValueError):
-    """The state of the job does not allow that."""
+    """The state of the job does not allow this change."""
 
     code = "illegal_transition"
     http_status = 409
 
 
 class IdempotencyConflict(JobError, ValueError):
-    """This idempotency key was used with another body; use a new one."""
+    """This idempotency key was used with a different body; use a new key."""
 
     code = "idempotency_conflict"
     http_status = 422
@@ -205,9 +216,17 @@ class TooManyRequests(JobError):
 
 
 class QueueUnavailable(JobError):
-    """The database of the queue is locked or away; try again."""
+    """The database of the queue is locked or unreachable; try again."""
 
     code = "queue_unavailable"
+    retryable = True
+    http_status = 503
+
+
+class Busy(JobError):
+    """Another process holds this resource; try again when it has ended."""
+
+    code = "busy"
     retryable = True
     http_status = 503
 
@@ -228,7 +247,7 @@ class JobTimedOut(JobError, TimeoutError):
 
 
 class WorkerDied(JobError):
-    """The worker died on this job again and again; the service's log says more."""
+    """The worker crashed on every attempt of this job; see the log of the service."""
 
     code = "worker_died"
 
@@ -242,7 +261,7 @@ class AccessDenied(LipwrightError, PermissionError):
 
 
 class ExtraMissing(LipwrightError, ImportError):
-    """A part of Lipwright is not installed; add it with ``pip install "lipwright[server]"``."""
+    """An optional dependency is missing; install it with ``pip install "lipwright[server]"``."""
 
     code = "extra_missing"
     exit_code = 5
@@ -257,16 +276,21 @@ class KeyNotFound(LipwrightError, LookupError):
 
 
 class Cancelled(LipwrightError):
-    """The job was cancelled; nothing was left behind."""
+    """The job was cancelled; no partial output remains."""
 
     code = "cancelled"
     exit_code = 130
     http_status = 409
 
 
-#: The tree by code; what other modules derive from a class of it, with the same code, is not in it.
+#: Error code -> class of this module. Subclasses in other modules share the code of their parent.
 BY_CODE: Mapping[str, type[LipwrightError]] = {
     kind.code: kind
     for kind in list(vars().values())
     if isinstance(kind, type) and issubclass(kind, LipwrightError)
 }
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Return whether an operating-system error means a full disk, quota or file-size limit."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,8 +1,8 @@
-"""How this deployment runs: read once at the edge, then passed down, frozen.
+"""Settings of a deployment: read once at startup, then passed on, immutable.
 
-An argument beats the environment (``LIPWRIGHT_SLOTS``), which beats the file (``lipwright.toml``),
-which beats the default. ``Settings(...)`` itself reads neither; :meth:`Settings.load` does.
-The docstring of each field is its documentation: ``docs/reference/settings.md`` is made of them.
+Precedence: argument, environment (``LIPWRIGHT_SLOTS``), file (``lipwright.toml``), default.
+``Settings(...)`` reads neither environment nor file; :meth:`Settings.load` does. The docstring of
+each field documents it: ``docs/reference/settings.md`` is generated from them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from pydantic_settings import (
 )
 
 from lipwright.errors import InvalidOptions
+from lipwright.options import MAX_PIXELS, MAX_SECONDS
 from lipwright.runtime.device import Device
 
 PREFIX = "LIPWRIGHT_"
 FILE = "lipwright.toml"  # in the current folder, when no other file is named
 CONFIG_VARIABLE = "LIPWRIGHT_CONFIG"  # names another file
-#: Variables of other parts.
+#: Variables that are no settings of the service.
 OTHER_VARIABLES = frozenset(
     {
         CONFIG_VARIABLE,
@@ -50,13 +51,13 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def default_data_dir() -> Path:
-    """Return where the service keeps its files unless told otherwise."""
+    """Return the default folder of the service's files."""
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(home).expanduser() / "lipwright"
 
 
 class Settings(BaseSettings):
-    """How this deployment runs."""
+    """Settings of a deployment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -68,121 +69,121 @@ class Settings(BaseSettings):
         validate_default=True,
     )
     groups: ClassVar[Mapping[str, str]] = {
-        "data_dir": "Place and address",
-        "slots": "Work",
+        "data_dir": "Storage and address",
+        "slots": "Workers",
         "max_queued_per_key": "Queue and keys",
-        "max_json_bytes": "Limits of what is sent here",
+        "max_json_bytes": "Limits of requests",
         "fetch_connect_seconds": "Fetching URLs",
-        "retention_seconds": "How long things stay",
+        "retention_seconds": "Retention",
         "webhook_timeout_seconds": "Webhooks",
     }  #: first field of each group -> its heading in the documentation
 
     data_dir: Path = Field(default_factory=default_data_dir)
-    """Folder of the database, uploads, results and secrets; made when it is missing, for its owner
-    only. Default: `lipwright` in `$XDG_DATA_HOME` or `~/.local/share`."""
+    """Folder of the database, uploads, results and secrets. Created if missing, readable by its
+    owner only. Default: `lipwright` in `$XDG_DATA_HOME` or `~/.local/share`."""
     database_url: str | None = Field(default=None, repr=False)
     """SQLAlchemy URL of the database. Default: a SQLite file in `data_dir`."""
     host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:%_-]+$")
-    """Address to listen on. Anything but loopback needs an API key to exist first."""
+    """Address to listen on. Addresses other than loopback require an existing API key."""
     port: int = Field(default=8800, ge=0, le=65535)
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on. 0 selects a free one."""
     public_url: str | None = None
-    """Base of the URLs in answers and webhooks, as clients see the service:
-    `https://dub.example.org`. Default: taken from each request; in webhooks, host and port."""
+    """Base URL in responses and webhooks, as clients see the service: `https://dub.example.org`.
+    Default: taken from each request; in webhooks, host and port."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is logged: this and worse."""
+    """Lowest level that is logged."""
     log_format: Literal["text", "json"] = "text"
-    """How it is logged: lines for people or one JSON object a line."""
+    """Format of the log: text, or one JSON object per line."""
 
     slots: Count = 1
-    """Jobs that run at once; each slot keeps its own models in memory."""
+    """Jobs that run at the same time. Each slot keeps its own models in memory."""
     threads_per_slot: Natural = 0
-    """Threads of one slot; 0 shares the cores evenly among the slots."""
+    """Threads of one slot. 0 divides the cores evenly among the slots."""
     device: Device = Device.CPU
-    """What computes beside the CPU: `cuda` (a GPU by NVIDIA decodes, hears and restores), `auto`
-    (the same where there is one) or `cpu` (nothing)."""
+    """`cuda` uses an NVIDIA GPU for decoding, speech encoding and super-resolution, `auto` uses one
+    if there is one, `cpu` does not."""
     job_timeout_seconds: Seconds = 7200.0
-    """A job that runs longer fails with `job_timed_out`."""
+    """Maximum run time of a job. A longer one fails with `job_timed_out`."""
     max_attempts: Natural = 3
-    """How often a job is tried again after a crash or a passing failure."""
+    """Maximum number of retries of a job after crashes and temporary failures."""
     retry_seconds: Seconds = 10.0
-    """Pause before the first retry; it doubles for each further one."""
+    """Delay before the first retry. It doubles with each further one."""
     poll_seconds: Seconds = 0.1
-    """How often an idle slot looks for work."""
+    """Interval at which an idle slot polls the queue."""
     heartbeat_seconds: Seconds = 1.0
-    """How often a running job notes that it lives, and how far it is."""
+    """Interval at which a running job records its heartbeat and its progress."""
     lease_seconds: Seconds = 15.0
-    """A running job without a heartbeat for so long is taken over by another worker."""
+    """A running job without a heartbeat for this long is taken over by another worker."""
     drain_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
-    """After SIGTERM running jobs get so long to finish; then they go back to the queue."""
+    """Time that running jobs have to finish after SIGTERM. Then they return to the queue."""
 
     max_queued_per_key: Count = 1000
-    """Jobs of one API key that may wait, unless the key has a number of its own."""
+    """Maximum queued jobs of an API key, unless the key has its own limit."""
     submits_per_minute: Count = 6000
-    """Jobs that one API key may submit in a minute, unless the key has a number of its own."""
+    """Maximum jobs that an API key may submit per minute, unless the key has its own limit."""
     concurrency_per_key: Natural = 0
-    """Jobs of one API key that may run at once; 0 means as many as there are slots."""
+    """Maximum running jobs of an API key. 0 means as many as there are slots."""
     streams_per_key: Count = 100
-    """Event streams that one API key may hold open."""
+    """Maximum open event streams of an API key."""
     max_streams: Count = 1000
-    """Event streams that may be open at once, of all keys together."""
+    """Maximum open event streams of all keys together."""
     idempotency_seconds: Seconds = DAY
-    """How long an `Idempotency-Key` is remembered."""
+    """Time for which an `Idempotency-Key` is remembered."""
 
     max_json_bytes: Count = 176 * MIB
-    """Longest body of a submit call, data URIs included."""
+    """Maximum body of a submit call, data URIs included."""
     max_json_bytes_at_once: Count = 256 * MIB
-    """Bytes of bodies over 64 KiB that are held at once, of all callers together; the memory taken
-    is about three times that. Who finds no room waits some seconds, then gets 429."""
+    """Budget for bodies over 64 KiB that are in memory at the same time, of all callers together;
+    they take about three times as much memory. Requests over the budget wait briefly, then receive
+    429."""
     json_seconds: Seconds = 300.0
-    """Longest time for such a body to come in."""
+    """Maximum time to receive such a body."""
     max_data_uri_bytes: Count = 64 * MIB
-    """Largest file in a `data:` URI, decoded."""
+    """Maximum size of a file in a `data:` URI, decoded."""
     max_upload_bytes: Count = 2048 * MIB
-    """Largest file that may be uploaded."""
+    """Maximum size of an upload."""
     max_uploads_bytes_per_key: Count = 20 * 1024 * MIB
-    """Bytes that the uploads of one API key may take up, data URIs of requests included."""
+    """Maximum total size of the uploads of an API key, data URIs of requests included."""
     max_uploads_per_key: Count = 100_000
-    """Uploads that one API key may have stored, data URIs of requests included."""
+    """Maximum number of uploads of an API key, data URIs of requests included."""
     body_idle_seconds: Seconds = 60.0
-    """Longest wait for the next bytes of what is sent."""
+    """Maximum time between two chunks of a request body."""
     estimates: Count = 2
-    """Cost estimates made at once; each may fetch two files."""
+    """Cost estimates that run at the same time. Each may fetch two files."""
     estimate_seconds: Seconds = 60.0
-    """Longest time to read one file for an estimate; it is read in a process of its own."""
+    """Maximum time to read a file for an estimate, in a process of its own."""
     max_fetch_bytes: Count = 100_000_000
-    """Largest file that is fetched from a URL."""
-    max_seconds: Seconds = 3600.0
+    """Maximum size of a file fetched from a URL."""
+    max_seconds: Seconds = MAX_SECONDS
     """Longest video or audio accepted."""
-    max_pixels: Count = 4096 * 2304
+    max_pixels: Count = MAX_PIXELS
     """Largest frame accepted, width x height."""
 
     fetch_connect_seconds: Seconds = 10.0
-    """Longest wait for a connection."""
+    """Maximum time to connect."""
     fetch_idle_seconds: Seconds = 20.0
-    """Longest wait for the next bytes."""
+    """Maximum time between two chunks of a response."""
     fetch_total_seconds: Seconds = 300.0
-    """Longest time for one file in all."""
+    """Maximum time to fetch a file."""
     fetch_max_redirects: Natural = 5
-    """How many redirects are followed."""
+    """Maximum number of redirects."""
     fetch_allow: Annotated[tuple[str, ...], NoDecode] = ()
-    """Hosts, addresses or networks that may be fetched from although they are private, and by
-    plain http too: `media.lan, 10.0.0.0/8`. Separated by commas in the environment, a list in the
-    file."""
+    """Private hosts, addresses or networks that may be fetched from, also over plain http:
+    `media.lan, 10.0.0.0/8`. Comma-separated in the environment, a list in the file."""
 
     retention_seconds: Seconds = 7 * DAY
-    """How long a finished job is kept, with its files."""
+    """Time for which a finished job and its files are kept."""
     upload_retention_seconds: Seconds = DAY
-    """How long an uploaded file is kept."""
+    """Time for which an upload is kept."""
     url_seconds: Seconds = DAY
-    """How long the URL of a result works; asking for the result again gives a fresh one."""
+    """Time for which the URL of a result is valid. Requesting the result again renews it."""
     sweep_seconds: Seconds = 60.0
-    """How often expired things are removed."""
+    """Interval at which expired jobs and files are removed."""
 
     webhook_timeout_seconds: Seconds = 15.0
-    """Longest wait for the answer of a webhook."""
+    """Maximum time for a webhook request."""
     webhook_give_up_seconds: Seconds = DAY
-    """How long a failing webhook is tried again before it is given up."""
+    """Time for which a failing webhook is retried."""
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -195,12 +196,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave the environment to :meth:`load`, so that a constructed value means what it says."""
+        """Use arguments only: :meth:`load` reads the environment and the file."""
         return (init_settings,)
 
     @classmethod
     def load(cls, path: Path | None = None, **arguments: Any) -> Self:
-        """Read the environment and the file, and let *arguments* that are not None go first.
+        """Read the environment and the file; *arguments* that are not None take precedence.
 
         Args:
             path: the TOML file; None: what ``LIPWRIGHT_CONFIG`` names, or ``lipwright.toml``
@@ -208,7 +209,7 @@ class Settings(BaseSettings):
             arguments: fields by name.
 
         Raises:
-            InvalidOptions: the file cannot be read, or a setting is unknown or does not fit.
+            InvalidOptions: the file cannot be read, or a setting is unknown or invalid.
         """
         file = _find(path)
         given = {name: value for name, value in arguments.items() if value is not None}
@@ -229,7 +230,7 @@ class Settings(BaseSettings):
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """Where each field that is not a default comes from: ``argument``, a variable, a file."""
+        """The origin of each field that is not a default: ``argument``, a variable or a file."""
         return dict(self._origins)
 
     @property

@@ -1,12 +1,12 @@
-"""For authors of engines: the contract of an engine, and drawn faces to try it on.
+"""Test an engine against its contract, on synthetic faces. For authors of engines.
 
     from lipwright.testing import check_engine
 
     def test_contract():
         check_engine(SPEC)
 
-The faces are drawn from the reference mesh, so that no footage of anybody is needed and every
-landmark is known exactly. Everything here is deterministic.
+The faces are drawn from the reference mesh: no footage of real people is needed, and every landmark
+is known exactly. Everything here is deterministic.
 """
 
 from __future__ import annotations
@@ -22,29 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.engines.base import DrivingSequence, Engine, EngineSpec, FaceTrack, FaceView, Patch
-from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
-from lipwright.face.raster import SIDE
-from lipwright.face.shape import (
-    EYE_LEFT,
-    EYE_RIGHT,
-    MOUTH,
-    Pose,
-    mouth_shapes,
-    reference,
-    to_image,
-    triangles,
-)
+from lipwright.face.canonical import Pose, face_triangles, mouth_shapes, reference_face, to_image
+from lipwright.face.landmarks import EYE_LEFT, EYE_RIGHT, INNER_LIPS, MOUTH, OUTER_LIPS
+from lipwright.face.lower_face_raster import RASTER_SIDE
 from lipwright.media.picture import Box
-from lipwright.render.face_mesh import FACE, followers
+from lipwright.render.face_mesh import FACE_LANDMARKS, follow_weights
 from lipwright.types import Floats
 
 Image = NDArray[Any]
-Each = TypeVar("Each", FaceView, Patch, FaceTrack, DrivingSequence)
+SeamValue = TypeVar("SeamValue", FaceView, Patch, FaceTrack, DrivingSequence)
 
 SIZE = (288, 256)  # width and height of a drawn frame, pixels
 UNIT = 84.0  # pixels between the outer eye corners
 OPENING = 0.10  # largest extra opening of a drawn mouth, inter-ocular distances
-MARGIN = 0.25  # of a view around the landmarks, inter-ocular distances
+MARGIN = 0.25  # around the landmarks in a view, inter-ocular distances
 GRAIN = 1.5  # standard deviation of a drawn frame's noise, 8-bit units
 
 _SKIN, _LIP, _CAVITY = (206, 160, 136), (168, 84, 84), (52, 22, 22)
@@ -65,7 +56,7 @@ def synthetic_mouth(opening: Floats) -> Floats:
     Args:
         opening: (T,) how far the lower lip and chin go down, inter-ocular distances.
     """
-    rest = reference()[MOUTH]
+    rest = reference_face()[MOUTH]
     half = np.abs(rest[:, 0]).max()
     jaw = ~np.isin(MOUTH, INNER_LIPS) & ~np.isin(MOUTH, OUTER_LIPS)
     share = np.where(np.isin(MOUTH, _LOWER_LIP) | jaw, 1 - (rest[:, 0] / half) ** 2, 0)
@@ -82,13 +73,13 @@ def synthetic_landmarks(
     opening: Floats | None = None,
     seed: int = 0,
 ) -> Floats:
-    """Return landmarks float32 (T, 478, 3), in pixels, of a face that talks and sways.
+    """Return landmarks float32 (T, 478, 3), in pixels, of a face that talks and moves its head.
 
     Args:
-        frames: their number T.
+        frames: number of frames T.
         size: width and height of the frame, pixels.
         unit: pixels between the outer eye corners.
-        opening: (T,) see :func:`synthetic_mouth`; None opens and closes in waves.
+        opening: (T,) see :func:`synthetic_mouth`; None: opens and closes periodically.
         seed: of head motion and mouth.
     """
     random = np.random.default_rng([seed, frames])
@@ -97,9 +88,9 @@ def synthetic_landmarks(
     wave = np.sin(np.arange(frames)[:, None] * speed + phase)
     if opening is None:
         opening = (0.5 + 0.5 * np.sin(1.1 * np.arange(frames) + phase[0])) * OPENING
-    moved = synthetic_mouth(np.asarray(opening, np.float32)) - reference()[MOUTH]
-    face = np.repeat(reference()[None], frames, 0)
-    face[:, :FACE] += followers() @ moved
+    moved = synthetic_mouth(np.asarray(opening, np.float32)) - reference_face()[MOUTH]
+    face = np.repeat(reference_face()[None], frames, 0)
+    face[:, :FACE_LANDMARKS] += follow_weights() @ moved
     yaw, pitch, roll = np.radians([[9.0], [6.0], [4.0]]) * wave[:, 1:4].T
     centre = np.array([size[0] / 2, size[1] * 0.38, 0]) + np.array([9.0, 5.0, 0]) * wave[:, 4:7]
     pose = Pose(
@@ -116,7 +107,7 @@ def draw_face(
     """Draw a shaded face in front of a wall.
 
     Args:
-        landmarks: (478, 3) pixels; NaN draws the wall alone.
+        landmarks: (478, 3) pixels; NaN draws only the wall.
         size: width and height of the frame, pixels.
         depth: bits per sample, 8 or 10.
         seed: of the grain.
@@ -150,14 +141,14 @@ def synthetic_face_views(
     ]
 
 
-def synthetic_portrait(
+def synthetic_face_track(
     landmarks: Floats, views: list[FaceView | None], *, depth: int = 8, cuts: tuple[int, ...] = ()
 ) -> FaceTrack:
-    """Return what an engine is told about the face in *views*, with landmarks (T, 478, 3).
+    """Return the face track of drawn views.
 
     Args:
-        landmarks: (T, 478, 3) pixels, NaN where no face is.
-        views: of each frame, None where no face is.
+        landmarks: (T, 478, 3) pixels, NaN without a face.
+        views: one per frame, None without a face.
         depth: bits per sample, 8 or 10.
         cuts: first frames of new shots.
     """
@@ -171,25 +162,30 @@ def synthetic_portrait(
         light=np.array([0 if g is None else g.mean() for g in grey], np.float32),
         depth=depth,
         shot=np.searchsorted(np.array(cuts, np.int64), np.arange(len(views)), "right"),
-        occluder=np.zeros((len(views), SIDE, SIDE), bool),
+        occluder=np.zeros((len(views), RASTER_SIDE, RASTER_SIDE), bool),
     )
 
 
-def synthetic_script(portrait: FaceTrack, frames: list[int], *, opening: Floats) -> DrivingSequence:
-    """Return a script that shows source *frames* (n) with a wanted *opening* (n) of the mouth.
+def synthetic_driving_sequence(
+    face: FaceTrack, frames: list[int], *, opening: Floats
+) -> DrivingSequence:
+    """Return a driving sequence that opens the mouth further, at full strength.
 
-    It has full strength, but 0 where the face is not seen.
+    Args:
+        face: the speaker's face; the strength is 0 where it is not visible.
+        frames: (n,) source frame of each output frame.
+        opening: (n,) see :func:`synthetic_mouth`.
     """
-    own = np.nan_to_num(mouth_shapes(portrait.landmarks[frames]))
-    wanted = own + synthetic_mouth(opening) - synthetic_mouth(np.zeros(1, np.float32))
+    own = np.nan_to_num(mouth_shapes(face.landmarks[frames]))
+    mouth = own + synthetic_mouth(opening) - synthetic_mouth(np.zeros(1, np.float32))
     return DrivingSequence(
-        mouth=wanted.astype(np.float32),
-        landmarks=portrait.landmarks[frames],
-        source=np.array(frames, np.float32),
-        light=portrait.light[frames],
-        strength=(portrait.confidence[frames] > 0).astype(np.float32),
-        shot=portrait.shot[frames],
-        occluder=portrait.occluder[frames],
+        mouth=mouth.astype(np.float32),
+        landmarks=face.landmarks[frames],
+        source_frame=np.array(frames, np.float32),
+        light=face.light[frames],
+        strength=(face.confidence[frames] > 0).astype(np.float32),
+        shot=face.shot[frames],
+        occluder=face.occluder[frames],
     )
 
 
@@ -204,7 +200,7 @@ def _rotation(yaw: float, pitch: float, roll: float) -> Floats:
 
 def _draw_skin(rgb: Image, landmarks: Floats) -> None:
     """Shade the mesh into *rgb*, far triangles first."""
-    corners = landmarks[triangles()].astype(np.float64)
+    corners = landmarks[face_triangles()].astype(np.float64)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     normal *= -np.sign(normal[:, 2:]) + (normal[:, 2:] == 0)  # the side that is seen
@@ -236,86 +232,89 @@ def _eight_bit(view: FaceView) -> NDArray[np.uint8]:
 
 # ---------------------------------------------------------------------------------- the contract
 def check_engine(spec: EngineSpec, *, seed: int = 0) -> None:
-    """Demand of an engine all that the pipeline relies on.
+    """Check that an engine fulfils everything that the pipeline relies on.
 
-    Views of 8 and of 10 bits, a take with gaps and a cut, a take of one frame, None views, views
-    with strength 0, fades, fractional source frames and a second job are tried. The engine must
+    The check covers views of 8 and of 10 bits, a take with gaps and a cut, a take of one frame,
+    None views, views with strength 0, fades, fractional source frames and a second job. The engine
+    must
 
-    - ask for source frames that exist, in rising order,
+    - request source frames that exist, in rising order,
     - yield one patch per view, in order, and None for a None view,
-    - keep shape, type and range of the view; give a float32 mask of 0 to 1,
+    - keep shape, dtype and range of the view; give a float32 mask of 0 to 1,
     - leave every pixel where the mask is 0 as it is in the view, bit for bit, and every pixel
       where the strength is 0,
-    - change none of its inputs,
+    - not modify its inputs,
     - give the same bytes for the same input, in a second job and in a second engine,
-    - bear being closed twice.
+    - accept a second call of ``close``.
 
     Args:
         spec: the engine.
-        seed: of the drawn faces it is tried on.
+        seed: of the drawn faces.
 
     Raises:
-        AssertionError: a rule is broken; the message says which and how.
+        AssertionError: the engine breaks a rule; the message says which and how.
     """
-    _check_facts(spec)
-    for scene in (_scene(8, seed), _scene(10, seed), _scene(8, seed, frames=1)):
-        engine, other = _load(spec), _load(spec)
-        first, again = _work(spec, engine, scene), _work(spec, engine, scene)
-        _check_same(spec, first, again, "in a second job of the same engine")
-        _check_same(spec, first, _work(spec, other, scene), "in a second engine")
+    _check_spec(spec)
+    for job in (_engine_job(8, seed), _engine_job(10, seed), _engine_job(8, seed, frames=1)):
+        engine, other = _open_engine(spec), _open_engine(spec)
+        first, second = _run_job(spec, engine, job), _run_job(spec, engine, job)
+        _check_same(spec, first, second, "in a second job of the same engine")
+        _check_same(spec, first, _run_job(spec, other, job), "in a second engine")
         for each in (engine, engine, other):
             with _step(spec, "close(), the first or second time,"):
                 each.close()
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Scene:
-    """One job for an engine."""
+class _EngineJob:
+    """The inputs of one job."""
 
-    portrait: FaceTrack
-    source: list[FaceView | None]
-    script: DrivingSequence
+    face: FaceTrack
+    source_views: list[FaceView | None]
+    driving: DrivingSequence
     views: list[FaceView | None]
 
-    def copy(self) -> _Scene:
-        """Return the same in arrays of its own."""
-        return _Scene(
-            portrait=_copied(self.portrait),
-            source=[v and _copied(v) for v in self.source],
-            script=_copied(self.script),
-            views=[v and _copied(v) for v in self.views],
+    def copy(self) -> _EngineJob:
+        """Return a deep copy."""
+        return _EngineJob(
+            face=_copy_arrays(self.face),
+            source_views=[v and _copy_arrays(v) for v in self.source_views],
+            driving=_copy_arrays(self.driving),
+            views=[v and _copy_arrays(v) for v in self.views],
         )
 
 
 @cache
-def _scene(depth: int, seed: int, frames: int = 14) -> _Scene:
+def _engine_job(depth: int, seed: int, frames: int = 14) -> _EngineJob:
     landmarks = synthetic_landmarks(frames, seed=seed)
     if frames > 1:
         landmarks[5:7] = np.nan
-    source = synthetic_face_views(landmarks, depth=depth, seed=seed)
+    source_views = synthetic_face_views(landmarks, depth=depth, seed=seed)
     cuts = (7,) if frames > 7 else ()
-    portrait = synthetic_portrait(landmarks, source, depth=depth, cuts=cuts)
+    face = synthetic_face_track(landmarks, source_views, depth=depth, cuts=cuts)
     order = [min(i, frames - 1) for i in (0, 1, 2, 3, 5, 8, 9, 8, 7)]
     wave = np.sin(np.arange(len(order)) * 1.3)
-    script = synthetic_script(portrait, order, opening=0.05 * wave.astype(np.float32))
+    driving = synthetic_driving_sequence(face, order, opening=0.05 * wave.astype(np.float32))
     fade = np.array([1, 1, 0.5, 0, 1, 1, 0.01, 1, 1], np.float32)
-    script = replace(script, strength=script.strength * fade, source=script.source + 0)
+    source_frame = driving.source_frame.copy()
     if frames > 1:
-        script.source[5] += 0.5  # an interpolated picture
-    return _Scene(portrait=portrait, source=source, script=script, views=[source[i] for i in order])
+        source_frame[5] += 0.5  # an interpolated frame
+    driving = replace(driving, strength=driving.strength * fade, source_frame=source_frame)
+    views = [source_views[i] for i in order]
+    return _EngineJob(face=face, source_views=source_views, driving=driving, views=views)
 
 
-def _check_facts(spec: EngineSpec) -> None:
-    assert isinstance(spec, EngineSpec), f"{spec!r} is no EngineSpec"
+def _check_spec(spec: EngineSpec) -> None:
+    assert isinstance(spec, EngineSpec), f"{spec!r} is not an EngineSpec"
     for name in ("name", "summary", "licence"):
         value = getattr(spec, name)
-        assert isinstance(value, str), f"EngineSpec.{name} must be text, not {value!r}"
-        assert value.strip(), f"EngineSpec.{name} is empty: say what it is"
+        assert isinstance(value, str), f"EngineSpec.{name} must be a string, not {value!r}"
+        assert value.strip(), f"EngineSpec.{name} is empty"
         assert "\n" not in value, f"EngineSpec.{name} must be one line"
-    assert spec.devices, f"engine {spec.name!r} runs on no device: name one, as 'cpu'"
+    assert spec.devices, f"engine {spec.name!r} supports no device: name one, such as 'cpu'"
 
 
-def _load(spec: EngineSpec) -> Engine:
+def _open_engine(spec: EngineSpec) -> Engine:
     with _step(spec, "load()"):
         engine = spec.open()
     missing = [m for m in ("study", "paint", "close") if not callable(getattr(engine, m, None))]
@@ -323,127 +322,129 @@ def _load(spec: EngineSpec) -> Engine:
     return engine
 
 
-def _work(spec: EngineSpec, engine: Engine, scene: _Scene) -> list[Patch | None]:
-    """Do one job and check all of it; return copies of the patches."""
-    given = scene.copy()
-    fetch = _Fetch(spec, given.source)
+def _run_job(spec: EngineSpec, engine: Engine, job: _EngineJob) -> list[Patch | None]:
+    """Run and check one job; return copies of the patches."""
+    given = job.copy()
+    fetch_views = _CheckedFetch(spec, given.source_views)
     with _step(spec, "study()"):
-        speaker = engine.study(given.portrait, fetch)
-    _check_untouched(spec, "study()", given.portrait, scene.portrait)
+        speaker = engine.study(given.face, fetch_views)
+    _check_unmodified(spec, "study()", given.face, job.face)
     patches: list[Patch | None] = []
     with _step(spec, "paint()"):
-        for patch in engine.paint(speaker, given.script, iter(given.views)):
-            assert len(patches) < len(scene.views), (
-                f"engine {spec.name!r} yields more patches than there are views: one for each"
+        for patch in engine.paint(speaker, given.driving, iter(given.views)):
+            assert len(patches) < len(job.views), (
+                f"engine {spec.name!r} yields more patches than there are views: yield one for each"
             )
-            _check_patch(spec, patch, scene, len(patches))
-            patches.append(patch and _copied(patch))
-    assert len(patches) == len(scene.views), (
-        f"engine {spec.name!r} yields {len(patches)} patches for {len(scene.views)} views: "
-        "yield one for each, None to leave it as it is"
+            _check_patch(spec, patch, job, len(patches))
+            patches.append(patch and _copy_arrays(patch))
+    assert len(patches) == len(job.views), (
+        f"engine {spec.name!r} yields {len(patches)} patches for {len(job.views)} views: "
+        "yield one for each, None to leave it unchanged"
     )
-    _check_untouched(spec, "paint()", given.portrait, scene.portrait)
-    _check_untouched(spec, "paint()", given.script, scene.script)
-    for mine, theirs in zip(scene.source + scene.views, given.source + given.views, strict=True):
-        _check_untouched(spec, "the engine", theirs, mine)
+    _check_unmodified(spec, "paint()", given.face, job.face)
+    _check_unmodified(spec, "paint()", given.driving, job.driving)
+    views, given_views = job.source_views + job.views, given.source_views + given.views
+    for before, after in zip(views, given_views, strict=True):
+        _check_unmodified(spec, "the engine", after, before)
     return patches
 
 
-class _Fetch:
-    """Hands out source views, and watches how they are asked for."""
+class _CheckedFetch:
+    """Hands out source views and checks the order of the requests."""
 
-    def __init__(self, spec: EngineSpec, source: list[FaceView | None]) -> None:
-        self._name, self._source = spec.name, source
+    def __init__(self, spec: EngineSpec, views: list[FaceView | None]) -> None:
+        self._name, self._views = spec.name, views
 
     def __call__(self, indices: Iterable[int]) -> Iterator[FaceView]:
-        before = -1
+        previous = -1
         for index in indices:
-            assert before < index, (
-                f"engine {self._name!r} asks for source frame {index} after {before}: "
-                "fetch takes rising indices"
+            assert previous < index, (
+                f"engine {self._name!r} requests source frame {index} after {previous}: "
+                "fetch_views takes rising indices"
             )
-            view = self._source[index] if index < len(self._source) else None
+            view = self._views[index] if index < len(self._views) else None
             assert view is not None, (
-                f"engine {self._name!r} asks for source frame {index}, which shows no face: "
-                "look at Portrait.confidence"
+                f"engine {self._name!r} requests source frame {index}, which shows no face: "
+                "check FaceTrack.confidence"
             )
-            before = index
+            previous = index
             yield view
 
 
-def _check_patch(spec: EngineSpec, patch: Patch | None, scene: _Scene, k: int) -> None:
-    view = scene.views[k]
-    where = f"engine {spec.name!r}, view {k}:"
+def _check_patch(spec: EngineSpec, patch: Patch | None, job: _EngineJob, k: int) -> None:
+    view = job.views[k]
+    prefix = f"engine {spec.name!r}, view {k}:"
     if view is None:
-        assert patch is None, f"{where} a None view must give None, not a patch"
+        assert patch is None, f"{prefix} a None view must give None, not a patch"
     if view is None or patch is None:
         return
-    assert isinstance(patch, Patch), f"{where} {type(patch).__name__} is no Patch"
+    assert isinstance(patch, Patch), f"{prefix} {type(patch).__name__} is not a Patch"
     assert patch.box == view.box, (
-        f"{where} box {patch.box} is not the view's {view.box}: out of order?"
+        f"{prefix} box {patch.box} is not the view's {view.box}: out of order?"
     )
-    _check_arrays(where, patch, view, scene.portrait.depth)
+    _check_arrays(prefix, patch, view, job.face.depth)
     changed = (patch.rgb != view.rgb).any(-1)
-    stray = int((changed & (patch.mask == 0)).sum())
-    assert not stray, (
-        f"{where} {stray} pixels differ from the view's where the mask is 0: declare what changes"
+    outside = int((changed & (patch.mask == 0)).sum())
+    assert not outside, (
+        f"{prefix} {outside} pixels differ from the view's where the mask is 0: "
+        "the mask must cover all changes"
     )
     painted = int((changed & (patch.mask > 0)).sum())
-    assert scene.script.strength[k] > 0 or not painted, (
-        f"{where} {painted} pixels are painted though the strength is 0"
+    assert job.driving.strength[k] > 0 or not painted, (
+        f"{prefix} {painted} pixels are painted though the strength is 0"
     )
 
 
-def _check_arrays(where: str, patch: Patch, view: FaceView, depth: int) -> None:
+def _check_arrays(prefix: str, patch: Patch, view: FaceView, depth: int) -> None:
     rgb, mask = patch.rgb, patch.mask
-    assert rgb.shape == view.rgb.shape, f"{where} rgb is {rgb.shape}, the view {view.rgb.shape}"
-    assert rgb.dtype == view.rgb.dtype, f"{where} rgb is {rgb.dtype}, the view {view.rgb.dtype}"
+    assert rgb.shape == view.rgb.shape, f"{prefix} rgb is {rgb.shape}, the view {view.rgb.shape}"
+    assert rgb.dtype == view.rgb.dtype, f"{prefix} rgb is {rgb.dtype}, the view {view.rgb.dtype}"
     top = (1 << depth) - 1
-    assert rgb.max() <= top, f"{where} rgb goes up to {rgb.max()}, over {top} of {depth} bits"
-    assert mask.shape == rgb.shape[:2], f"{where} mask is {mask.shape}, the view {rgb.shape[:2]}"
-    assert mask.dtype == np.float32, f"{where} mask is {mask.dtype}, not float32"
-    inside = np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1
-    assert inside, f"{where} mask leaves 0 to 1: {mask.min()} to {mask.max()}"
+    assert rgb.max() <= top, f"{prefix} rgb goes up to {rgb.max()}, over {top} of {depth} bits"
+    assert mask.shape == rgb.shape[:2], f"{prefix} mask is {mask.shape}, the view {rgb.shape[:2]}"
+    assert mask.dtype == np.float32, f"{prefix} mask is {mask.dtype}, not float32"
+    in_range = np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1
+    assert in_range, f"{prefix} mask is out of range 0 to 1: {mask.min()} to {mask.max()}"
 
 
-def _check_untouched(spec: EngineSpec, who: str, now: Any, before: Any) -> None:
-    assert _bytes(now) == _bytes(before), (
-        f"engine {spec.name!r}: {who} changed its input {type(before).__name__}: "
+def _check_unmodified(spec: EngineSpec, step: str, after: Any, before: Any) -> None:
+    assert _contents(after) == _contents(before), (
+        f"engine {spec.name!r}: {step} modified its input {type(before).__name__}: "
         "copy what you want to change"
     )
 
 
 def _check_same(
-    spec: EngineSpec, first: list[Patch | None], again: list[Patch | None], when: str
+    spec: EngineSpec, first: list[Patch | None], second: list[Patch | None], when: str
 ) -> None:
-    for k, (a, b) in enumerate(zip(first, again, strict=True)):
-        assert _bytes(a) == _bytes(b), (
+    for k, (a, b) in enumerate(zip(first, second, strict=True)):
+        assert _contents(a) == _contents(b), (
             f"engine {spec.name!r}, view {k}: the same input gives other bytes {when}: "
-            "seed what is random, keep nothing from one job to the next"
+            "seed random numbers and keep no state between jobs"
         )
 
 
 @contextmanager
-def _step(spec: EngineSpec, what: str) -> Iterator[None]:
-    """Say which step of which engine an error came from."""
+def _step(spec: EngineSpec, step: str) -> Iterator[None]:
+    """Name the engine and the step in any exception."""
     try:
         yield
     except AssertionError:
         raise
     except Exception as error:
-        raise AssertionError(f"engine {spec.name!r}: {what} raises {error!r}") from error
+        raise AssertionError(f"engine {spec.name!r}: {step} raises {error!r}") from error
 
 
-def _copied(value: Each) -> Each:
-    """Return a dataclass whose arrays are copies."""
-    held = vars(value).items()
-    arrays: dict[str, Any] = {k: v.copy() for k, v in held if isinstance(v, np.ndarray)}
+def _copy_arrays(value: SeamValue) -> SeamValue:
+    """Return a dataclass with copies of its arrays."""
+    items = vars(value).items()
+    arrays: dict[str, Any] = {k: v.copy() for k, v in items if isinstance(v, np.ndarray)}
     return replace(value, **arrays)
 
 
-def _bytes(value: Any) -> list[Any]:
-    """Return all that a dataclass holds, arrays as bytes; [] for None."""
+def _contents(value: Any) -> list[Any]:
+    """Return the fields of a dataclass, arrays as bytes; [] for None."""
     if value is None:
         return []
-    held = [getattr(value, f.name) for f in fields(value)]
-    return [v.tobytes() if isinstance(v, np.ndarray) else v for v in held]
+    contents = [getattr(value, f.name) for f in fields(value)]
+    return [v.tobytes() if isinstance(v, np.ndarray) else v for v in contents]

@@ -17,7 +17,7 @@ import pytest
 import lipwright
 import tiny_media
 from lipwright.cli import demo
-from lipwright.cli.shared import plain, print_json
+from lipwright.cli.common import to_plain, print_json
 from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
 from lipwright.pipeline import pipeline
@@ -92,13 +92,13 @@ def test_a_defect_is_one_line_unless_debugging(run: Run, monkeypatch: pytest.Mon
 
 def test_values_become_plain(tmp_path: Path):
     value = {"rate": Fraction(30000, 1001), "duration": Fraction(1, 2), "path": tmp_path, "n": (1,)}
-    assert plain(value) == {
+    assert to_plain(value) == {
         "rate": "30000/1001",
         "duration": 0.5,
         "path": str(tmp_path),
         "n": [1],
     }
-    assert plain(lipwright.SyncOptions())["mode"] == "cut_off"
+    assert to_plain(lipwright.SyncOptions())["mode"] == "cut_off"
 
 
 # ------------------------------------------------------------------------------------------ sync
@@ -195,7 +195,7 @@ def test_a_signal_ends_the_job_and_leaves_nothing(
     assert running.returncode == status, rest
     errors = [line for line in rest.splitlines() if line.startswith("error: ")]
     assert errors == [rest.splitlines()[-1]]
-    assert "nothing was left behind" in errors[0]
+    assert "no partial output remains" in errors[0]
     assert out.read_bytes() == b"older"
     assert {p.name for p in tmp_path.iterdir()} == {"talk.mp4", "long.wav", "out.mp4"}
 
@@ -273,7 +273,7 @@ def test_engines_are_listed(run: Run):
 def test_doctor_finds_all_that_is_needed(run: Run):
     told = run("doctor")
     assert told.status == 0, told.out
-    assert "everything needed is here" in told.out
+    assert "ready: everything required is installed" in told.out
     report = run("doctor", "--json").json
     assert report["packages"]["av"]
     assert {weight["state"] for weight in report["weights"]} == {"ok"}

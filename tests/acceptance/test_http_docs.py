@@ -1,4 +1,4 @@
-"""The commands of docs/reference/http.md are run as they stand there."""
+"""The commands of docs/reference/http.md are executed as written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[str]:
-    """All of the page, and the one of the README."""
+    """Return the shell blocks of the page, and the curl command of the README."""
     (first,) = [block for block in blocks(README) if "curl" in block]
     return [*blocks(PAGE), first]
 
@@ -32,7 +32,7 @@ def blocks(text: str) -> list[str]:
 @pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "curl", "jq"))), reason="bash, curl or jq is not installed"
 )
-def test_every_command_runs_letter_by_letter(talk: Path, speech: Path, tmp_path: Path):
+def test_every_command_runs_as_written(talk: Path, speech: Path, tmp_path: Path):
     with live_service(tmp_path / "data") as service:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", "\n".join(commands())],
@@ -48,13 +48,13 @@ def test_every_command_runs_letter_by_letter(talk: Path, speech: Path, tmp_path:
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["status"] == "succeeded"
     assert "event: state" in done.stdout
-    assert '"request_id"' in done.stdout.splitlines()[-1]  # the README's answer
+    assert '"request_id"' in done.stdout.splitlines()[-1]  # the response to the README's command
     assert "lipwright_jobs_waiting" in (tmp_path / "metrics.txt").read_text()
-    assert [path for path in document["paths"] if not named(path)] == []
+    assert [path for path in document["paths"] if not is_documented(path)] == []
 
 
-def named(path: str) -> bool:
-    """Whether the page names a path, whatever it calls the parameters."""
+def is_documented(path: str) -> bool:
+    """Return whether the page names a path, with parameters of any name."""
     if path.startswith("/v1/outputs/"):  # its URLs are signed: clients never build them
         return True
     pattern = re.sub(r"\\{.*?\\}", r"(\\{\\w+\\}|\\$ID|sync/sync/lipsync/v2/pro)", re.escape(path))

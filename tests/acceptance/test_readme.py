@@ -1,4 +1,4 @@
-"""The README and the reference are executed, so that they cannot rot."""
+"""The README is executed, links resolve, and generated pages are current."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from outcome import Run
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-# The three commands that must work on a fresh machine, letter by letter.
+# The three commands that must work on a fresh machine exactly as written.
 FRESH = (
     "python -m pip install . && lipwright demo",
     "lipwright sync talk.mp4 speech.wav -o dubbed.mp4",
@@ -38,18 +38,20 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.parametrize("command", FRESH)
-def test_the_commands_for_a_fresh_machine_stand_there(command: str):
+def test_the_readme_has_the_commands_for_a_fresh_machine(command: str):
     assert command in shell_lines()
 
 
-def test_its_python_runs(talk: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_python_of_the_readme_runs(
+    talk: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "dubbed.mp4").is_file()
 
 
-def test_its_sync_commands_run(
+def test_the_sync_commands_of_the_readme_run(
     run: Run, talk: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -58,11 +60,11 @@ def test_its_sync_commands_run(
     portrait = ROOT / "src/lipwright/assets/portrait.png"
     (tmp_path / "portrait.jpg").write_bytes(portrait.read_bytes())
     for command in commands:
-        told = run(*shlex.split(command)[1:])
-        assert told.status == 0, told.err
+        outcome = run(*shlex.split(command)[1:])
+        assert outcome.status == 0, outcome.err
 
 
-def test_ci_runs_its_test_command():
+def test_ci_runs_the_test_command_of_the_readme():
     assert FRESH[2] in (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert os.access(ROOT / ".ci/run", os.X_OK)
 
@@ -72,10 +74,12 @@ def test_ci_runs_its_test_command():
     [
         "README.md",
         "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "examples/README.md",
         *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
     ],
 )
-def test_links_lead_somewhere(page: str):
+def test_relative_links_resolve(page: str):
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)", text)
     local = [link for link in links if "://" not in link]
@@ -84,7 +88,7 @@ def test_links_lead_somewhere(page: str):
 
 
 @pytest.mark.parametrize("name", ["cli", "settings"])
-def test_a_page_that_is_written_by_a_script_is_current(name: str):
+def test_a_generated_page_is_current(name: str):
     script = ROOT / f"scripts/generate_{name}_docs.py"
     done = subprocess.run(
         [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
@@ -92,5 +96,5 @@ def test_a_page_that_is_written_by_a_script_is_current(name: str):
     assert done.returncode == 0, f"{done.stderr}run: python {script.relative_to(ROOT)}"
 
 
-def test_the_script_is_installed():
+def test_the_command_is_installed():
     assert shutil.which("lipwright", path=str(Path(sys.executable).parent)) is not None

@@ -26,7 +26,7 @@ pytestmark = linux_only
 SEED = 20260102
 JOBS = 50
 KILLS = {"child": 6, "worker": 6, "api": 3}
-PAUSES = (0.05, 0.6)  # seconds between kills: some hit a start, some the middle of work
+RESTART_DELAYS = (0.05, 0.6)  # seconds between kills: some hit a start, some the middle of work
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_nothing_is_lost_and_nothing_done_twice_whatever_is_killed(bench, origin
         submitting.start()
         hits = []
         for role in plan:
-            time.sleep(rng.uniform(*PAUSES))
+            time.sleep(rng.uniform(*RESTART_DELAYS))
             if role != "api":
                 wait_for(lambda: bench.busy() or not submitting.is_alive())
             wait_for(lambda role=role: bool(bench.processes(role)))
@@ -127,7 +127,7 @@ def _check(bench: WorkBench, client: Client) -> None:
     """Every job that was answered for has ended well, once, with whole files and nothing else."""
     assert len(set(client.answered)) == JOBS
     (key,) = bench.services.keys.list()
-    jobs = bench.services.ledger.page(key.id, limit=2 * JOBS)
+    jobs = bench.services.ledger.list_jobs(key.id, limit=2 * JOBS)
     assert {job.id for job in jobs} == set(client.answered), "a job nobody was told of, or one lost"
     assert {job.state for job in jobs} == {State.SUCCEEDED}
     ended = bench.services.ledger.counts()["ended"]

@@ -111,7 +111,7 @@ def test_what_the_queue_is_told_about_running_work_changes_nothing(bench):
         job_id = bench.submit("slow")
         bench.wait_study(job_id)
         queue = WorkQueue(Settings(data_dir=bench.data_dir).database)
-        queue.drop(f"{job_id}:0")
+        queue.cancel(f"{job_id}:0")
         queue.close()
         job = bench.wait(job_id)
         assert (job.state, job.epoch) == (State.SUCCEEDED, 1)
@@ -170,7 +170,7 @@ def test_a_worker_runs_alone_too_and_no_second_one_in_its_slot(bench):
         "LIPWRIGHT_LEASE_SECONDS": "3",
         "PYTHONPATH": str(bench.plugins),
     }
-    command = [sys.executable, "-m", "lipwright.worker.run", "--slot", "0"]
+    command = [sys.executable, "-m", "lipwright.worker.main", "--slot", "0"]
     environment = live_service.environment(**settings)
     first = subprocess.Popen(command, env=environment)
     try:

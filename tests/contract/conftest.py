@@ -1,4 +1,4 @@
-"""What the contract suites share."""
+"""Fixtures of the contract tests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ledgers import IMPLEMENTATIONS, Bench
+from ledgers import IMPLEMENTATIONS, LedgerHarness
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LedgerHarness]:
     """Each implementation of the ledger and its parts."""
     with IMPLEMENTATIONS[request.param](tmp_path) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""What every storage keeps to; a new one joins the list."""
+"""The contract of storage; add new implementations to ``STORAGES``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STORAGES: dict[str, Callable[[Path], Storage]] = {
     "local": lambda folder: LocalStorage(folder / "blobs"),
 }
 NAME = "jobs/3f2a/video.mp4"
-DATA = bytes(range(256)) * 5000  # more than one piece
+DATA = bytes(range(256)) * 5000  # more than one chunk
 
 
 @pytest.fixture(params=STORAGES.values(), ids=STORAGES.keys())
@@ -34,8 +34,8 @@ def put(storage: Storage, data: bytes = DATA, name: str = NAME, kind: str = "vid
     return storage.put(name, [data[:1000], b"", data[1000:]], content_type=kind)
 
 
-# ---------------------------------------------------------------------------------- what is kept
-def test_a_stream_is_kept_to_the_byte(storage):
+# ------------------------------------------------------------------------------------- writing
+def test_a_stream_is_stored_byte_for_byte(storage):
     blob = put(storage)
     assert content(storage) == DATA
     assert (blob.name, blob.size, blob.content_type) == (NAME, len(DATA), "video/mp4")
@@ -43,7 +43,7 @@ def test_a_stream_is_kept_to_the_byte(storage):
     assert abs(datetime.now(UTC) - blob.modified_at) < timedelta(minutes=1)
 
 
-def test_a_file_is_moved_here(storage, tmp_path):
+def test_a_file_is_moved_into_storage(storage, tmp_path):
     source = tmp_path / "out.mp4"
     source.write_bytes(DATA)
     blob = storage.put(NAME, source, content_type="video/mp4")
@@ -52,7 +52,7 @@ def test_a_file_is_moved_here(storage, tmp_path):
     assert not source.exists()
 
 
-def test_an_empty_blob_is_one_too(storage):
+def test_an_empty_blob_can_be_stored(storage):
     assert put(storage, b"").size == 0
     assert content(storage) == b""
 
@@ -60,7 +60,7 @@ def test_an_empty_blob_is_one_too(storage):
 @pytest.mark.parametrize(
     "kind", ["video/mp4", "image/jpeg", "application/vnd.x+json", "text/plain; charset=utf-8"]
 )
-def test_the_content_type_is_kept(storage, kind):
+def test_the_content_type_is_stored(storage, kind):
     put(storage, kind=kind)
     assert storage.stat(NAME).content_type == kind
 
@@ -68,13 +68,13 @@ def test_the_content_type_is_kept(storage, kind):
 @pytest.mark.parametrize(
     "kind", ["", "video", "video/", "video/mp4\r\nSet-Cookie: x", "ü/x", "a/" + "b" * 500, "~/~"]
 )
-def test_what_is_no_content_type_is_refused(storage, kind):
+def test_an_invalid_content_type_is_refused(storage, kind):
     with pytest.raises(InvalidOptions, match="content type"):
         put(storage, kind=kind)
     assert storage.stat(NAME) is None
 
 
-def test_the_entity_tag_stays_and_changes_with_every_write(storage):
+def test_the_entity_tag_changes_with_every_write(storage):
     first = put(storage)
     assert storage.stat(NAME).etag == first.etag
     second = put(storage, b"other")
@@ -85,12 +85,12 @@ def test_the_entity_tag_stays_and_changes_with_every_write(storage):
 @pytest.mark.parametrize(
     "name", ["a", "a/b/c/d/e", "a.b-c_d", "0", "a/b.mp4", "a" * 128, "jobs/a/b", "jobs/a"]
 )
-def test_plain_names_may_be_used(storage, name):
+def test_plain_names_are_accepted(storage, name):
     put(storage, name=name)
     assert content(storage, name) == DATA
 
 
-def test_a_name_may_be_the_beginning_of_another(storage):
+def test_a_name_may_be_a_prefix_of_another(storage):
     put(storage, b"one", "a/b")
     put(storage, b"two", "a/b/c")
     assert (content(storage, "a/b"), content(storage, "a/b/c")) == (b"one", b"two")
@@ -140,7 +140,7 @@ def test_hostile_names_are_refused_by_every_method(storage, tmp_path, name):
     with pytest.raises(InvalidOptions):
         storage.read(name)
     with pytest.raises(InvalidOptions):
-        storage.local(name, tmp_path)
+        storage.local_path(name, tmp_path)
     if name != "a/":
         with pytest.raises(InvalidOptions):
             storage.delete(name)
@@ -169,32 +169,32 @@ def test_a_range_is_read(storage, start, stop):
     assert b"".join(storage.read(NAME, start, stop)) == DATA[start:stop]
 
 
-def test_what_is_not_there_is_missing_at_once(storage, tmp_path):
+def test_a_missing_blob_raises_at_once(storage, tmp_path):
     put(storage)
     for name in ("jobs/3f2a/video.mp", "jobs/3f2a", "other", "jobs/3f2a/video.mp4/x"):
         assert storage.stat(name) is None
         with pytest.raises(FileNotFoundError):
             storage.read(name)
         with pytest.raises(FileNotFoundError):
-            storage.local(name, tmp_path)
+            storage.local_path(name, tmp_path)
 
 
-def test_a_local_copy_can_be_read_as_a_file(storage, tmp_path):
+def test_a_local_path_can_be_read_as_a_file(storage, tmp_path):
     put(storage)
-    assert storage.local(NAME, tmp_path).read_bytes() == DATA
+    assert storage.local_path(NAME, tmp_path).read_bytes() == DATA
 
 
-def test_a_reader_that_goes_early_harms_nobody(storage):
+def test_a_reader_may_stop_early(storage):
     put(storage)
     pieces = storage.read(NAME)
     assert DATA.startswith(next(pieces))
     del pieces
-    storage.read(NAME)  # and one that never began
+    storage.read(NAME)  # and one that never started
     assert content(storage) == DATA
 
 
 # --------------------------------------------------------------------------------- all or nothing
-def test_nothing_is_seen_until_all_is_written(storage):
+def test_a_write_is_invisible_until_complete(storage):
     put(storage, b"old")
 
     def slowly() -> Iterator[bytes]:
@@ -208,7 +208,7 @@ def test_nothing_is_seen_until_all_is_written(storage):
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
-def test_a_stream_that_breaks_leaves_what_was_there(storage, tmp_path, before):
+def test_a_failing_stream_leaves_the_previous_blob(storage, tmp_path, before):
     if before is not None:
         put(storage, before)
     files = sorted(tmp_path.rglob("*"))
@@ -223,16 +223,16 @@ def test_a_stream_that_breaks_leaves_what_was_there(storage, tmp_path, before):
     assert storage.stat(NAME) is None if before is None else content(storage) == before
 
 
-def test_an_error_of_the_stream_is_not_taken_for_one_of_the_storage(storage):
+def test_an_error_of_the_stream_passes_through(storage):
     def breaking() -> Iterator[bytes]:
         yield b"x"
-        raise ConnectionResetError("the client went")
+        raise ConnectionResetError("the client disconnected")
 
     with pytest.raises(ConnectionResetError):
         storage.put(NAME, breaking(), content_type="video/mp4")
 
 
-def test_a_reader_keeps_what_it_opened(storage):
+def test_a_reader_keeps_the_version_it_opened(storage):
     put(storage)
     pieces = storage.read(NAME)
     put(storage, b"new")
@@ -242,7 +242,7 @@ def test_a_reader_keeps_what_it_opened(storage):
     assert b"".join(pieces) == b"new"
 
 
-def test_readers_see_one_whole_version_while_it_is_overwritten(storage):
+def test_concurrent_readers_see_complete_versions(storage):
     versions = {bytes([65 + n]) * 50_000: f"text/v{n}" for n in range(8)}
     put(storage, b"A" * 50_000, kind="text/v0")
     done = threading.Event()
@@ -282,7 +282,7 @@ def test_one_blob_is_deleted(storage):
     assert storage.delete("jobs/a/video.mp4") == 0
 
 
-def test_all_below_a_prefix_is_deleted_and_nothing_else(storage):
+def test_a_prefix_deletes_only_what_is_below_it(storage):
     gone = ["jobs/a/video.mp4", "jobs/a/image.jpg", "jobs/a/deep/er/x"]
     kept = ["jobs/ab/video.mp4", "jobs/b/video.mp4", "jobs/a", "uploads/a"]
     for name in gone + kept:
@@ -301,7 +301,7 @@ def test_a_name_can_be_used_again_after_it_was_deleted(storage):
     assert content(storage) == b"again"
 
 
-def test_writers_and_a_deleter_of_the_same_name_never_lose_a_write_that_came_after(storage):
+def test_a_write_after_a_concurrent_delete_survives(storage):
     def write(n: int) -> None:
         for _ in range(10):
             put(storage, b"x" * 100, f"jobs/a/{n}")

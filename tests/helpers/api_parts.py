@@ -15,16 +15,16 @@ from fastapi import FastAPI
 
 from lipwright.jobs.ledger.database import open_database
 from lipwright.jobs.ledger.deliveries import SqlDeliveries
-from lipwright.jobs.ledger.keys import SqlKeys
-from lipwright.jobs.ledger.memory import Memory
+from lipwright.jobs.ledger.keys import SqlApiKeys
+from lipwright.jobs.ledger.memory import MemoryBackend
 from lipwright.jobs.ledger.sql import SqlLedger
 from lipwright.jobs.ledger.uploads import SqlUploads
-from lipwright.jobs.model import Failure, Job, Key, Stage
+from lipwright.jobs.model import Failure, Job, ApiKey, JobProgress
 from lipwright.jobs.services import Services
 from lipwright.server.app import create_app
 from lipwright.settings import Settings
 from lipwright.storage.local import LocalStorage
-from lipwright.storage.publish import Signer
+from lipwright.storage.signed_urls import Signer
 
 BASE = "http://testserver"
 CONTRACT = "/v1/models/sync/sync/lipsync/v2/pro"
@@ -45,8 +45,8 @@ def sqlite_services(settings: Settings) -> Services:
     database = open_database(settings.database)
     return Services(
         settings=settings,
-        ledger=SqlLedger(database, enqueue=lambda *_: None, drop=lambda _: None),
-        keys=SqlKeys(database),
+        ledger=SqlLedger(database, enqueue=lambda *_: None, cancel_work=lambda _: None),
+        keys=SqlApiKeys(database),
         uploads=SqlUploads(database),
         deliveries=SqlDeliveries(database),
         storage=LocalStorage(settings.data_dir / "files"),
@@ -56,7 +56,7 @@ def sqlite_services(settings: Settings) -> Services:
 
 
 def memory_services(settings: Settings) -> Services:
-    memory = Memory()
+    memory = MemoryBackend()
     return Services(
         settings=settings,
         ledger=memory.ledger,
@@ -77,7 +77,7 @@ class Api:
 
     app: FastAPI
     services: Services
-    key: Key
+    key: ApiKey
     secret: str
     portal: BlockingPortal
     client: httpx.AsyncClient
@@ -99,12 +99,12 @@ class Api:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["request_id"])
 
-    def run(self, job_id: str, *, stage: Stage | None = None) -> Job:
+    def run(self, job_id: str, *, stage: JobProgress | None = None) -> Job:
         """Let a worker take the job."""
         job = self.services.ledger.claim(job_id, "tester")
         assert job is not None
         if stage is not None:
-            assert self.services.ledger.beat(job_id, job.epoch, stage)
+            assert self.services.ledger.heartbeat(job_id, job.epoch, stage)
         return job
 
     def succeed(self, job_id: str, video: bytes = b"not really mp4", **facts: Any) -> Job:

@@ -12,8 +12,10 @@ import numpy as np
 from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.picture import Picture
 from lipwright.media.probe import VideoInfo
-from lipwright.media.timeline import plan
-from lipwright.sample import SAMPLE_RATE, Scene, head_sway, mouth_moves, speech_asset
+from lipwright.media.timeline import plan_timeline
+from lipwright.sample import speech_asset
+from lipwright.sample.curves import SAMPLE_RATE, head_motion, mouth_displacements
+from lipwright.sample.portrait import AnimatedPortrait
 from lipwright.speech import audio
 
 SIDE = 224  # pixels of the frames
@@ -24,11 +26,11 @@ RATE = Fraction(25)
 @cache
 def frames(count: int = FRAMES, side: int = SIDE) -> tuple[np.ndarray, ...]:
     """Frames (side, side, 3) uint8 RGB of a head that sways and a mouth that opens and closes."""
-    scene = Scene(size=(side, side))
+    scene = AnimatedPortrait(size=(side, side))
     times = np.arange(count) / float(RATE)
     opening = (0.06 + 0.05 * np.sin(2 * np.pi * 3 * times)).astype(np.float32)
-    moves = mouth_moves(scene.mouth, opening, np.full(count, 0.9, np.float32))
-    sways = head_sway(times, scene.unit, scene.centre, seed=1)
+    moves = mouth_displacements(scene.mouth, opening, np.full(count, 0.9, np.float32))
+    sways = head_motion(times, scene.unit, scene.centre, seed=1)
     grain = np.random.default_rng(0)
     drawn = (scene.draw(*shot) for shot in zip(moves, sways, strict=True))
     noisy = (rgb + grain.normal(0, 1.2, (side, side, 1)) for rgb in drawn)
@@ -78,7 +80,7 @@ def write_clip(
         color_trc=1,
         colorspace=1,
     )
-    timeline = plan("cut_off", video=length, audio=length, rate=rate)
+    timeline = plan_timeline("cut_off", video=length, audio=length, rate=rate)
     with VideoWriter(path, like=like, timeline=timeline, audio=None, crf=12) as writer:
         for rgb in pictures:
             writer.write(Picture.from_rgb(rgb))
@@ -87,7 +89,7 @@ def write_clip(
 
 def write_speech(path: Path, seconds: float, *, then_silent: float = 0.0) -> Path:
     """Write English speech of so many seconds as WAV, and silence after it."""
-    said = audio.load(speech_asset("en"))
+    said = audio.load_audio(speech_asset("en"))
     sound = np.resize(said, round(seconds * SAMPLE_RATE))
     sound = np.concatenate([sound, np.zeros(round(then_silent * SAMPLE_RATE), np.float32)])
     with wave.open(str(path), "wb") as file:

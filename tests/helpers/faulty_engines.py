@@ -31,7 +31,7 @@ def spec(name, act):
         def study(self, portrait, fetch):
             act()
     return EngineSpec(
-        name=name, summary="goes wrong", licence="Apache-2.0", load=lambda device: Faulty()
+        name=name, summary="goes wrong", licence="Apache-2.0", load=lambda device, store: Faulty()
     )
 """
 

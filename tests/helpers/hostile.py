@@ -1,4 +1,4 @@
-"""A server on loopback that answers whatever a test tells it to, byte by byte."""
+"""A loopback HTTP server whose responses a test controls byte by byte."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-PATIENCE = 20.0  # seconds until a connection that nobody closes is given up
+TIMEOUT = 20.0  # seconds until an open connection is closed
 
 
 @dataclass(frozen=True)
-class Call:
-    """A request that came in."""
+class ReceivedRequest:
+    """A request that the server received."""
 
     method: str
     target: str
@@ -24,63 +24,65 @@ class Call:
     body: bytes
 
 
-Script = Callable[["Wire"], object]
+Handler = Callable[["RawConnection"], object]
 
-MEDIA = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 20  # looks like the head of an MP4
-
-
-def body(data: bytes, *heads: str, status: str = "200 OK", length: int | None = None) -> Script:
-    """Answer with these bytes."""
-    return lambda wire: wire.answer(data, *heads, status=status, length=length)
+MEDIA = b"\x00\x00\x00\x18ftypisom" + bytes(range(256)) * 20  # looks like the start of an MP4
 
 
-def redirect(location: str, status: str = "302 Found") -> Script:
-    """Send elsewhere."""
-    return body(b"", f"Location: {location}", status=status)
+def respond_with(
+    data: bytes, *headers: str, status: str = "200 OK", length: int | None = None
+) -> Handler:
+    """Return a handler that responds with these bytes."""
+    return lambda connection: connection.respond(data, *headers, status=status, length=length)
 
 
-class Wire:
-    """One connection, as a script sees it."""
+def redirect_to(location: str, status: str = "302 Found") -> Handler:
+    """Return a handler that redirects."""
+    return respond_with(b"", f"Location: {location}", status=status)
 
-    def __init__(self, connection: socket.socket, call: Call, attempt: int) -> None:
-        self.connection, self.call = connection, call
-        self.attempt = attempt  #: how often this path was asked for, from 1
+
+class RawConnection:
+    """One connection, as a handler sees it."""
+
+    def __init__(self, connection: socket.socket, request: ReceivedRequest, attempt: int) -> None:
+        self._socket, self.request = connection, request
+        self.attempt = attempt  #: how often this path was requested, from 1
 
     def send(self, data: bytes) -> bool:
-        """Send; say whether the other side is still there."""
+        """Send; return whether the client is still connected."""
         try:
-            self.connection.sendall(data)
+            self._socket.sendall(data)
         except OSError:
             return False
         return True
 
-    def answer(
-        self, body: bytes = b"", *heads: str, status: str = "200 OK", length: int | None = None
+    def respond(
+        self, body: bytes = b"", *headers: str, status: str = "200 OK", length: int | None = None
     ) -> bool:
-        """Send a whole answer."""
+        """Send a whole response."""
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}"]
-        return self.send("\r\n".join([*lines, *heads, "", ""]).encode("latin-1") + body)
+        return self.send("\r\n".join([*lines, *headers, "", ""]).encode("latin-1") + body)
 
     def trickle(self, data: bytes, closed: threading.Event) -> None:
-        """Send the same byte now and then, for as long as somebody listens."""
+        """Send the same data again and again until the client disconnects or *closed* is set."""
         while self.send(data) and not closed.wait(0.02):
             pass
 
-    def hold(self) -> None:
-        """Say nothing until the other side goes."""
+    def stall(self) -> None:
+        """Send nothing until the client disconnects."""
         with contextlib.suppress(OSError):
-            while self.connection.recv(4096):
+            while self._socket.recv(4096):
                 pass
 
 
 @dataclass
 class HostileServer:
-    """Answers by script, by path; a context manager."""
+    """Calls a handler per path; a context manager."""
 
-    scripts: dict[str, Script] = field(default_factory=dict)
+    handlers: dict[str, Handler] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
     address: str = "127.0.0.1"
-    calls: list[Call] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
@@ -106,21 +108,21 @@ class HostileServer:
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
             assert not thread.is_alive()
 
     def url(self, path: str = "/", host: str | None = None) -> str:
         scheme = "http" if self.tls is None else "https"
         return f"{scheme}://{host or self.address}:{self.port}{path}"
 
-    def on(self, path: str, script: Script) -> str:
-        """Answer a path by a script; return its URL."""
-        self.scripts[path] = script
+    def on(self, path: str, handler: Handler) -> str:
+        """Set the handler of a path; return its URL."""
+        self.handlers[path] = handler
         return self.url(path)
 
-    def asked(self, path: str) -> int:
-        """How often a path was asked for."""
-        return sum(call.target.partition("?")[0] == path for call in self.calls)
+    def request_count(self, path: str) -> int:
+        """Return how often a path was requested."""
+        return sum(request.target.partition("?")[0] == path for request in self.requests)
 
     def _start(self, run: Callable[[], None]) -> None:
         thread = threading.Thread(target=run, daemon=True)
@@ -133,7 +135,7 @@ class HostileServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT)
             self._open.append(connection)
             self._start(lambda c=connection: self._serve(c))
 
@@ -142,17 +144,17 @@ class HostileServer:
             if self.tls is not None:
                 connection = self.tls.wrap_socket(connection, server_side=True)
                 self._open.append(connection)
-            call = _read(connection)
-            self.calls.append(call)
-            path = call.target.partition("?")[0]
-            self.scripts[path](Wire(connection, call, self.asked(path)))
+            request = _read(connection)
+            self.requests.append(request)
+            path = request.target.partition("?")[0]
+            self.handlers[path](RawConnection(connection, request, self.request_count(path)))
         except (OSError, EOFError):
-            pass  # the other side went
+            pass  # the client disconnected
         finally:
             connection.close()
 
 
-def _read(connection: socket.socket) -> Call:
+def _read(connection: socket.socket) -> ReceivedRequest:
     """Read one request."""
     data = b""
     while b"\r\n\r\n" not in data:
@@ -163,7 +165,7 @@ def _read(connection: socket.socket) -> Call:
     headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", 0)):
         body += _more(connection)
-    return Call(method, target, headers, body)
+    return ReceivedRequest(method, target, headers, body)
 
 
 def _more(connection: socket.socket) -> bytes:

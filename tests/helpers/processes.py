@@ -15,7 +15,7 @@ import pytest
 MARK = "ACCEPTANCE_MARK"  # in the environment of all processes of one service
 DEADLINE = 60.0  # seconds until what is waited for has failed to happen
 ROLES = {
-    "lipwright.worker.run": "worker",
+    "lipwright.worker.main": "worker",
     "lipwright.worker.render_process": "child",
     "serve": "api",
 }

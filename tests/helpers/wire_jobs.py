@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from lipwright.engines.base import EngineSpec
 from lipwright.engines.passthrough import Passthrough
-from lipwright.jobs.model import Failure, Job, Stage, State, Ticket
+from lipwright.jobs.model import Failure, Job, JobProgress, State, JobSpec
 from lipwright.server.deployment import Links
 from lipwright.server.models import Catalogue
-from lipwright.storage.publish import Signer
+from lipwright.storage.signed_urls import Signer
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LINKS = Links(base="https://dub.example", signer=Signer(b"s" * 32), seconds=60.0, now=1000.0)
@@ -21,23 +21,23 @@ V2 = {"model": "lipsync-2", "input": [{"type": "video", "url": V}, {"type": "aud
 
 def spec(name: str) -> EngineSpec:
     return EngineSpec(
-        name=name, summary=f"the {name}", licence="MIT", load=lambda device: Passthrough()
+        name=name, summary=f"the {name}", licence="MIT", load=lambda device, store: Passthrough()
     )
 
 
-CATALOGUE = Catalogue.of([spec("exemplar"), spec("passthrough")])
+CATALOGUE = Catalogue.from_engines([spec("exemplar"), spec("passthrough")])
 CONTRACT = CATALOGUE.find("sync/sync/lipsync/v2/pro")
-TICKET = Ticket(
+SPEC = JobSpec(
     id="id-1",
     key_id="key",
     model_id=CONTRACT.id,
     dialect="runcomfy",
     engine="exemplar",
     input={**BODY, "sync_mode": "cut_off"},
-    work={},
+    payload={},
 )
-QUEUED = Job(ticket=TICKET, sequence=7, state=State.IN_QUEUE, epoch=0, created_at=NOON)
-RUNNING = replace(QUEUED, state=State.IN_PROGRESS, stage=Stage(stage="paint", done=5, fraction=0.5))
+QUEUED = Job(spec=SPEC, sequence=7, state=State.IN_QUEUE, epoch=0, created_at=NOON)
+RUNNING = replace(QUEUED, state=State.IN_PROGRESS, progress=JobProgress(stage="paint", done=5, fraction=0.5))
 DONE = replace(
     QUEUED,
     state=State.SUCCEEDED,

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import live_service
-from lipwright.jobs.model import Job, Limits, State, Ticket, Upload
+from lipwright.jobs.model import Job, JobSpec, State, SubmitLimits, Upload
 from lipwright.jobs.services import Services, open_services
 from lipwright.media.probe import probe
 from lipwright.settings import Settings
-from lipwright.storage.local import WRITING
+from lipwright.storage.local import PARTIAL_FOLDER
 from processes import MARK, Process, living, wait_for
 
-WIDE = Limits(max_queued=10_000, submits_per_minute=100_000)
+WIDE = SubmitLimits(max_queued=10_000, submits_per_minute=100_000)
 #: Quick to notice, quick to try again.
 QUICK = {
     "LIPWRIGHT_HEARTBEAT_SECONDS": "0.2",
@@ -50,14 +50,14 @@ class WorkBench:
 
     def submit(self, engine: str = "passthrough", *, key: str = "k1", priority: int = 10) -> str:
         """Put a job into the queue and return its id."""
-        ticket = Ticket(
+        ticket = JobSpec(
             id=f"job-{next(self._ids)}",
             key_id=key,
             model_id=f"lipwright/{engine}",
             dialect="runcomfy",
             engine=engine,
             input={},
-            work={"video": f"file:{key}-video", "audio": f"file:{key}-audio", "mode": "cut_off"},
+            payload={"video": f"file:{key}-video", "audio": f"file:{key}-audio", "mode": "cut_off"},
             priority=priority,
         )
         return self.services.ledger.submit(ticket, WIDE)[0].id
@@ -73,7 +73,7 @@ class WorkBench:
 
     def wait_study(self, job_id: str) -> None:
         """Wait until the engine of a job is at work."""
-        wait_for(lambda: self.job(job_id).stage.stage == "study")
+        wait_for(lambda: self.job(job_id).progress.stage == "study")
 
     def busy(self) -> bool:
         """Whether a job runs now."""
@@ -91,7 +91,7 @@ class WorkBench:
 
     def check_tidy(self) -> None:
         """Nothing half-written lies in storage, nothing at all in the folders of the slots."""
-        assert not list((self.data_dir / "storage" / WRITING).iterdir())
+        assert not list((self.data_dir / "storage" / PARTIAL_FOLDER).iterdir())
         assert not [path for path in (self.data_dir / "work").glob("*/*")]
 
     def check_output(self, job_id: str) -> None:
@@ -101,7 +101,7 @@ class WorkBench:
         video, image = job.output["video"], job.output["image"]
         there = {str(Path(name).parent) for name in self.files() if f"/{job_id}/" in name}
         assert there == {video, image}
-        path = self.services.storage.local(video, self.data_dir)
+        path = self.services.storage.local_path(video, self.data_dir)
         found = probe(path).video
         assert found is not None
         assert found.frames == job.output["frames"]

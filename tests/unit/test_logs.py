@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lipwright.logs import LOGGERS, configure, current_request, request_id
+from lipwright.logs import LOGGERS, accept_request_id, configure, http_request_id
 from lipwright.settings import Settings
 
 
@@ -28,20 +28,20 @@ def logged(form: str, write) -> str:
     return stream.getvalue()
 
 
-def test_json_has_one_object_a_line_with_all_that_is_known():
-    token = current_request.set("req-1")
+def test_json_has_one_object_per_line_with_all_fields():
+    token = http_request_id.set("req-1")
     try:
-        line = logged("json", lambda log: log.info("took %s", "it\n", extra={"seconds": 1.5}))
+        text = logged("json", lambda log: log.info("took %s", "it\n", extra={"seconds": 1.5}))
     finally:
-        current_request.reset(token)
-    told = json.loads(line)
-    assert line.count("\n") == 1
-    assert (told["level"], told["message"], told["seconds"]) == ("info", "took it\n", 1.5)
-    assert told["request_id"] == "req-1"
-    assert told["time"].endswith("+00:00")
+        http_request_id.reset(token)
+    line = json.loads(text)
+    assert text.count("\n") == 1
+    assert (line["level"], line["message"], line["seconds"]) == ("info", "took it\n", 1.5)
+    assert line["http_request_id"] == "req-1"
+    assert line["time"].endswith("+00:00")
 
 
-def test_text_has_one_line_whatever_the_message_holds():
+def test_text_has_one_line_per_record():
     line = logged("text", lambda log: log.warning("a\r\nb\x1b[31m", extra={"path": "x y\n"}))
     assert line.count("\n") == 1
     assert "a\\r\\nb\\x1b[31m" in line
@@ -59,28 +59,28 @@ def test_a_traceback_follows_its_line():
     assert "ValueError: broken" in json.loads(logged("json", fail))["traceback"]
 
 
-def test_levels_below_the_setting_are_left_out():
+def test_records_below_the_level_are_dropped():
     assert logged("text", lambda log: log.debug("detail")) == ""
 
 
-def test_calling_it_again_does_not_double_the_lines():
+def test_configuring_twice_does_not_double_the_lines():
     configure(Settings(), io.StringIO())
     assert logged("text", lambda log: log.info("once")).count("once") == 1
 
 
-def test_the_access_log_of_the_server_is_off_for_it_would_hold_signatures():
+def test_the_access_log_of_uvicorn_is_off():
     configure(Settings(), io.StringIO())
     assert logging.getLogger("uvicorn.access").disabled
 
 
 @pytest.mark.parametrize("good", ["a", "6f1c0d5e-8a53", "A.b_c:d-1", "x" * 128])
-def test_a_harmless_request_id_is_kept(good):
-    assert request_id(good) == good
+def test_a_safe_request_id_is_kept(good):
+    assert accept_request_id(good) == good
 
 
 @pytest.mark.parametrize("bad", [None, "", "x" * 129, "a b", "a\nb", "a\x00", "ä", "{}"])
 def test_any_other_request_id_is_replaced(bad):
-    made = request_id(bad)
+    made = accept_request_id(bad)
     assert made != bad
-    assert made != request_id(bad)
+    assert made != accept_request_id(bad)
     assert len(made) == 32

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -75,3 +78,89 @@ numbers = st.floats(0, 1e5, allow_nan=False)
 @given(numbers, numbers, numbers)
 def test_a_speaker_survives_writing_and_reading(x, y, seconds):
     assert SpeakerPick.parse(f"{x!r},{y!r}@{seconds!r}") == SpeakerPick(x=x, y=y, seconds=seconds)
+
+
+def test_json_keeps_every_option():
+    options = SyncOptions(
+        mode=SyncMode.LOOP, speaker=SpeakerPick(x=1, y=2, seconds=3), size="4k", crf=20
+    )
+    assert SyncOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+
+
+def test_json_may_leave_defaults_out():
+    assert SyncOptions().to_json(defaults=False) == {}
+    assert SyncOptions(intensity=0.5).to_json(defaults=False) == {"intensity": 0.5}
+    assert SyncOptions.from_json({}) == SyncOptions()
+
+
+def test_local_options_are_not_sent_to_a_service():
+    local = {"encoder", "max_pixels", "max_seconds"}
+    assert set(SyncOptions().to_json()) - set(SyncOptions().to_json(remote=True)) == local
+
+
+@pytest.mark.parametrize(
+    "values", [{"sparkle": 1}, {"crf": "fine"}, {"crf": True}, {"speaker": [1]}, {"mode": 5}]
+)
+def test_json_that_does_not_fit_is_an_error(values):
+    with pytest.raises(InvalidOptions):
+        SyncOptions.from_json(values)
+
+
+@pytest.mark.parametrize(
+    "pick", [SpeakerPick(x=1, y=2), SpeakerPick(x=1, y=2, seconds=0.5), SpeakerPick(x=3, y=4, frame=7)]
+)
+def test_a_speaker_survives_json(pick):
+    assert SpeakerPick.from_json(json.loads(json.dumps(pick.to_json()))) == pick
+
+
+#: Adds one field to the source of options.py, then asks every interface for it.
+ONE_OPTION = """
+import importlib.util, json, sys
+
+spec = importlib.util.find_spec("lipwright.options")
+source = open(spec.origin, encoding="utf-8").read()
+field = '    sparkle: int = option(3, minimum=1, maximum=9, help="A dummy.")\\n'
+before, after = source.split("    crf: float | None = option(", 1)
+module = importlib.util.module_from_spec(spec)
+sys.modules["lipwright.options"] = module
+exec(compile(before + field + "    crf: float | None = option(" + after, spec.origin, "exec"), vars(module))
+
+from click.testing import CliRunner
+from lipwright.cli.main import cli
+from lipwright.client import calls
+from lipwright.client.address import ServiceAddress
+from lipwright.jobs.payload import JobPayload
+from lipwright.options import SyncOptions
+from lipwright.server.inputs import validate_body
+from lipwright.server.runcomfy.schemas import SubmitInput
+from lipwright.worker.renderer import RenderTask
+
+seen = {}
+for command in ("sync", "submit"):
+    seen[command] = "--sparkle" in CliRunner().invoke(cli, [command, "--help"]).output
+body = {"video_url": "https://x.example/v", "audio_url": "https://x.example/a"}
+request = calls.submit(
+    ServiceAddress(url="https://x.example", api_key="k"), body["video_url"], body["audio_url"],
+    model_id="m", options=SyncOptions(sparkle=5), seed=None, webhook_url=None, idempotency_key="i",
+).request
+sent = json.loads(request.body)
+seen["client"] = sent["lipwright"] == {"sparkle": 5}
+parsed = validate_body(SubmitInput, sent)
+options = parsed.lipwright.options(parsed.sync_mode)
+seen["wire"] = options.sparkle == 5
+schema = SubmitInput.model_json_schema()["$defs"]["OwnOptions"]["properties"]["sparkle"]
+seen["schema"] = schema["anyOf"][0] == {"maximum": 9, "minimum": 1, "type": "integer"}
+payload = JobPayload(video="v", audio="a", options=options)
+seen["ledger"] = JobPayload.from_json(json.loads(json.dumps(payload.to_json()))).options.sparkle == 5
+task = RenderTask(video="v", audio="a", output="o", poster="p", engine="e", options=options)
+seen["render process"] = RenderTask.from_json(json.loads(json.dumps(task.to_json()))).options.sparkle == 5
+print(json.dumps(seen))
+"""
+
+
+def test_an_option_is_defined_once_and_offered_everywhere():
+    done = subprocess.run([sys.executable, "-c", ONE_OPTION], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert len(seen) == 7
+    assert all(seen.values()), seen

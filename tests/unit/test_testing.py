@@ -3,43 +3,43 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lipwright.face.canonical import estimate_pose, mouth_opening, mouth_shapes
 from lipwright.face.landmarker import FaceLandmarker
-from lipwright.face.shape import align, mouth_shapes, opening
 from lipwright.testing import (
     SIZE,
     draw_face,
+    synthetic_driving_sequence,
+    synthetic_face_track,
     synthetic_face_views,
     synthetic_landmarks,
     synthetic_mouth,
-    synthetic_portrait,
-    synthetic_script,
 )
 
 
-def test_a_drawn_face_is_found_where_its_landmarks_are():
+def test_drawn_face_is_detected_at_its_landmarks():
     landmarks = synthetic_landmarks(3)
     frame = draw_face(landmarks[1])
     network = FaceLandmarker()
-    (found,) = network.detect(frame)
-    placed, presence = network.place(frame, found.region)
+    (detection,) = network.detect(frame)
+    placed, presence = network.estimate_landmarks(frame, detection.region)
     assert presence > 0.9
     assert np.abs(placed[:, :2] - landmarks[1, :, :2]).mean() < 3  # pixels, of a face of 130
 
 
-def test_the_mouth_opens_as_told():
+def test_mouth_opens_by_the_given_amount():
     wanted = np.linspace(0, 0.1, 5, dtype=np.float32)
-    rest = opening(synthetic_mouth(np.zeros(1, np.float32)))[0]
+    rest = mouth_opening(synthetic_mouth(np.zeros(1, np.float32)))[0]
     landmarks = synthetic_landmarks(5, opening=wanted)
-    assert opening(mouth_shapes(landmarks)) - rest == pytest.approx(wanted, abs=0.005)
+    assert mouth_opening(mouth_shapes(landmarks)) - rest == pytest.approx(wanted, abs=0.005)
 
 
-def test_the_head_sways_within_what_engines_paint():
-    angles = align(synthetic_landmarks(60)).angles()
+def test_head_motion_stays_within_what_engines_paint():
+    angles = estimate_pose(synthetic_landmarks(60)).angles()
     assert np.abs(angles[:, :2]).max() < 20
     assert angles[:, 0].std() > 1
 
 
-def test_drawings_are_the_same_every_time_and_differ_by_seed():
+def test_drawings_are_deterministic_and_differ_by_seed():
     assert np.array_equal(synthetic_landmarks(4, seed=1), synthetic_landmarks(4, seed=1))
     assert not np.array_equal(synthetic_landmarks(4, seed=1), synthetic_landmarks(4, seed=2))
     landmarks = synthetic_landmarks(1)[0]
@@ -47,7 +47,7 @@ def test_drawings_are_the_same_every_time_and_differ_by_seed():
 
 
 @pytest.mark.parametrize(("depth", "kind", "top"), [(8, np.uint8, 255), (10, np.uint16, 1023)])
-def test_views_have_the_depth_asked_for_and_lie_on_even_pixels(depth, kind, top):
+def test_views_have_the_given_depth_and_lie_on_even_pixels(depth, kind, top):
     landmarks = synthetic_landmarks(3)
     landmarks[1] = np.nan
     views = synthetic_face_views(landmarks, depth=depth)
@@ -63,12 +63,12 @@ def test_views_have_the_depth_asked_for_and_lie_on_even_pixels(depth, kind, top)
         )
 
 
-def test_portrait_and_script_tell_where_no_face_is():
+def test_face_track_and_driving_sequence_mark_missing_faces():
     landmarks = synthetic_landmarks(4)
     landmarks[2] = np.nan
-    portrait = synthetic_portrait(landmarks, synthetic_face_views(landmarks))
-    assert portrait.confidence.tolist() == pytest.approx([0.98, 0.98, 0, 0.98])
-    script = synthetic_script(portrait, [3, 2, 1], opening=np.zeros(3, np.float32))
-    assert script.strength.tolist() == [1, 0, 1]
-    assert script.source.tolist() == [3, 2, 1]
-    assert np.isfinite(script.mouth).all()
+    face = synthetic_face_track(landmarks, synthetic_face_views(landmarks))
+    assert face.confidence.tolist() == pytest.approx([0.98, 0.98, 0, 0.98])
+    driving = synthetic_driving_sequence(face, [3, 2, 1], opening=np.zeros(3, np.float32))
+    assert driving.strength.tolist() == [1, 0, 1]
+    assert driving.source_frame.tolist() == [3, 2, 1]
+    assert np.isfinite(driving.mouth).all()

@@ -1,1 +1,1 @@
-"""Training of the occlusion detector; needs the extra ``train``."""
+"""Training of the occlusion network; needs the extra ``train``."""

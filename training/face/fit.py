@@ -1,4 +1,4 @@
-"""Stage ``fit``: learn to tell what is covered from what is not."""
+"""Train the network to tell covered cells from free ones (stage ``fit``)."""
 
 from __future__ import annotations
 
@@ -12,171 +12,185 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lipwright.face.expected import Expectation, values_of
-from lipwright.face.raster import layout
-from lipwright.face.uncovered import CHANNELS, Frames, Uncovered
+from lipwright.face.appearance_model import AppearanceModel, cell_features, load_mouth_pattern
+from lipwright.face.lower_face_raster import raster_layout
+from lipwright.face.occlusion_input import CHANNELS, CellFrames, UnoccludedFace
 from lipwright.types import Floats
-from training.face import takes
-from training.face.footage import Face, drawn
-from training.face.network import CellNet
-from training.face.takes import Varied
+from training.face import synthetic_takes
+from training.face.dataset import FaceClip, draw_clips
+from training.face.network import OcclusionNet
+from training.face.synthetic_takes import SyntheticTake
 
-HELD = 40  # clips held back, to see how well it goes
-AGAIN = {"misc": 8, "drawn": 4}  # so many times do these count: few, and of other kinds
-DRAWN = 6
-TAKES = 3  # at a step
-COVERED, CLEAR = 0.3, 0.04  # cover from which a cell is, and up to which it is not
-MISSED = 2.5  # how much more a covered cell counts
-TOLD = 0.15  # share of takes for which part of the truth is known beforehand
-FIRST = 0.5  # weight of the first look, before the face is known well
-EVERY = 50  # steps between two reports
+VALIDATION_CLIPS = 40  # not trained on
+REPEATS = {"misc": 8, "drawn": 4}  # how often clips count whose kinds are few, by start of the name
+DRAWN_CLIPS = 6
+TAKES_PER_STEP = 3
+COVERED, FREE = 0.3, 0.04  # cover from which a cell is covered, and up to which it is free
+COVERED_WEIGHT = 2.5  # of a covered cell in the loss; a free one has 1
+KNOWN_MASK_SHARE = 0.15  # share of takes for which part of the true mask is given to the input
+FIRST_PASS_WEIGHT = 0.5  # of the loss of the first pass, before the face is known well
+REPORT_INTERVAL = 50  # steps
 
 Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How it is trained."""
+    """Settings of one training."""
 
     steps: int = 3400
-    rate: float = 4e-3
+    rate: float = 4e-3  #: highest learning rate
     seed: int = 0
-    kept: float = 0.0  #: share of the network that it starts from in what comes out
+    start_share: float = 0.0  #: share of the start network in the result, 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Takes of m frames together."""
 
-    first: Tensor  #: (m, C, S, S) inputs while the face is known by deviations alone
-    second: Tensor  #: the same once the network has looked
+    first: Tensor  #: (m, C, S, S) inputs of the first pass: the face is estimated from deviations
+    second: Tensor  #: (m, C, S, S) inputs of the second pass: from the network's first output
     covered: Tensor  #: (m, S, S) 0 or 1
-    weight: Tensor  #: (m, S, S)
+    weight: Tensor  #: (m, S, S) of each cell in the loss
 
 
 def train(
-    faces: list[Face], recipe: Recipe, kept: Path | None = None, start: Path | None = None
-) -> CellNet:
-    """Train the network; the same faces, recipe and number of threads give the same one.
+    clips: list[FaceClip],
+    recipe: Recipe,
+    checkpoint: Path | None = None,
+    start: Path | None = None,
+) -> OcclusionNet:
+    """Train the network; the same clips, recipe and number of threads give the same one.
 
     Args:
-        faces: to learn from.
-        recipe: how.
-        kept: where what is learnt so far is kept.
-        start: what was kept of an earlier training, to go on from.
+        clips: to train and validate on.
+        recipe: settings.
+        checkpoint: file in which the current weights are saved at intervals.
+        start: checkpoint of an earlier training to continue from.
     """
     torch.manual_seed(recipe.seed)
     random = np.random.default_rng(recipe.seed)
-    order = [faces[i] for i in random.permutation(len(faces))]
-    held, learnt = order[:HELD], [*order[HELD:], *drawn(DRAWN)]
-    learnt = [f for f in learnt for _ in range(_weight(f))]
-    skins = [takes.plain(f) for f in order[HELD:]]
-    net: CellNet = CellNet(CHANNELS).to(memory_format=torch.channels_last)
-    before = torch.load(start) if start is not None else None
-    if before is not None:
-        net.load_state_dict(before)
+    order = [clips[i] for i in random.permutation(len(clips))]
+    validation, training = order[:VALIDATION_CLIPS], order[VALIDATION_CLIPS:]
+    skins = [synthetic_takes.first_frame(c) for c in training]
+    training = [*training, *draw_clips(DRAWN_CLIPS)]
+    training = [c for c in training for _ in range(_repeats(c))]
+    net: OcclusionNet = OcclusionNet(CHANNELS).to(memory_format=torch.channels_last)
+    start_weights = torch.load(start) if start is not None else None
+    if start_weights is not None:
+        net.load_state_dict(start_weights)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, recipe.steps)
-    asked = [takes.vary(np.random.default_rng(i), f, skins) for i, f in enumerate(held)]
+    validation_takes = [
+        synthetic_takes.synthesise_take(np.random.default_rng(i), clip, skins)
+        for i, clip in enumerate(validation)
+    ]
     started, losses = time.monotonic(), list[float]()
     for step in range(1, recipe.steps + 1):
-        some = [learnt[i] for i in random.integers(0, len(learnt), TAKES)]
-        loss = loss_of(net, batch(net, [takes.vary(random, f, skins) for f in some], random))
+        some = [training[i] for i in random.integers(0, len(training), TAKES_PER_STEP)]
+        takes = [synthetic_takes.synthesise_take(random, clip, skins) for clip in some]
+        loss = compute_loss(net, make_batch(net, takes, random))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
         losses.append(loss.item())
-        if step % EVERY == 0:
-            print(
-                f"{step}: loss {np.mean(losses[-EVERY:]):.4f}, {time.monotonic() - started:.0f} s"
-            )
-            if kept is not None:
-                torch.save(net.state_dict(), kept)
-    if before is not None:
-        net.load_state_dict(mixed(net.state_dict(), before, recipe.kept))
-    print("held back: recall {:.3f}, false {:.4f}".format(*rates(net, asked)))
+        if step % REPORT_INTERVAL == 0:
+            seconds = time.monotonic() - started
+            print(f"{step}: loss {np.mean(losses[-REPORT_INTERVAL:]):.4f}, {seconds:.0f} s")
+            if checkpoint is not None:
+                torch.save(net.state_dict(), checkpoint)
+    if start_weights is not None:
+        net.load_state_dict(blend_weights(net.state_dict(), start_weights, recipe.start_share))
+    recall, false_positives = recall_and_false_positive_rate(net, validation_takes)
+    print(f"validation: recall {recall:.3f}, false positive rate {false_positives:.4f}")
     net.eval()
     return net
 
 
-def mixed(learnt: Weights, before: Weights, share: float) -> Weights:
-    """Return weights between those learnt and those before, of which there is a *share*.
+def blend_weights(trained: Weights, start: Weights, start_share: float) -> Weights:
+    """Return the weighted mean of the trained weights and those that the training started from.
 
-    The mean of a network and of what it became finds nearly all that either finds, with the fewer
-    false alarms (Wortsman et al. 2022, "Model soups", arXiv:2203.05482).
+    The mean finds nearly all that either network finds, with fewer false alarms (Wortsman et al.
+    2022, "Model soups", arXiv:2203.05482).
     """
     return {
-        name: torch.lerp(value.float(), before[name].float(), share).to(value.dtype)
-        for name, value in learnt.items()
+        name: torch.lerp(value.float(), start[name].float(), start_share).to(value.dtype)
+        for name, value in trained.items()
     }
 
 
-def batch(net: CellNet, varied: list[Varied], random: np.random.Generator) -> Batch:
-    """Look at takes as the detector does: twice, the second time knowing the face better."""
-    looked, seconds = [*_looked(varied, random)], list[Floats]()
-    firsts = [face.inputs(face.frames, face.free) for face in looked]
-    chances = _chances(net, firsts)
-    for face, chance in zip(looked, chances, strict=True):
-        known = Uncovered(frames=face.frames, free=1 - chance)
-        seconds.append(known.inputs(face.frames, known.free))
-    cover = np.concatenate([v.cover for v in varied])
-    counts = np.concatenate([v.visible for v in varied]) & layout().judged
-    counts &= (cover < CLEAR) | (cover > COVERED)
+def make_batch(net: OcclusionNet, takes: list[SyntheticTake], random: np.random.Generator) -> Batch:
+    """Compute the inputs of both passes, as the detector does, and the targets."""
+    faces, seconds = [*_estimate_faces(takes, random)], list[Floats]()
+    firsts = [face.network_input(face.frames, face.unoccluded) for face in faces]
+    probabilities = _probabilities(net, firsts)
+    for face, probability in zip(faces, probabilities, strict=True):
+        refined = UnoccludedFace(frames=face.frames, unoccluded=1 - probability)
+        seconds.append(refined.network_input(face.frames, refined.unoccluded))
+    cover = np.concatenate([t.cover for t in takes])
+    counts = np.concatenate([t.visible for t in takes]) & raster_layout().searched
+    counts &= (cover < FREE) | (cover > COVERED)
     covered = (cover > COVERED).astype(np.float32)
     return Batch(
         first=_tensor(firsts),
         second=_tensor(seconds),
         covered=torch.from_numpy(covered),
-        weight=torch.from_numpy(counts * (1 + (MISSED - 1) * covered)),
+        weight=torch.from_numpy(counts * (1 + (COVERED_WEIGHT - 1) * covered)),
     )
 
 
-def loss_of(net: CellNet, asked: Batch) -> Tensor:
-    """Return the weighted cross entropy of both looks."""
+def compute_loss(net: OcclusionNet, batch: Batch) -> Tensor:
+    """Return the weighted cross entropy of both passes."""
     net.train()
     parts = [
         functional.binary_cross_entropy_with_logits(
-            net(inputs), asked.covered, asked.weight, reduction="sum"
+            net(inputs), batch.covered, batch.weight, reduction="sum"
         )
-        / asked.weight.sum()
-        for inputs in (asked.first, asked.second)
+        / batch.weight.sum()
+        for inputs in (batch.first, batch.second)
     ]
-    return FIRST * parts[0] + parts[1]
+    return FIRST_PASS_WEIGHT * parts[0] + parts[1]
 
 
-def rates(net: CellNet, varied: list[Varied]) -> tuple[float, float]:
-    """Return the share of covered cells that is found, and that of others taken for covered."""
-    asked = batch(net, varied, np.random.default_rng(0))
-    (chances,) = _chances(net, [asked.second.numpy()])
-    found, covered = chances > 0.5, asked.covered.numpy() > 0
-    known = asked.weight.numpy() > 0
+def recall_and_false_positive_rate(
+    net: OcclusionNet, takes: list[SyntheticTake]
+) -> tuple[float, float]:
+    """Return the share of covered cells that is found, and that of free cells marked as covered."""
+    batch = make_batch(net, takes, np.random.default_rng(0))
+    (probabilities,) = _probabilities(net, [batch.second.numpy()])
+    found, covered = probabilities > 0.5, batch.covered.numpy() > 0
+    known = batch.weight.numpy() > 0
     return float(found[known & covered].mean()), float(found[known & ~covered].mean())
 
 
-def _weight(face: Face) -> int:
-    return next((times for kind, times in AGAIN.items() if face.name.startswith(kind)), 1)
+def _repeats(clip: FaceClip) -> int:
+    return next((times for kind, times in REPEATS.items() if clip.name.startswith(kind)), 1)
 
 
-def _looked(varied: list[Varied], random: np.random.Generator) -> Iterator[Uncovered]:
-    for take in varied:
-        values = values_of(take.rasters)
-        model = Expectation.fit(values, take.causes, take.visible)
-        shot = np.zeros(len(values), np.int64)
-        number = np.arange(len(values))
-        frames = Frames.of(model, values, take.causes, take.visible, shot, number)
-        free = frames.free()
-        if random.random() < TOLD:
+def _estimate_faces(
+    takes: list[SyntheticTake], random: np.random.Generator
+) -> Iterator[UnoccludedFace]:
+    """Yield the unoccluded face of each take, sometimes with part of the true mask."""
+    mouth_pattern = load_mouth_pattern()
+    for take in takes:
+        features = cell_features(take.rasters)
+        model = AppearanceModel.fit(features, take.predictors, take.visible, mouth_pattern)
+        shot = np.zeros(len(features), np.int64)
+        index = np.arange(len(features))
+        frames = CellFrames.of(model, features, take.predictors, take.visible, shot, index)
+        unoccluded = frames.unoccluded_by_deviation()
+        if random.random() < KNOWN_MASK_SHARE:
             share = np.float32(random.random())
-            free = share * (take.cover < COVERED) + (1 - share) * free
-        yield Uncovered(frames=frames, free=free)
+            unoccluded = share * (take.cover < COVERED) + (1 - share) * unoccluded
+        yield UnoccludedFace(frames=frames, unoccluded=unoccluded)
 
 
-def _chances(net: CellNet, inputs: list[Floats]) -> list[Floats]:
+def _probabilities(net: OcclusionNet, inputs: list[Floats]) -> list[Floats]:
     net.eval()
     with torch.no_grad():
-        found = torch.sigmoid(net(_tensor(inputs))).numpy()
-    return np.split(found, np.cumsum([len(x) for x in inputs])[:-1])
+        joined = torch.sigmoid(net(_tensor(inputs))).numpy()
+    return np.split(joined, np.cumsum([len(x) for x in inputs])[:-1])
 
 
 def _tensor(parts: list[Floats]) -> Tensor:

@@ -1,3 +1,6 @@
-"""Train the networks; needs the extra ``train`` and footage. Run as a module, see ``__main__``."""
+"""Train the motion network and the sync scorer: ``python -m training.motion``.
+
+Training needs the extra ``train`` and footage. The stages are listed in ``__main__``.
+"""
 
 from __future__ import annotations

@@ -1,17 +1,22 @@
 """Train the networks of ``lipwright.motion``: ``python -m training.motion``.
 
-The stages, in order: ``features`` (see and hear every clip), ``scorer`` (learn which mouth and
-which voice belong together), ``offsets`` (correct each clip's audio/video offset with it),
-``amid`` (hear each clip amid others of its speaker), ``validate`` (learn to move the mouth and see
-how well, on speakers held back), ``motion`` (the same from all speakers), ``export`` (write both
-networks as ONNX). ``all`` does all of them. What a stage finds lies in the cache folder; the same
-data, seed and number of threads give the same files.
+The stages, in order:
 
-``curve`` is asked for by itself, after ``amid`` (or ``offsets``, with ``--networks 0``): it
-trains again and again, from more and more speakers, and shows how the agreement on the measuring
-clips grows (a table, and a picture in the cache folder). Stopped, it goes on where it was. So is
-``tune``, after ``offsets``: it lets the upper layers of the encoder learn, too, and shows what that
-brings on the measuring clips.
+- ``features``: track and encode every clip
+- ``scorer``: train the sync scorer
+- ``offsets``: correct the audio/video offset of each clip with the scorer
+- ``mix``: encode each clip among other clips of its speaker
+- ``validate``: train the motion network without the held-out speakers, and score it on them
+- ``motion``: train the motion network on all speakers
+- ``export``: write both networks as ONNX
+
+``all`` runs all of them. Results of stages are written to the cache folder. The same data, seed and
+number of threads give the same files.
+
+Two more stages run only by name. ``curve``, after ``mix`` (or ``offsets``, with ``--networks 0``),
+trains on more and more speakers and shows the accuracy on the test clips as a table, and as a chart
+in the cache folder; when interrupted, it can be resumed. ``finetune``, after ``offsets``, trains
+the upper layers of the speech encoder along and shows the gain on the test clips.
 """
 
 from __future__ import annotations
@@ -31,139 +36,149 @@ import torch
 from lipwright.motion.basis import Basis
 from lipwright.weights.store import FILES
 from training.motion import (
-    amid,
     chart,
-    contrast,
-    corpus,
     evaluate,
     export,
-    features,
-    fit,
-    growth,
-    measure,
-    tune,
+    finetune,
+    learning_curve,
+    metrics,
+    train_motion,
+    train_scorer,
 )
+from training.motion.data import corpus, features, mixing
 from training.motion.network import NETWORK_SHARE, MotionNet
 
 EXAMPLES, SCORER, CORRECTED = "examples.pkl", "scorer.pt", "corrected.pkl"
-VARIANTS, AMID = "variants", "amid"
+VARIANTS, MIXED = "variants", "mixed"
 SPREAD, MOTION = "spread.npy", "motion.pt"
 CURVE = "curve"
-WINDOWS, MEASURED = "windows.pkl", "measured.pkl"
+WINDOWS, TEST_WINDOWS = "windows.pkl", "test_windows.pkl"
 
 
-def see_and_hear(options: argparse.Namespace) -> None:
+def run_features(options: argparse.Namespace) -> None:
     """Stage ``features``."""
-    features.collect(options.data, options.cache / "features")
-    features.vary(options.data, options.cache / VARIANTS)
+    features.extract_features(options.data, options.cache / "features")
+    features.extract_variants(options.data, options.cache / VARIANTS)
 
 
-def learn_scorer(options: argparse.Namespace) -> None:
+def run_scorer(options: argparse.Namespace) -> None:
     """Stage ``scorer``."""
-    examples, reasons = corpus.read(options.cache / "features")
+    examples, reasons = corpus.load_examples(options.cache / "features")
     print(f"clips: {json.dumps(reasons)}")
-    learnt = [e for e in examples if not e.held]
-    print(f"{len(learnt)} runs to learn from, {len(examples) - len(learnt)} held back")
-    varied = [*learnt, *corpus.heard_again(learnt, options.cache / VARIANTS)]
-    net = contrast.train(varied, contrast.Contrast(seed=options.seed), fit.Clock())
+    training = [e for e in examples if not e.held_out]
+    print(f"{len(training)} training runs, {len(examples) - len(training)} held out")
+    varied = [*training, *corpus.load_variants(training, options.cache / VARIANTS)]
+    net = train_scorer.train(
+        varied, train_scorer.ScorerRecipe(seed=options.seed), train_motion.ProgressPrinter()
+    )
     torch.save(net, options.cache / SCORER)
     (options.cache / EXAMPLES).write_bytes(pickle.dumps(examples))
 
 
-def correct_offsets(options: argparse.Namespace) -> None:
+def run_offsets(options: argparse.Namespace) -> None:
     """Stage ``offsets``."""
     examples = _examples(options.cache / EXAMPLES)
     net = torch.load(options.cache / SCORER, weights_only=False)
-    kept, dropped = contrast.correct(net, examples)
+    kept, dropped = train_scorer.assign_offsets(net, examples)
     counts = Counter(round(e.offset * 25, 1) for e in kept)
-    print(f"offsets in frames of 25 Hz: {dict(sorted(counts.items()))}; {dropped} runs left out")
+    print(f"offsets in frames at 25 Hz: {dict(sorted(counts.items()))}; {dropped} runs dropped")
     (options.cache / CORRECTED).write_bytes(pickle.dumps(kept))
 
 
-def hear_amid(options: argparse.Namespace) -> None:
-    """Stage ``amid``."""
+def run_mix(options: argparse.Namespace) -> None:
+    """Stage ``mix``."""
     speakers = {e.name: e.speaker for e in _examples(options.cache / CORRECTED)}
-    amid.collect(options.data, options.cache / AMID, speakers)
+    mixing.encode_all_in_context(options.data, options.cache / MIXED, speakers)
 
 
-def validate(options: argparse.Namespace) -> None:
+def run_validate(options: argparse.Namespace) -> None:
     """Stage ``validate``."""
     examples = _examples(options.cache / CORRECTED)
-    learnt, held = [e for e in examples if not e.held], [e for e in examples if e.held]
-    net, basis = _learn(learnt, options)
-    for speaker, found in sorted(evaluate.by_speaker(net, basis, held).items()):
+    training = [e for e in examples if not e.held_out]
+    held_out = [e for e in examples if e.held_out]
+    net, basis = _train(training, options)
+    for speaker, found in sorted(evaluate.evaluate_by_speaker(net, basis, held_out).items()):
         print(
             f"{speaker}: opening r {found.opening:.3f}, width r {found.width:.3f}, "
             f"amplitude {found.amplitude:.2f}, {found.seconds:.0f} s"
         )
-    spread = evaluate.opening_spread(net, basis, held)
+    spread = evaluate.opening_spread(net, basis, held_out)
     print(f"spread of the opening: predicted {spread:.4f}, true {basis.opening_spread:.4f}")
     np.save(options.cache / SPREAD, np.float32(spread))
 
 
-def learn_motion(options: argparse.Namespace) -> None:
-    """Stage ``motion``: the same as was validated, from all speakers."""
-    net, basis = _learn(_examples(options.cache / CORRECTED), options)
+def run_motion(options: argparse.Namespace) -> None:
+    """Stage ``motion``."""
+    net, basis = _train(_examples(options.cache / CORRECTED), options)
     basis = replace(basis, predicted_spread=float(np.load(options.cache / SPREAD)))
     torch.save({"net": net, "basis": basis}, options.cache / MOTION)
 
 
-def draw_curve(options: argparse.Namespace) -> None:
+def run_curve(options: argparse.Namespace) -> None:
     """Stage ``curve``."""
     scorer = torch.load(options.cache / SCORER, weights_only=False)
-    measuring = corpus.measured(options.cache / "features", measure.SETS)
-    kept = options.cache / f"{CURVE}-{len(_recipe(options).emphasis)}.jsonl"
-    points = growth.grow(
+    test_examples = corpus.load_test_examples(options.cache / "features", metrics.TEST_SETS)
+    path = options.cache / f"{CURVE}-{len(_recipe(options).emphasis)}.jsonl"
+    points = learning_curve.measure_curve(
         _examples(options.cache / CORRECTED),
-        contrast.place(scorer, measuring),
-        partial(_learn, options=options),
-        kept,
+        train_scorer.assign_best_offsets(scorer, test_examples),
+        partial(_train, options=options),
+        path,
     )
-    print("\n".join(growth.table(points)))
-    kept.with_suffix(".svg").write_text(chart.chart(points))
+    print("\n".join(learning_curve.format_table(points)))
+    chart.draw_chart(points, path.with_suffix(".svg"))
 
 
-def tune_layers(options: argparse.Namespace) -> None:
-    """Stage ``tune``."""
+def run_finetune(options: argparse.Namespace) -> None:
+    """Stage ``finetune``."""
     examples = _examples(options.cache / CORRECTED)
     scorer = torch.load(options.cache / SCORER, weights_only=False)
-    measuring = contrast.place(scorer, corpus.measured(options.cache / "features", measure.SETS))
-    windows = tune.kept(
-        options.cache / WINDOWS,
-        lambda: [*tune.hear_windows(options.data, {e.name: e.speaker for e in examples})],
+    test_examples = train_scorer.assign_best_offsets(
+        scorer, corpus.load_test_examples(options.cache / "features", metrics.TEST_SETS)
     )
-    heard = tune.kept(
-        options.cache / MEASURED,
-        lambda: tune.hear_measured(options.data, {e.name for e in measuring}),
+    windows = finetune.load_or_make(
+        options.cache / WINDOWS,
+        lambda: [
+            *finetune.encode_training_windows(options.data, {e.name: e.speaker for e in examples})
+        ],
+    )
+    encoded = finetune.load_or_make(
+        options.cache / TEST_WINDOWS,
+        lambda: finetune.encode_test_windows(options.data, {e.name for e in test_examples}),
     )
     options.networks = 0
-    alone, basis = _learn(examples, options)
-    filtered = {id(e): evaluate.predict(alone, basis, e) / (1 - NETWORK_SHARE) for e in measuring}
-    for rank in (0, tune.Tuning.rank):
-        tuning = tune.Tuning(rank=rank, seed=options.seed)
-        net = tune.tune(examples, windows, basis, tuning, fit.Clock())
-        found = tune.scores(
-            *(net, basis, measuring, heard), beside=lambda e: filtered[id(e)], share=NETWORK_SHARE
+    linear, basis = _train(examples, options)
+    filtered = {
+        id(e): evaluate.predict(linear, basis, e) / (1 - NETWORK_SHARE) for e in test_examples
+    }
+    for rank in (0, finetune.FinetuneRecipe.rank):
+        recipe = finetune.FinetuneRecipe(rank=rank, seed=options.seed)
+        net = finetune.finetune(examples, windows, basis, recipe, train_motion.ProgressPrinter())
+        found = finetune.score_net(
+            *(net, basis, test_examples, encoded),
+            other_motion=lambda e: filtered[id(e)],
+            share=NETWORK_SHARE,
         )
         for kind, (opening, width) in found.items():
             print(f"rank {rank}, {kind}: opening r {opening:.3f}, width r {width:.3f}")
 
 
-def _learn(examples: list[corpus.Example], options: argparse.Namespace) -> tuple[MotionNet, Basis]:
+def _train(examples: list[corpus.Example], options: argparse.Namespace) -> tuple[MotionNet, Basis]:
     recipe = _recipe(options)
-    basis = fit.find_basis(examples, recipe.components)
+    basis = train_motion.fit_basis(examples, recipe.components)
     varied: list[corpus.Example] = []
-    for folder in (VARIANTS, AMID) if recipe.emphasis else ():
-        varied += corpus.heard_again(examples, options.cache / folder)
-    return fit.train(examples, varied, basis, recipe, fit.Clock()), basis
+    for folder in (VARIANTS, MIXED) if recipe.emphasis else ():
+        varied += corpus.load_variants(examples, options.cache / folder)
+    net = train_motion.train(examples, varied, basis, recipe, train_motion.ProgressPrinter())
+    return net, basis
 
 
-def _recipe(options: argparse.Namespace) -> fit.Recipe:
-    recipe = fit.Recipe(seed=options.seed)
+def _recipe(options: argparse.Namespace) -> train_motion.Recipe:
+    recipe = train_motion.Recipe(seed=options.seed)
     return replace(recipe, emphasis=recipe.emphasis[: options.networks])
 
 
-def write(options: argparse.Namespace) -> None:
+def run_export(options: argparse.Namespace) -> None:
     """Stage ``export``."""
     found = torch.load(options.cache / MOTION, weights_only=False)
     export.write_motion(found["net"], found["basis"], options.out / "motion.onnx")
@@ -172,17 +187,17 @@ def write(options: argparse.Namespace) -> None:
 
 
 STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
-    "features": see_and_hear,
-    "scorer": learn_scorer,
-    "offsets": correct_offsets,
-    "amid": hear_amid,
-    "validate": validate,
-    "motion": learn_motion,
-    "export": write,
+    "features": run_features,
+    "scorer": run_scorer,
+    "offsets": run_offsets,
+    "mix": run_mix,
+    "validate": run_validate,
+    "motion": run_motion,
+    "export": run_export,
 }
-ALONE: dict[str, Callable[[argparse.Namespace], None]] = {
-    CURVE: draw_curve,
-    "tune": tune_layers,
+EXTRA_STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
+    CURVE: run_curve,
+    "finetune": run_finetune,
 }
 
 
@@ -192,21 +207,29 @@ def _examples(path: Path) -> list[corpus.Example]:
 
 
 def main() -> None:
-    """Run one stage, or all of them."""
-    parser = argparse.ArgumentParser(prog="python -m training.motion", description=__doc__)
-    parser.add_argument("stage", choices=[*STAGES, *ALONE, "all"])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="footage")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for what stages find")
+    """Run one stage or all of them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.motion",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", choices=[*STAGES, *EXTRA_STAGES, "all"])
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder of the footage"
+    )
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="folder for the results of stages"
+    )
     parser.add_argument("--out", type=Path, default=FILES, help="folder for the ONNX files")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--networks", type=int, help="train only so many; 0: the filter, from plain sound"
+        "--networks", type=int, help="number of networks to train; 0: only the linear filter"
     )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in STAGES if options.stage == "all" else [options.stage]:
-        {**STAGES, **ALONE}[name](options)
+        {**STAGES, **EXTRA_STAGES}[name](options)
 
 
 if __name__ == "__main__":

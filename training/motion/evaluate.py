@@ -1,4 +1,4 @@
-"""How well a trained network does on examples that it did not learn from."""
+"""Evaluate a trained network on examples that it was not trained on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 from lipwright.motion.basis import Basis
 from lipwright.types import Floats
-from training.motion.batches import row
-from training.motion.corpus import Example
-from training.motion.measure import Agreement, compare, curves
+from training.motion.data.batches import make_item
+from training.motion.data.corpus import Example
+from training.motion.metrics import Agreement, compare, opening_and_width
 from training.motion.network import MotionNet
 
 
@@ -24,8 +24,8 @@ def opening_spread(net: MotionNet, basis: Basis, examples: Sequence[Example]) ->
 def predict(net: MotionNet, basis: Basis, example: Example) -> Floats:
     """Return the predicted displacements (T, 61, 3) of a whole example."""
     span = slice(0, len(example.times))
-    nothing = np.zeros((len(example.times), basis.size), np.float32)
-    states, taps, weights, _ = row(example, nothing, span, net.reach)
+    no_target = np.zeros((len(example.times), basis.size), np.float32)
+    states, taps, weights, _ = make_item(example, no_target, span, net.reach)
     with torch.no_grad():
         out = net(torch.from_numpy(states)[None])[0].numpy()
     return basis.shapes((out[taps] * weights[..., None]).sum(1))
@@ -34,21 +34,30 @@ def predict(net: MotionNet, basis: Basis, example: Example) -> Floats:
 def evaluate(
     net: MotionNet, basis: Basis, examples: Sequence[Example]
 ) -> dict[str, tuple[Floats, Floats, float]]:
-    """Return the predicted and the tracked curves (T, 2) and the length of each example."""
+    """Return predicted curves (T, 2), tracked curves (T, 2) and the length of each example.
+
+    The curves are opening and width; the length is in seconds.
+    """
     found = {}
     for i, example in enumerate(examples):
         mouth = example.mouth.mean(0) + predict(net, basis, example)
-        found[f"{example.name}#{i}"] = curves(mouth), curves(example.mouth), example.seconds
+        found[f"{example.name}#{i}"] = (
+            opening_and_width(mouth),
+            opening_and_width(example.mouth),
+            example.seconds,
+        )
     return found
 
 
-def by_speaker(net: MotionNet, basis: Basis, examples: Sequence[Example]) -> dict[str, Agreement]:
-    """Return the agreement for each speaker, all clips of one put together."""
-    people: dict[str, list[Example]] = {}
+def evaluate_by_speaker(
+    net: MotionNet, basis: Basis, examples: Sequence[Example]
+) -> dict[str, Agreement]:
+    """Return the agreement for each speaker, over all clips of the speaker joined."""
+    by_speaker: dict[str, list[Example]] = {}
     for example in examples:
-        people.setdefault(example.speaker, []).append(example)
+        by_speaker.setdefault(example.speaker, []).append(example)
     result = {}
-    for speaker, clips in people.items():
+    for speaker, clips in by_speaker.items():
         parts = list(evaluate(net, basis, clips).values())
         predicted = np.concatenate([p[0] for p in parts])
         tracked = np.concatenate([p[1] for p in parts])

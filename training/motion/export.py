@@ -1,6 +1,6 @@
-"""Stage ``export``: write trained networks as ONNX, operator by operator.
+"""Stage ``export``: write the trained networks as ONNX, operator by operator.
 
-Nothing is traced: the same networks give the same bytes with every version of PyTorch.
+Nothing is traced, so the same networks give the same bytes with every version of PyTorch.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from training.motion.network import (
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9  # read by ONNX Runtime 1.17 and later
-LARGE = 1000  # values of a constant; the runtime unfolds it to single precision once
+LARGE = 1000  # values; larger constants are stored in half precision, the runtime casts them once
 
 
 class Graph:
-    """An ONNX graph that grows node by node."""
+    """Builds an ONNX graph node by node."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
     def weight(self, name: str, value: Tensor | NDArray[np.float32]) -> str:
-        """Add a constant and return its name; a large one is kept in half precision."""
+        """Add a constant and return its name; large ones are stored in half precision."""
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
         large = array.size >= LARGE
-        kept = array.astype(np.float16) if large else array
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(kept), name))
+        stored = array.astype(np.float16) if large else array
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(stored), name))
         if not large:
             return name
         return self.op("Cast", [name], f"{name}.f32", to=TensorProto.FLOAT)
@@ -71,15 +71,15 @@ class Graph:
         ]
         y = self.op("Conv", [y, *weights], f"{name}.conv", dilations=[int(block.conv.dilation[0])])
         y = self.op("Transpose", [y], f"{name}.time", perm=[0, 2, 1])
-        return self.op("Add", [self.crop(x, block.lost, f"{name}.kept"), y], name)
+        return self.op("Add", [self.crop(x, block.trim, f"{name}.kept"), y], name)
 
-    def crop(self, x: str, lost: int, name: str) -> str:
-        """Leave *lost* states out at each end of time."""
-        if not lost:
+    def crop(self, x: str, count: int, name: str) -> str:
+        """Crop *count* states at each end of time."""
+        if not count:
             return x
         ends = [
             self.weight(f"{name}.{k}", np.array([v], np.int64))
-            for k, v in (("from", lost), ("to", -lost), ("axis", 1))
+            for k, v in (("from", count), ("to", -count), ("axis", 1))
         ]
         return self.op("Slice", [x, *ends], name)
 
@@ -130,7 +130,7 @@ def write_motion(net: MotionNet, basis: Basis, path: Path) -> None:
 
 
 def write_scorer(net: ScorerNet, path: Path) -> None:
-    """Write both networks of the scorer.
+    """Write both networks of the sync scorer.
 
     Inputs ``states`` (1, n, C) and ``mouth`` (1, m, 183), outputs ``states_vector`` and
     ``mouth_vector`` (1, · - 2 reach, 64) of length 1, all float32.
@@ -141,8 +141,8 @@ def write_scorer(net: ScorerNet, path: Path) -> None:
         graph.op("LpNormalization", [y], f"{name}_vector", axis=-1, p=2)
         inputs.append(_value(name, part.enter.in_features))
         outputs.append(_value(f"{name}_vector", part.leave.out_features))
-    facts = {"states": str(net.speech.reach), "mouth": str(net.mouth.reach)}
-    _write(path, graph, inputs, outputs, facts)
+    metadata = {"states": str(net.speech.reach), "mouth": str(net.mouth.reach)}
+    _write(path, graph, inputs, outputs, metadata)
 
 
 def _write(
@@ -150,7 +150,7 @@ def _write(
     graph: Graph,
     inputs: list[onnx.ValueInfoProto],
     outputs: list[onnx.ValueInfoProto],
-    facts: Mapping[str, str],
+    metadata: Mapping[str, str],
 ) -> None:
     body = helper.make_graph(graph.nodes, path.stem, inputs, outputs, graph.weights)
     model = helper.make_model(
@@ -159,7 +159,7 @@ def _write(
         ir_version=IR_VERSION,
         producer_name="lipwright",
     )
-    helper.set_model_props(model, dict(facts))
+    helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
 

@@ -1,4 +1,4 @@
-"""The networks in PyTorch: a temporal convolution, and what is put together from it."""
+"""The networks in PyTorch: a temporal convolution, and the motion and scorer networks of it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from torch import Tensor, nn
 
 KERNEL = 5  # taps of each convolution
 TAP_STEP = 2  # states between the taps of the linear filter
-NETWORK_SHARE = 0.4  # of the networks in the mean with the linear filter
+NETWORK_SHARE = 0.4  # weight of the networks; the linear filter has the rest
 
 
 class Block(nn.Module):  # type: ignore[misc]
-    """A residual convolution over time without padding: the sequence grows shorter."""
+    """A residual convolution over time without padding, which shortens the sequence."""
 
     def __init__(self, hidden: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
         self.conv = nn.Conv1d(hidden, hidden, KERNEL, dilation=dilation)
         self.drop = nn.Dropout(dropout)
-        self.lost = (KERNEL // 2) * dilation  # states lost at each end
+        self.trim = (KERNEL // 2) * dilation  # states trimmed at each end
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n, hidden) to (B, n - 2 lost, hidden)."""
+        """Map (B, n, hidden) to (B, n - 2 trim, hidden)."""
         y = self.conv(nn.functional.gelu(self.norm(x)).transpose(1, 2)).transpose(1, 2)
-        kept: Tensor = x[:, self.lost : x.shape[1] - self.lost]
+        kept: Tensor = x[:, self.trim : x.shape[1] - self.trim]
         return kept + self.drop(y)
 
 
 class TemporalNet(nn.Module):  # type: ignore[misc]
-    """Channels over time to channels over time; each output sees ``reach`` inputs on each side."""
+    """A temporal convolutional network; each output sees ``reach`` inputs on each side."""
 
     mean: Tensor
     scale: Tensor
@@ -56,7 +56,7 @@ class TemporalNet(nn.Module):  # type: ignore[misc]
         self.reach = sum((KERNEL // 2) * d for d in dilations)
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the statistics (inputs,) by which inputs are brought to zero mean, unit variance."""
+        """Set mean and deviation (inputs,) that bring the inputs to zero mean and unit variance."""
         self.mean.copy_(mean)
         self.scale.copy_(1 / deviation.clamp(min=1e-6))
 
@@ -71,11 +71,11 @@ class TemporalNet(nn.Module):  # type: ignore[misc]
 
 
 class MotionNet(nn.Module):  # type: ignore[misc]
-    """Speech states to the motion of a mouth: the mean of a linear filter and of some networks.
+    """Predicts mouth motion from speech states: the mean of a linear filter and some networks.
 
-    The filter, found in closed form, carries over to other rooms and voices better than any
-    network that was tried; the networks know what is not linear. The networks see the main
-    directions of the states, the filter those of each layer.
+    The filter, fitted in closed form, generalises to other rooms and voices better than any network
+    tried; the networks add what is not linear. The networks take the principal directions of the
+    states, the filter those of each layer.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class MotionNet(nn.Module):  # type: ignore[misc]
         taps: Tensor,
         members: Sequence[TemporalNet],
     ) -> None:
-        """Put the parts together.
+        """Assemble the network.
 
         Args:
             mean: (C,) of the states.
-            directions: (C, P) main directions, scaled, that the networks see.
-            filter_directions: (C, Q) those that the filter sees.
-            taps: (K, Q, T) the filter, its taps ``TAP_STEP`` states apart.
+            directions: (C, P) scaled principal directions, the input of the networks.
+            filter_directions: (C, Q) the same for the filter.
+            taps: (K, Q, T) coefficients of the filter; its taps are ``TAP_STEP`` states apart.
             members: networks from P channels to K.
         """
         super().__init__()
@@ -111,29 +111,31 @@ class MotionNet(nn.Module):  # type: ignore[misc]
         channels = (centred @ self.filter_directions).transpose(1, 2)
         filtered = nn.functional.conv1d(channels, self.taps, dilation=TAP_STEP)
         x = centred @ self.directions
-        out: Tensor = middle(filtered.transpose(1, 2), count) * (1 - NETWORK_SHARE)
+        out: Tensor = crop_middle(filtered.transpose(1, 2), count) * (1 - NETWORK_SHARE)
         for member in self.members:
-            out = out + middle(member(x), count) * (NETWORK_SHARE / len(self.members))
+            out = out + crop_middle(member(x), count) * (NETWORK_SHARE / len(self.members))
         return out
 
 
-def middle(x: Tensor, count: int) -> Tensor:
+def crop_middle(x: Tensor, count: int) -> Tensor:
     """Return the middle *count* of (B, n, K) along time."""
     start = (x.shape[1] - count) // 2
     return x[:, start : start + count]
 
 
 class ScorerNet(nn.Module):  # type: ignore[misc]
-    """Speech states and mouth shapes to vectors that agree when they belong together."""
+    """Embeds speech states and mouth shapes as vectors that agree when they belong together."""
 
     def __init__(self, speech: int, mouth: int, vector: int, *, hidden: tuple[int, int]) -> None:
         super().__init__()
         self.speech = TemporalNet(speech, hidden[0], vector, dilations=(1, 2, 2))
         self.mouth = TemporalNet(mouth, hidden[1], vector, dilations=(1, 2))
-        self.sharpness = nn.Parameter(torch.tensor(2.5))  # log of the inverse temperature
+        self.log_inverse_temperature = nn.Parameter(
+            torch.tensor(2.5)
+        )  # log of the inverse temperature
 
 
-class Average:
+class ExponentialMovingAverage:
     """Exponential moving average of a network's parameters."""
 
     def __init__(self, net: nn.Module, decay: float) -> None:
@@ -143,7 +145,7 @@ class Average:
         self._values = {k: v.detach().clone() for k, v in net.state_dict().items()}
 
     def update(self) -> None:
-        """Take in the network's present parameters; the first steps weigh as a plain mean."""
+        """Add the network's current parameters; over the first steps this is a plain mean."""
         self._steps += 1
         decay = min(self._decay, self._steps / (self._steps + 10))
         for name, value in self._net.state_dict().items():

@@ -1,4 +1,4 @@
-"""How a running job shows itself to a person, and how a signal ends it."""
+"""Show the progress of a local job, and stop it on signals."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ LINES_PER_STAGE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How fast a job goes."""
+class Speed:
+    """The speed of a job."""
 
-    fps: float  #: frames per second of the running stage, 0 when not known yet
-    seconds_left: float | None  #: of the whole job, None when not known yet
+    fps: float  #: frames per second of the current stage; 0: not known yet
+    seconds_left: float | None  #: for the whole job; None: not known yet
 
 
-class Pacer:
-    """Derive the pace of a job from its progress.
+class SpeedMeter:
+    """Derives the speed of a job from its progress.
 
     Args:
-        clock: seconds that never run backward.
+        clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,21 +39,21 @@ class Pacer:
         self._stage_start = self._job_start
         self._stage_done = 0
 
-    def __call__(self, progress: Progress) -> Pace:
-        """Return the pace at this moment."""
+    def __call__(self, progress: Progress) -> Speed:
+        """Return the current speed."""
         now = self._clock()
         if progress.stage != self._stage:
             self._stage, self._stage_start, self._stage_done = progress.stage, now, progress.done
         frames, seconds = progress.done - self._stage_done, now - self._stage_start
         spent, share = now - self._job_start, min(progress.fraction, 1.0)
-        return Pace(
+        return Speed(
             fps=frames / seconds if seconds > 0 else 0.0,
             seconds_left=spent * (1 - share) / share if share > 0 and spent > 0 else None,
         )
 
 
-def clock_text(seconds: float | None) -> str:
-    """Return a time as ``m:ss`` or ``h:mm:ss``, and ``-:--`` when it is not known."""
+def format_duration(seconds: float | None) -> str:
+    """Return a duration as ``m:ss`` or ``h:mm:ss``; ``-:--`` if it is not known."""
     if seconds is None:
         return "-:--"
     minutes, rest = divmod(round(seconds), 60)
@@ -66,24 +66,24 @@ def _frames_text(progress: Progress) -> str:
 
 
 class LineReporter:
-    """Print plain lines, at most one for each tenth of a stage: for logs and pipes."""
+    """Prints plain lines, at most ten per stage, for logs and pipes."""
 
-    def __init__(self, write: Callable[[str], None], pacer: Pacer | None = None) -> None:
+    def __init__(self, write: Callable[[str], None], meter: SpeedMeter | None = None) -> None:
         self._write = write
-        self._pacer = pacer or Pacer()
+        self._meter = meter or SpeedMeter()
         self._last = ("", -1)
 
     def __call__(self, progress: Progress) -> None:
-        """Print a line when a new tenth of the stage has begun."""
-        pace = self._pacer(progress)
+        """Print a line if a tenth of the stage has passed since the last one."""
+        speed = self._meter(progress)
         tenth = progress.done * LINES_PER_STAGE // progress.total if progress.total else 0
         step = (progress.stage, tenth)
         if step == self._last:
             return
         self._last = step
         self._write(
-            f"{progress.stage}: {_frames_text(progress)}, {pace.fps:.0f} fps, "
-            f"{progress.fraction:.0%} of all, {clock_text(pace.seconds_left)} left"
+            f"{progress.stage}: {_frames_text(progress)}, {speed.fps:.0f} fps, "
+            f"{progress.fraction:.0%} of the job, {format_duration(speed.seconds_left)} left"
         )
 
 
@@ -97,18 +97,17 @@ def _bar() -> Iterator[OnProgress]:
         TextColumn("{task.description:<6}"),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
-        TextColumn("{task.fields[pace]}"),
+        TextColumn("{task.fields[speed]}"),
     )
-    pacer = Pacer()
+    meter = SpeedMeter()
     with Bar(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
-        task = bar.add_task("start", total=1.0, pace="")
+        task = bar.add_task("start", total=1.0, speed="")
 
         def show(progress: Progress) -> None:
-            pace = pacer(progress)
-            text = (
-                f"{_frames_text(progress)} {pace.fps:4.0f} fps {clock_text(pace.seconds_left)} left"
-            )
-            bar.update(task, completed=progress.fraction, description=progress.stage, pace=text)
+            speed = meter(progress)
+            left = format_duration(speed.seconds_left)
+            text = f"{_frames_text(progress)} {speed.fps:4.0f} fps {left} left"
+            bar.update(task, completed=progress.fraction, description=progress.stage, speed=text)
 
         yield show
 
@@ -131,17 +130,17 @@ class Stopped(Exception):
 
     Args:
         number: of the signal.
-        left: what that means for the job.
+        consequence: for the job, in the message.
     """
 
-    def __init__(self, number: int, left: str = "nothing was left behind") -> None:
+    def __init__(self, number: int, consequence: str = "no partial output remains") -> None:
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        super().__init__(f"stopped by {name}; {left}")
+        super().__init__(f"stopped by {name}; {consequence}")
         self.exit_code = 128 + number  # what shells report for a process ended by this signal
 
 
 @contextmanager
-def stoppable() -> Iterator[CancelToken]:
+def cancel_on_signal() -> Iterator[CancelToken]:
     """Yield a token that the first SIGINT, SIGTERM or SIGHUP cancels; the second one interrupts.
 
     A job that is asked to end does so at its next frame and removes what it was writing.
@@ -171,18 +170,18 @@ def stoppable() -> Iterator[CancelToken]:
 
 
 @contextmanager
-def interruptible(left: str) -> Iterator[None]:
+def stop_on_signal(consequence: str) -> Iterator[None]:
     """Let the first SIGINT, SIGTERM or SIGHUP end the block at once, wherever it waits.
 
     Args:
-        left: what that means for the job, for the message.
+        consequence: for the job, in the message.
 
     Raises:
         Stopped: a signal came.
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(number, left)
+        raise Stopped(number, consequence)
 
     before = {number: signal.signal(number, stop) for number in _stop_signals()}
     try:

@@ -1,4 +1,4 @@
-"""The main job on a fresh machine, offline: a talking clip is made and given a foreign voice."""
+"""The demo: make a talking clip and dub it, offline."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.cli.contact_sheet import crop_square, make_sheet, write_png
 from lipwright.errors import OutputUnwritable
-from lipwright.media.contact_sheet import sheet, square, write_png
-from lipwright.media.decode.video import read_audio, read_video
+from lipwright.media.decode.audio import read_audio
+from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
-from lipwright.pipeline.pipeline import SyncResult, sync
+from lipwright.pipeline.pipeline import sync
+from lipwright.pipeline.result import SyncResult
 from lipwright.progress import CancelToken, OnProgress, Progress
-from lipwright.sample import make_sample, speech_asset, speech_curves
+from lipwright.sample import make_sample, speech_asset
+from lipwright.sample.curves import mouth_curves
 from lipwright.types import Floats
 
 SIZE = (1280, 720)
@@ -25,13 +28,13 @@ RATE = Fraction(25)
 SECONDS = 5.0  # of the source; the dub is as long as its speech
 FOREIGN = "es"  # language of the new speech
 COLUMNS, STRIDE = 8, 2  # frames in a row of the contact sheet, and the step between them
-CELL = 160  # pixels of one picture there
-SHARE_OF_SAMPLE = 0.3  # of the whole demo's time
+CELL = 160  # pixels of a cell
+SHARE_OF_SAMPLE = 0.3  # of the run time of the demo
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What the demo made."""
+    """The files that the demo has made."""
 
     folder: Path
     source: Path
@@ -41,11 +44,11 @@ class Demo:
     result: SyncResult
 
     def contents(self) -> Iterator[tuple[Path, str]]:
-        """Yield each file with what it shows."""
+        """Yield each file with a description."""
         yield self.source, "a synthetic talking clip with English sound"
         yield self.speech, "a recording in another language"
-        yield self.dubbed, "the same clip speaking that recording: play it"
-        yield self.before_after, "frames of both at the same moments: compare the mouths"
+        yield self.dubbed, "the same clip, dubbed with that recording"
+        yield self.before_after, "frames of both at the same times, to compare the mouths"
 
 
 def run_demo(
@@ -57,13 +60,13 @@ def run_demo(
     """Make a talking clip, dub it, and lay frames of both side by side.
 
     Args:
-        folder: where everything goes; made when it does not exist.
-        on_progress: called as the work goes on.
-        cancel: ends the work at the next frame.
+        folder: for the files; created if missing.
+        on_progress: called every few frames.
+        cancel: cancels the demo at the next frame.
 
     Raises:
-        OutputUnwritable: the folder cannot be made or written.
-        LipwrightError: whatever a job can raise.
+        OutputUnwritable: the folder cannot be created or written.
+        LipwrightError: see :func:`lipwright.sync`.
     """
     folder = Path(folder)
     source, dubbed, picture = (
@@ -85,8 +88,8 @@ def run_demo(
         on_progress=_part(on_progress, SHARE_OF_SAMPLE, 1.0),
         cancel=cancel,
     )
-    first = liveliest(read_audio(speech), len(truth.landmarks))
-    write_png(picture, before_after(source, dubbed, truth.landmarks, first))
+    first = most_active_frame(read_audio(speech), len(truth.landmarks))
+    write_png(picture, comparison_sheet(source, dubbed, truth.landmarks, first))
     return Demo(
         folder=folder,
         source=source,
@@ -97,34 +100,34 @@ def run_demo(
     )
 
 
-def liveliest(samples: Floats, frames: int) -> int:
-    """Return the first frame of the stretch of speech in which a mouth moves most.
+def most_active_frame(samples: Floats, frames: int) -> int:
+    """Return the first frame of the part of the speech in which a mouth moves most.
 
     Args:
         samples: the new speech, (n,) mono at 16 kHz.
         frames: of the source.
     """
-    opening, _ = speech_curves(samples, (np.arange(frames, dtype=np.float64) + 0.5) / float(RATE))
+    opening, _ = mouth_curves(samples, (np.arange(frames, dtype=np.float64) + 0.5) / float(RATE))
     span = COLUMNS * STRIDE
     moves = [np.std(opening[i : i + span]) for i in range(max(frames - span, 0) + 1)]
     return int(np.argmax(moves))
 
 
-def before_after(before: Path, after: Path, landmarks: Floats, first: int) -> NDArray[np.uint8]:
-    """Return a sheet of the face in two videos at the same moments.
+def comparison_sheet(before: Path, after: Path, landmarks: Floats, first: int) -> NDArray[np.uint8]:
+    """Return a contact sheet of the face in two videos at the same times.
 
     Args:
         before: the source.
-        after: the result; frame k of both shows the same moment.
+        after: the result; frame k shows the same time as frame k of the source.
         landmarks: (T, 478, 3) pixels of the source.
-        first: frame to begin with.
+        first: first frame on the sheet.
 
     Returns:
-        The sheet (height, width, 3) uint8 RGB: a row of each.
+        Contact sheet (height, width, 3) uint8 RGB: one row per video.
     """
     wanted = range(first, min(first + COLUMNS * STRIDE, len(landmarks)), STRIDE)
     rows = [_faces(path, wanted, landmarks) for path in (before, after)]
-    return sheet(rows, labels=("before", "after"))
+    return make_sheet(rows, labels=("before", "after"))
 
 
 def _faces(path: Path, wanted: range, landmarks: Floats) -> list[NDArray[np.uint8]]:
@@ -138,7 +141,7 @@ def _faces(path: Path, wanted: range, landmarks: Floats) -> list[NDArray[np.uint
             centre = (low + high) / 2
             rgb = np.asarray(frame.picture.rgb(), np.uint8)
             at = (float(centre[0]), float(centre[1]))
-            cells.append(square(rgb, at, 1.1 * float((high - low).max()), CELL))
+            cells.append(crop_square(rgb, at, 1.1 * float((high - low).max()), CELL))
     return cells
 
 
@@ -149,13 +152,13 @@ def _copy_speech(folder: Path) -> Path:
         return Path(shutil.copyfile(original, folder / f"speech{original.suffix}"))
     except OSError as cause:
         raise OutputUnwritable(
-            f"{folder}: cannot write the demo there ({cause.strerror}); name a folder of your own: "
+            f"{folder}: cannot write the demo there ({cause.strerror}); name another folder: "
             "lipwright demo FOLDER"
         ) from cause
 
 
 def _part(on_progress: OnProgress | None, start: float, stop: float) -> OnProgress | None:
-    """Return a listener that shows a part of the work as a part of the whole."""
+    """Return a callback that maps the progress of a part to that of the whole."""
     if on_progress is None:
         return None
 

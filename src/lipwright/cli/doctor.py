@@ -1,4 +1,4 @@
-"""Say what is installed, where model files come from, and what is missing."""
+"""Report what is installed, the origin of the model files, and what is missing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lipwright.weights.manifest import MANIFEST, Weight
 from lipwright.weights.store import WeightStore
 
 PACKAGES = ("numpy", "opencv-python-headless", "av", "ai-edge-litert", "onnxruntime")
-BUILDS = {"onnxruntime": "onnxruntime-gpu"}  # packages that may be here in another's place
-EXTRAS = {"train": "torch", "server": "fastapi", "postgres": "psycopg", "s3": "boto3"}
+BUILDS = {"onnxruntime": "onnxruntime-gpu"}  # packages that replace another one
+EXTRAS = {"train": "torch", "server": "fastapi", "postgres": "psycopg"}
 ENCODERS = ("libx264", "libx265", "aac")  # what the writer needs from FFmpeg
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightState:
-    """One model file of the manifest, as it is on this machine."""
+class WeightReport:
+    """A model file of the manifest and its state on this machine."""
 
     name: str
     what: str
@@ -38,30 +38,30 @@ class WeightState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a machine has of what Lipwright needs."""
+class InstallationReport:
+    """The dependencies of Lipwright on this machine."""
 
     version: str
     python: str
     platform: str
     cpus: int
-    packages: dict[str, str | None]  #: name -> version, None when missing
+    packages: dict[str, str | None]  #: name -> version; None: missing
     extras: dict[str, str | None]  #: optional extra -> version of its main package
     ffmpeg: dict[str, str]  #: FFmpeg library inside av -> version
     encoders: dict[str, bool]  #: FFmpeg encoder -> present
-    devices: tuple[str, ...]  #: what the networks' runtime can compute on
-    weights: tuple[WeightState, ...]
+    devices: tuple[str, ...]  #: devices that ONNX Runtime supports
+    weights: tuple[WeightReport, ...]
     engines: tuple[str, ...]
-    broken_engines: str | None  #: why the engines cannot be listed
+    broken_engines: str | None  #: reason if the engines cannot be listed
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What keeps the main job from running, each with its remedy."""
+        """What prevents a job from running, each with a fix."""
         return tuple(self._problems())
 
     @property
     def healthy(self) -> bool:
-        """Whether the main job can run."""
+        """Whether a job can run."""
         return not self.problems
 
     def _problems(self) -> Iterator[str]:
@@ -98,14 +98,14 @@ class Report:
                 yield f"    official: {weight.url}"
         for problem in self.problems:
             yield f"problem: {problem}"
-        yield "everything needed is here" if self.healthy else "something is missing, see above"
+        yield "ready: everything required is installed" if self.healthy else "not ready: see above"
 
 
-def examine(store: WeightStore | None = None) -> Report:
-    """Look at this machine; every model file is read and checked."""
+def inspect_installation(store: WeightStore | None = None) -> InstallationReport:
+    """Inspect this machine; every model file is read and its checksum verified."""
     store = store or WeightStore()
     engines, broken = _engines()
-    return Report(
+    return InstallationReport(
         version=__version__,
         python=platform.python_version(),
         platform=platform.platform(terse=True),
@@ -122,7 +122,7 @@ def examine(store: WeightStore | None = None) -> Report:
 
 
 def _engines() -> tuple[tuple[str, ...], str | None]:
-    """Return the names of the engines, or why they cannot be listed."""
+    """Return the names of the engines, or the reason why they cannot be listed."""
     try:
         return tuple(spec.name for spec in list_engines()), None
     except EngineError as error:
@@ -160,7 +160,7 @@ def _has_encoder(name: str) -> bool:
         return False
 
 
-def _examine_weight(store: WeightStore, weight: Weight) -> WeightState:
+def _examine_weight(store: WeightStore, weight: Weight) -> WeightReport:
     try:
         store.path(weight.name)
         state = "ok"
@@ -168,9 +168,9 @@ def _examine_weight(store: WeightStore, weight: Weight) -> WeightState:
         state = "missing"
     except LipwrightError:
         state = "corrupt"
-    return WeightState(
+    return WeightReport(
         name=weight.name,
-        what=weight.what,
+        what=weight.description,
         state=state,
         path=store.folder / weight.file,
         size=weight.size,

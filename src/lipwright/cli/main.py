@@ -1,8 +1,8 @@
 """The command line: parse, call the public API, print.
 
-What it prints is a contract: results on stdout, progress, warnings and errors on stderr. An error
-is one line and an exit code (``docs/reference/errors.md``); with ``--json`` stdout carries exactly
-one JSON object, the result or the error. Heavy imports wait until a command needs them.
+Results go to stdout; progress, warnings and errors to stderr. An error is one line and an exit
+code (``docs/reference/errors.md``). With ``--json``, stdout holds exactly one JSON object: the
+result or the error. Heavy imports happen inside the commands that need them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from collections.abc import Sequence
 
 import click
 
-from lipwright.cli import local, remote, service
+from lipwright.cli import local_commands as local
+from lipwright.cli import remote_commands as remote
+from lipwright.cli import service_commands as service
+from lipwright.cli.common import print_json
 from lipwright.cli.console import Stopped
-from lipwright.cli.shared import print_json
 from lipwright.errors import Cancelled, InvalidOptions, LipwrightError
 from lipwright.version import __version__
 
-HEADINGS: dict[str, tuple[click.Command, ...]] = {
+COMMANDS: dict[str, tuple[click.Command, ...]] = {
     "On this machine": (
         local.sync,
         local.probe,
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; print no traceback unless LIPWRIGHT_DEBUG is set.
 
     Args:
-        arguments: the words after ``lipwright``; None takes them from the process.
+        arguments: the arguments after ``lipwright``; None: those of the process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -54,30 +56,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("LIPWRIGHT_DEBUG"):
             traceback.print_exc()
-        failure = Failure.of(error)
+        failure = CommandError.of(error)
         failure.print(machine="--json" in words)
         return failure.exit_code
     return status if isinstance(status, int) else 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Failure:
-    """How a command that failed looks from outside."""
+class CommandError:
+    """Code, message and exit code of a failed command."""
 
     code: str
     message: str
     exit_code: int
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
-        """Return the failure that *error* means."""
+    def of(cls, error: Exception) -> CommandError:
+        """Return the command error for *error*."""
         match error:
             case LipwrightError():
                 return cls(code=error.code, message=str(error), exit_code=error.exit_code)
             case Stopped():
                 return cls(code=Cancelled.code, message=str(error), exit_code=error.exit_code)
             case click.Abort():
-                message = "stopped by Ctrl-C; nothing was left behind"
+                message = "stopped by Ctrl-C; no partial output remains"
                 return cls(code=Cancelled.code, message=message, exit_code=Cancelled.exit_code)
             case click.ClickException():
                 message = f"{error.format_message().rstrip('.')}; see '{_help_command(error)}'"
@@ -99,33 +101,33 @@ def _help_command(error: click.ClickException) -> str:
     return f"{context.command_path if context else 'lipwright'} --help"
 
 
-class Commands(click.Group):
-    """A group whose help lists the commands by what they are about."""
+class GroupedCommands(click.Group):
+    """A group whose help lists the commands by topic."""
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one list of commands under each heading."""
+        """Write a list of commands under each heading."""
         room = formatter.width - 6 - max(map(len, self.commands))
-        for heading, commands in HEADINGS.items():
+        for heading, commands in COMMANDS.items():
             with formatter.section(heading):
                 formatter.write_dl([(str(c.name), c.get_short_help_str(room)) for c in commands])
 
 
 @click.group(
-    cls=Commands,
+    cls=GroupedCommands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="lipwright", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Give a video of a person a new voice.
+    """Lip-sync: re-animate the mouth in a video to a speech recording.
 
-    The mouth is re-animated to a speech recording; every pixel outside it stays as it was.
+    Every pixel outside the mouth stays as it was.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-for _commands in HEADINGS.values():
+for _commands in COMMANDS.values():
     for _command in _commands:
         cli.add_command(_command)

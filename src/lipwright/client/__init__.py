@@ -1,4 +1,4 @@
-"""A client of the service: blocking and for asyncio, over the same I/O-free calls and flows."""
+"""Clients of the service, blocking and for asyncio, over the same calls and flows without I/O."""
 
 from __future__ import annotations
 

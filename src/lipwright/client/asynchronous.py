@@ -1,4 +1,4 @@
-"""The client that lets others run meanwhile: ``AsyncClient`` and its ``AsyncJobHandle``."""
+"""The asyncio client: ``AsyncClient`` and its ``AsyncJobHandle``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,27 @@ from typing import Any, TypeVar
 import httpx
 
 from lipwright.client import calls, flows
-from lipwright.client.address import Service
-from lipwright.client.calls import DEFAULT_MODEL, Answer, Request
-from lipwright.client.flows import Effect, Emit, Flow, Now, Open, Read, Send, Sleep, Wish
-from lipwright.client.save import whole_file
-from lipwright.client.transport import HTTPX, answer_of, check_size, service_of, told_as_ours
+from lipwright.client.address import ServiceAddress
+from lipwright.client.atomic_file import atomic_file
+from lipwright.client.calls import DEFAULT_MODEL, ApiRequest, ApiResponse
+from lipwright.client.flows import (
+    Effect,
+    EmitValue,
+    Flow,
+    GetTime,
+    OpenStream,
+    ReadChunk,
+    SendRequest,
+    Sleep,
+    SubmitArguments,
+)
+from lipwright.client.transport import (
+    HTTPX_OPTIONS,
+    check_response_size,
+    resolve_service,
+    to_response,
+    translate_errors,
+)
 from lipwright.client.upload import FileBody, OnBytes
 from lipwright.client.values import JobPage, JobResult, JobState, JobStatus, UploadedFile
 from lipwright.errors import LipwrightError
@@ -28,7 +44,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """:class:`Client` for asyncio: the same methods, to be awaited; an async context manager."""
+    """:class:`Client` for asyncio, with the same methods; an async context manager."""
 
     def __init__(
         self,
@@ -37,8 +53,10 @@ class AsyncClient:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._service = service_of(url, api_key)
-        self._driver = _Driver(self._service, httpx.AsyncClient(transport=transport, **HTTPX))
+        self._service = resolve_service(url, api_key)
+        self._runner = _AsyncFlowRunner(
+            self._service, httpx.AsyncClient(transport=transport, **HTTPX_OPTIONS)
+        )
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._service.url!r})"
@@ -55,8 +73,8 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; calling it twice is fine."""
-        await self._driver.close()
+        """Close the connections; may be called twice."""
+        await self._runner.close()
 
     async def submit(
         self,
@@ -70,8 +88,8 @@ class AsyncClient:
         idempotency_key: str | None = None,
         on_bytes: OnBytes | None = None,
     ) -> AsyncJobHandle:
-        """Hand in a job and return at once; see :meth:`Client.submit`."""
-        wish = Wish(
+        """Submit a job and return at once; see :meth:`Client.submit`."""
+        arguments = SubmitArguments(
             video=video,
             audio=audio,
             options=options or SyncOptions(),
@@ -81,22 +99,22 @@ class AsyncClient:
             idempotency_key=idempotency_key,
             on_bytes=on_bytes,
         )
-        return self.job(await self._driver.run(flows.submit(self._service, wish)))
+        return self.job(await self._runner.run(flows.submit(self._service, arguments)))
 
     def job(self, job_id: str) -> AsyncJobHandle:
-        """Return the handle of a job that was handed in before."""
-        self._service.job(job_id)  # complain about a wrong id at once
+        """Return the handle of a job that was submitted before."""
+        self._service.job_url(job_id)  # refuses an invalid id
         return AsyncJobHandle(id=job_id, client=self)
 
     async def upload(self, path: str | Path, *, on_bytes: OnBytes | None = None) -> UploadedFile:
-        """Put a file into the service, for more than one job."""
-        return await self._driver.run(flows.upload(self._service, Path(path), on_bytes))
+        """Upload a file to use it for more than one job."""
+        return await self._runner.run(flows.upload(self._service, Path(path), on_bytes))
 
     async def jobs(
         self, *, limit: int = 20, cursor: str | None = None, state: JobState | None = None
     ) -> JobPage:
-        """List the jobs of this key, newest first; only those in *state* if it is given."""
-        return await self._driver.run(
+        """Return a page of the jobs of this key, newest first, filtered by *state*."""
+        return await self._runner.run(
             flows.page(self._service, limit=limit, cursor=cursor, state=state)
         )
 
@@ -106,11 +124,11 @@ class AsyncClient:
         """Save the video of a job; see :meth:`Client.download`."""
         path, flow = Path(path), flows.download(self._service, flows.video_of(result))
         done = 0
-        with whole_file(path) as file:
-            async with aclosing(self._driver.emitted(flow)) as pieces:
-                async for piece, total in pieces:
-                    await asyncio.to_thread(file.write, piece)
-                    done += len(piece)
+        with atomic_file(path) as file:
+            async with aclosing(self._runner.iterate(flow)) as chunks:
+                async for chunk, total in chunks:
+                    await asyncio.to_thread(file.write, chunk)
+                    done += len(chunk)
                     if on_bytes is not None:
                         on_bytes(done, total or 0)
         return path
@@ -124,12 +142,12 @@ class AsyncJobHandle:
     client: AsyncClient = field(repr=False)
 
     async def status(self) -> JobStatus:
-        """Return where it is now."""
-        return await self._run(flows.ask(calls.status(self.client._service, self.id)))
+        """Return its present status."""
+        return await self._run(flows.execute(calls.status(self.client._service, self.id)))
 
     def events(self) -> AsyncIterator[JobStatus]:
         """Yield each new status until the job has ended."""
-        return self.client._driver.emitted(flows.follow(self.client._service, self.id))
+        return self.client._runner.iterate(flows.follow(self.client._service, self.id))
 
     async def result(self, timeout_s: float | None = None) -> JobResult:
         """Wait until the job has ended and return its result; see :meth:`JobHandle.result`."""
@@ -137,40 +155,40 @@ class AsyncJobHandle:
         return ended.raise_for_state()
 
     async def cancel(self) -> bool:
-        """Cancel it if it still waits; return whether it is cancelled now."""
-        return await self._run(flows.ask(calls.cancel(self.client._service, self.id)))
+        """Cancel it if it is queued and return whether it is cancelled."""
+        return await self._run(flows.execute(calls.cancel(self.client._service, self.id)))
 
     async def erase(self) -> None:
-        """Forget it and its files."""
-        await self._run(flows.ask(calls.erase(self.client._service, self.id)))
+        """Erase it and its files."""
+        await self._run(flows.execute(calls.erase(self.client._service, self.id)))
 
     async def _run(self, flow: Flow[T]) -> T:
-        return await self.client._driver.run(flow)
+        return await self.client._runner.run(flow)
 
 
-class _Driver:
-    """Carries out the effects of a flow with httpx."""
+class _AsyncFlowRunner:
+    """Runs flows and performs their effects with httpx."""
 
-    def __init__(self, service: Service, http: httpx.AsyncClient) -> None:
+    def __init__(self, service: ServiceAddress, http: httpx.AsyncClient) -> None:
         self._service, self._http = service, http
 
     async def close(self) -> None:
         await self._http.aclose()
 
     async def run(self, flow: Flow[T]) -> T:
-        """Carry a flow out to its end and return what it returns."""
-        ends: list[T] = []
-        async for _ in self.emitted(flow, ends):
+        """Run a flow to its end and return its result."""
+        results: list[T] = []
+        async for _ in self.iterate(flow, results):
             pass
-        return ends[0]
+        return results[0]
 
-    async def emitted(
-        self, flow: Flow[T], ends: list[T] | None = None
+    async def iterate(
+        self, flow: Flow[T], results: list[T] | None = None
     ) -> AsyncGenerator[Any, None]:
-        """Carry a flow out; yield what it emits, append what it returns to *ends*."""
+        """Run a flow, yield the values that it emits and append its result to *results*."""
         async with AsyncExitStack() as stack:
             stack.enter_context(closing(flow))
-            step = _Step(
+            perform = _AsyncEffectRunner(
                 self._service, self._http, await stack.enter_async_context(AsyncExitStack())
             )
             reply: Any = None
@@ -179,67 +197,71 @@ class _Driver:
                 try:
                     effect = flow.throw(failure) if failure else flow.send(reply)
                 except StopIteration as end:
-                    if ends is not None:
-                        ends.append(end.value)
+                    if results is not None:
+                        results.append(end.value)
                     return
                 reply = failure = None
-                if isinstance(effect, Emit):
+                if isinstance(effect, EmitValue):
                     yield effect.value
                     continue
                 try:
-                    reply = await step(effect)
+                    reply = await perform(effect)
                 except LipwrightError as error:
                     failure = error
 
 
-class _Step:
-    """Carries out one effect after the other; keeps the response that is being read."""
+class _AsyncEffectRunner:
+    """Performs one effect at a time and keeps the open response."""
 
-    def __init__(self, service: Service, http: httpx.AsyncClient, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, service: ServiceAddress, http: httpx.AsyncClient, stack: AsyncExitStack
+    ) -> None:
         self._service, self._http, self._stack = service, http, stack
-        self._pieces: AsyncIterator[bytes] | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
 
     async def __call__(self, effect: Effect) -> Any:
-        with told_as_ours(self._service):
+        with translate_errors(self._service):
             match effect:
-                case Send(request=request):
+                case SendRequest(request=request):
                     return await self._send(request)
-                case Open(request=request):
+                case OpenStream(request=request):
                     return await self._open(request)
-                case Read():
-                    return await anext(self._pieces, None) if self._pieces else None
+                case ReadChunk():
+                    return await anext(self._chunks, None) if self._chunks else None
                 case Sleep(seconds=seconds):
                     return await asyncio.sleep(seconds)
-                case Now():
+                case GetTime():
                     return time.monotonic()
-        raise TypeError(f"no effect: {effect!r}")
+        raise TypeError(f"unknown effect: {effect!r}")
 
-    async def _send(self, request: Request) -> Answer:
+    async def _send(self, request: ApiRequest) -> ApiResponse:
         body = bytearray()
-        async with self._http.stream(request.method, request.url, **_sent(request)) as response:
-            async for piece in response.aiter_bytes():
-                body += piece
-                check_size(len(body))
-        return answer_of(response, bytes(body))
+        async with self._http.stream(
+            request.method, request.url, **_httpx_arguments(request)
+        ) as response:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                check_response_size(len(body))
+        return to_response(response, bytes(body))
 
-    async def _open(self, request: Request) -> Answer:
+    async def _open(self, request: ApiRequest) -> ApiResponse:
         await self._stack.aclose()  # one stream at a time
         response = await self._stack.enter_async_context(
-            self._http.stream(request.method, request.url, **_sent(request))
+            self._http.stream(request.method, request.url, **_httpx_arguments(request))
         )
-        self._pieces = response.aiter_bytes()
-        return answer_of(response)
+        self._chunks = response.aiter_bytes()
+        return to_response(response)
 
 
-def _sent(request: Request) -> Mapping[str, Any]:
+def _httpx_arguments(request: ApiRequest) -> Mapping[str, Any]:
     if isinstance(request.body, FileBody):
         headers = {**request.headers, "Content-Length": str(request.body.length)}
-        return {"headers": headers, "content": _off_the_loop(request.body)}
+        return {"headers": headers, "content": _read_in_thread(request.body)}
     return {"headers": dict(request.headers), "content": request.body}
 
 
-async def _off_the_loop(body: FileBody) -> AsyncIterator[bytes]:
-    """Yield the pieces of a file, read in a thread."""
-    with closing(body.pieces()) as pieces:
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield piece
+async def _read_in_thread(body: FileBody) -> AsyncIterator[bytes]:
+    """Yield the chunks of a file, read in a thread."""
+    with closing(body.chunks()) as chunks:
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield chunk

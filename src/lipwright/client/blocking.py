@@ -1,4 +1,4 @@
-"""The client that waits: ``Client`` and its ``JobHandle``."""
+"""The blocking client: ``Client`` and its ``JobHandle``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,27 @@ from typing import Any, TypeVar
 import httpx
 
 from lipwright.client import calls, flows
-from lipwright.client.address import Service
-from lipwright.client.calls import DEFAULT_MODEL, Answer, Request
-from lipwright.client.flows import Effect, Emit, Flow, Now, Open, Read, Send, Sleep, Wish
-from lipwright.client.save import whole_file
-from lipwright.client.transport import HTTPX, answer_of, check_size, service_of, told_as_ours
+from lipwright.client.address import ServiceAddress
+from lipwright.client.atomic_file import atomic_file
+from lipwright.client.calls import DEFAULT_MODEL, ApiRequest, ApiResponse
+from lipwright.client.flows import (
+    Effect,
+    EmitValue,
+    Flow,
+    GetTime,
+    OpenStream,
+    ReadChunk,
+    SendRequest,
+    Sleep,
+    SubmitArguments,
+)
+from lipwright.client.transport import (
+    HTTPX_OPTIONS,
+    check_response_size,
+    resolve_service,
+    to_response,
+    translate_errors,
+)
 from lipwright.client.upload import FileBody, OnBytes
 from lipwright.client.values import JobPage, JobResult, JobState, JobStatus, UploadedFile
 from lipwright.errors import LipwrightError
@@ -27,7 +43,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """Hands jobs to a Lipwright service; a context manager.
+    """Submits jobs to a Lipwright service; a context manager.
 
     ```python
     with lipwright.Client("https://dub.example.org", api_key=key) as client:
@@ -38,12 +54,12 @@ class Client:
     ```
 
     Args:
-        url: where the service is; None: ``LIPWRIGHT_URL``, or this machine.
+        url: of the service; None: ``LIPWRIGHT_URL``, or this machine.
         api_key: None: ``LIPWRIGHT_API_KEY``.
-        transport: how httpx sends; for tests.
+        transport: of httpx; for tests.
 
     Raises:
-        InvalidOptions: the URL or the key cannot be used.
+        InvalidOptions: the URL or the key is invalid.
         AccessDenied: there is no key.
     """
 
@@ -54,8 +70,10 @@ class Client:
         *,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._service = service_of(url, api_key)
-        self._driver = _Driver(self._service, httpx.Client(transport=transport, **HTTPX))
+        self._service = resolve_service(url, api_key)
+        self._runner = _FlowRunner(
+            self._service, httpx.Client(transport=transport, **HTTPX_OPTIONS)
+        )
 
     def __repr__(self) -> str:
         return f"Client({self._service.url!r})"
@@ -72,8 +90,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; calling it twice is fine."""
-        self._driver.close()
+        """Close the connections; may be called twice."""
+        self._runner.close()
 
     def submit(
         self,
@@ -87,26 +105,27 @@ class Client:
         idempotency_key: str | None = None,
         on_bytes: OnBytes | None = None,
     ) -> JobHandle:
-        """Hand in a job and return at once.
+        """Submit a job and return at once.
 
         Args:
             video: a path, which is uploaded, or a URL (``https:``, ``data:``), which is passed on.
             audio: the same.
-            options: what to do; its limits on size and length are the service's own to set.
+            options: of the job; the service sets its own limits on size and length.
             model_id: ``lipwright/<engine>``, or the default.
             seed: for engines that draw random numbers.
-            webhook_url: is called when the job has ended.
-            idempotency_key: handing in the same again with the same one gives the same job; made
-                when None. A file that is uploaded again is not the same: upload it once before.
-            on_bytes: called with bytes sent and bytes in all of each file that is uploaded.
+            webhook_url: called when the job has ended.
+            idempotency_key: a repeated call with the same key and arguments returns the same job;
+                None: a random key. A file uploaded twice counts as two different files: upload it
+                once with :meth:`upload` and pass its URL.
+            on_bytes: called with bytes sent and total bytes of each uploaded file.
 
         Raises:
-            InputError: a file cannot be read, or the service refuses what was asked for.
+            InputError: a file cannot be read, or the service refuses the request.
             AccessDenied: the key is wrong.
-            TooManyRequests: too many jobs wait.
+            TooManyRequests: a limit of the service is reached.
             ServiceUnavailable: the service cannot be reached.
         """
-        wish = Wish(
+        arguments = SubmitArguments(
             video=video,
             audio=audio,
             options=options or SyncOptions(),
@@ -116,39 +135,39 @@ class Client:
             idempotency_key=idempotency_key,
             on_bytes=on_bytes,
         )
-        return self.job(self._driver.run(flows.submit(self._service, wish)))
+        return self.job(self._runner.run(flows.submit(self._service, arguments)))
 
     def job(self, job_id: str) -> JobHandle:
-        """Return the handle of a job that was handed in before."""
-        self._service.job(job_id)  # complain about a wrong id at once
+        """Return the handle of a job that was submitted before."""
+        self._service.job_url(job_id)  # refuses an invalid id
         return JobHandle(id=job_id, client=self)
 
     def upload(self, path: str | Path, *, on_bytes: OnBytes | None = None) -> UploadedFile:
-        """Put a file into the service, for more than one job."""
-        return self._driver.run(flows.upload(self._service, Path(path), on_bytes))
+        """Upload a file to use it for more than one job."""
+        return self._runner.run(flows.upload(self._service, Path(path), on_bytes))
 
     def jobs(
         self, *, limit: int = 20, cursor: str | None = None, state: JobState | None = None
     ) -> JobPage:
-        """List the jobs of this key, newest first; only those in *state* if it is given."""
-        return self._driver.run(flows.page(self._service, limit=limit, cursor=cursor, state=state))
+        """Return a page of the jobs of this key, newest first, filtered by *state*."""
+        return self._runner.run(flows.page(self._service, limit=limit, cursor=cursor, state=state))
 
     def download(
         self, result: JobResult, path: str | Path, *, on_bytes: OnBytes | None = None
     ) -> Path:
-        """Save the video of a job; an older file at *path* is replaced when the new one is whole.
+        """Save the video of a job; an existing file is replaced when the download is complete.
 
         Raises:
             LipwrightError: the job did not succeed.
-            OutputUnwritable: it cannot be written there.
+            OutputUnwritable: the file cannot be written.
             ServiceUnavailable: the connection broke, or the URL has expired.
         """
         path, flow = Path(path), flows.download(self._service, flows.video_of(result))
         done = 0
-        with whole_file(path) as file, closing(self._driver.emitted(flow)) as pieces:
-            for piece, total in pieces:
-                file.write(piece)
-                done += len(piece)
+        with atomic_file(path) as file, closing(self._runner.iterate(flow)) as chunks:
+            for chunk, total in chunks:
+                file.write(chunk)
+                done += len(chunk)
                 if on_bytes is not None:
                     on_bytes(done, total or 0)
         return path
@@ -162,21 +181,21 @@ class JobHandle:
     client: Client = field(repr=False)
 
     def status(self) -> JobStatus:
-        """Return where it is now."""
-        return self._run(flows.ask(calls.status(self.client._service, self.id)))
+        """Return its present status."""
+        return self._run(flows.execute(calls.status(self.client._service, self.id)))
 
     def events(self) -> Iterator[JobStatus]:
         """Yield each new status until the job has ended."""
-        return self.client._driver.emitted(flows.follow(self.client._service, self.id))
+        return self.client._runner.iterate(flows.follow(self.client._service, self.id))
 
     def result(self, timeout_s: float | None = None) -> JobResult:
         """Wait until the job has ended and return its result.
 
         Args:
-            timeout_s: give up after so many seconds; the job goes on.
+            timeout_s: seconds to wait; the job continues after a timeout.
 
         Raises:
-            LipwrightError: the job failed; the class says why, as it would have here.
+            LipwrightError: the job failed; the same class as of a local job.
             Cancelled: the job was cancelled.
             JobNotFinished: it has not ended in time.
         """
@@ -184,44 +203,44 @@ class JobHandle:
         return ended.raise_for_state()
 
     def cancel(self) -> bool:
-        """Cancel it if it still waits; return whether it is cancelled now."""
-        return self._run(flows.ask(calls.cancel(self.client._service, self.id)))
+        """Cancel it if it is queued and return whether it is cancelled."""
+        return self._run(flows.execute(calls.cancel(self.client._service, self.id)))
 
     def erase(self) -> None:
-        """Forget it and its files.
+        """Erase it and its files.
 
         Raises:
             JobNotFinished: it is running.
         """
-        self._run(flows.ask(calls.erase(self.client._service, self.id)))
+        self._run(flows.execute(calls.erase(self.client._service, self.id)))
 
     def _run(self, flow: Flow[T]) -> T:
-        return self.client._driver.run(flow)
+        return self.client._runner.run(flow)
 
 
-class _Driver:
-    """Carries out the effects of a flow with httpx."""
+class _FlowRunner:
+    """Runs flows and performs their effects with httpx."""
 
-    def __init__(self, service: Service, http: httpx.Client) -> None:
+    def __init__(self, service: ServiceAddress, http: httpx.Client) -> None:
         self._service, self._http = service, http
 
     def close(self) -> None:
         self._http.close()
 
     def run(self, flow: Flow[T]) -> T:
-        """Carry a flow out to its end and return what it returns."""
-        emitted = self.emitted(flow)
+        """Run a flow to its end and return its result."""
+        values = self.iterate(flow)
         while True:
             try:
-                next(emitted)
+                next(values)
             except StopIteration as end:
                 value: T = end.value
                 return value
 
-    def emitted(self, flow: Flow[T]) -> Generator[Any, None, T]:
-        """Carry a flow out; yield what it emits."""
+    def iterate(self, flow: Flow[T]) -> Generator[Any, None, T]:
+        """Run a flow and yield the values that it emits."""
         with ExitStack() as stack, closing(flow):
-            step = _Step(self._service, self._http, stack)
+            perform = _EffectRunner(self._service, self._http, stack)
             reply: Any = None
             failure: LipwrightError | None = None
             while True:
@@ -231,56 +250,58 @@ class _Driver:
                     value: T = end.value
                     return value
                 reply = failure = None
-                if isinstance(effect, Emit):
+                if isinstance(effect, EmitValue):
                     yield effect.value
                     continue
                 try:
-                    reply = step(effect)
+                    reply = perform(effect)
                 except LipwrightError as error:
                     failure = error
 
 
-class _Step:
-    """Carries out one effect after the other; keeps the response that is being read."""
+class _EffectRunner:
+    """Performs one effect at a time and keeps the open response."""
 
-    def __init__(self, service: Service, http: httpx.Client, stack: ExitStack) -> None:
+    def __init__(self, service: ServiceAddress, http: httpx.Client, stack: ExitStack) -> None:
         self._service, self._http, self._stack = service, http, stack
-        self._pieces: Iterator[bytes] = iter(())
+        self._chunks: Iterator[bytes] = iter(())
 
     def __call__(self, effect: Effect) -> Any:
-        with told_as_ours(self._service):
+        with translate_errors(self._service):
             match effect:
-                case Send(request=request):
+                case SendRequest(request=request):
                     return self._send(request)
-                case Open(request=request):
+                case OpenStream(request=request):
                     return self._open(request)
-                case Read():
-                    return next(self._pieces, None)
+                case ReadChunk():
+                    return next(self._chunks, None)
                 case Sleep(seconds=seconds):
                     return time.sleep(seconds)
-                case Now():
+                case GetTime():
                     return time.monotonic()
-        raise TypeError(f"no effect: {effect!r}")
+        raise TypeError(f"unknown effect: {effect!r}")
 
-    def _send(self, request: Request) -> Answer:
+    def _send(self, request: ApiRequest) -> ApiResponse:
         body = bytearray()
-        with self._http.stream(request.method, request.url, **_sent(request)) as response:
-            for piece in response.iter_bytes():
-                body += piece
-                check_size(len(body))
-        return answer_of(response, bytes(body))
+        with self._http.stream(
+            request.method, request.url, **_httpx_arguments(request)
+        ) as response:
+            for chunk in response.iter_bytes():
+                body += chunk
+                check_response_size(len(body))
+        return to_response(response, bytes(body))
 
-    def _open(self, request: Request) -> Answer:
+    def _open(self, request: ApiRequest) -> ApiResponse:
         self._stack.close()  # one stream at a time
         response = self._stack.enter_context(
-            self._http.stream(request.method, request.url, **_sent(request))
+            self._http.stream(request.method, request.url, **_httpx_arguments(request))
         )
-        self._pieces = response.iter_bytes()
-        return answer_of(response)
+        self._chunks = response.iter_bytes()
+        return to_response(response)
 
 
-def _sent(request: Request) -> Mapping[str, Any]:
+def _httpx_arguments(request: ApiRequest) -> Mapping[str, Any]:
     if isinstance(request.body, FileBody):
         headers = {**request.headers, "Content-Length": str(request.body.length)}
-        return {"headers": headers, "content": request.body.pieces()}
+        return {"headers": headers, "content": request.body.chunks()}
     return {"headers": dict(request.headers), "content": request.body}

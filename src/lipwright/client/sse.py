@@ -1,4 +1,4 @@
-"""Server-sent events, read piece by piece (pure): the part of the format that services use."""
+"""An incremental parser of server-sent events; no I/O."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Message:
-    """One event."""
+class SseMessage:
+    """One event of a stream."""
 
     event: str = "message"
     data: str = ""
 
 
-class Parser:
-    """Turns the bytes of a stream into messages; comments and unknown fields are skipped."""
+class SseParser:
+    """Parses the bytes of a stream into messages. Comments and unknown fields are ignored."""
 
     def __init__(self) -> None:
         self._waiting = b""
         self._event = ""
         self._data: list[str] = []
 
-    def feed(self, piece: bytes) -> list[Message]:
-        """Return the messages that *piece* completes.
+    def feed(self, chunk: bytes) -> list[SseMessage]:
+        """Return the messages that *chunk* completes.
 
         Raises:
-            ServiceUnavailable: an event has no end, or is not UTF-8.
+            ServiceUnavailable: an event is too long or not UTF-8.
         """
-        text, start, found = self._waiting + piece, 0, []
+        text, start, found = self._waiting + chunk, 0, []
         while (end := LINE_END.search(text, start)) is not None:
             if end[0] == b"\r" and end.end() == len(text):
-                break  # its \n may come with the next piece
+                break  # its \n may come with the next chunk
             message = self._line(text[start : end.start()])
             start = end.end()
             if message is not None:
@@ -46,7 +46,7 @@ class Parser:
             raise ServiceUnavailable("the service sends an event without an end: try again")
         return found
 
-    def _line(self, line: bytes) -> Message | None:
+    def _line(self, line: bytes) -> SseMessage | None:
         if not line:
             return self._dispatch()
         try:
@@ -60,7 +60,7 @@ class Parser:
             self._data.append(value)
         return None
 
-    def _dispatch(self) -> Message | None:
+    def _dispatch(self) -> SseMessage | None:
         event, data = self._event or "message", self._data
         self._event, self._data = "", []
-        return Message(event=event, data="\n".join(data)) if data else None
+        return SseMessage(event=event, data="\n".join(data)) if data else None

@@ -1,4 +1,4 @@
-"""What both clients share where they meet httpx."""
+"""What both clients share in their use of httpx."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 
 import httpx
 
-from lipwright.client.address import DEFAULT_URL, Service
-from lipwright.client.calls import Answer
-from lipwright.client.flows import NotReached
+from lipwright.client.address import DEFAULT_URL, ServiceAddress
+from lipwright.client.calls import ApiResponse
+from lipwright.client.flows import NotConnected
 from lipwright.errors import ServiceUnavailable
 
 URL_VARIABLE = "LIPWRIGHT_URL"
 KEY_VARIABLE = "LIPWRIGHT_API_KEY"
-MAX_ANSWER = 16 * 1024 * 1024  # bytes; only results are larger, and those are read in pieces
-TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # seconds; a stream of events is never silent so long
+MAX_RESPONSE = 16 * 1024 * 1024  # bytes; only results are larger, and they are streamed
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # seconds; event streams have a heartbeat every 15
 
-#: What httpx is told; redirects are not followed, so that the key goes to one host only.
-HTTPX: dict[str, Any] = {"timeout": TIMEOUT, "follow_redirects": False}
+#: Arguments of the httpx clients. Redirects are not followed: the key must go to one host only.
+HTTPX_OPTIONS: dict[str, Any] = {"timeout": TIMEOUT, "follow_redirects": False}
 
 
-def service_of(url: str | None, api_key: str | None) -> Service:
-    """Return the service that the arguments name, or else the environment.
+def resolve_service(url: str | None, api_key: str | None) -> ServiceAddress:
+    """Return the service from the arguments, or from the environment where they are None.
 
     Raises:
-        InvalidOptions: the URL or the key cannot be used.
+        InvalidOptions: the URL or the key is invalid.
         AccessDenied: there is no key.
     """
-    return Service(
+    return ServiceAddress(
         url=url or os.environ.get(URL_VARIABLE) or DEFAULT_URL,
         api_key=api_key or os.environ.get(KEY_VARIABLE) or "",
     )
 
 
 @contextmanager
-def told_as_ours(service: Service) -> Iterator[None]:
-    """Turn what httpx raises into our errors.
+def translate_errors(service: ServiceAddress) -> Iterator[None]:
+    """Raise errors of httpx as ours.
 
     Raises:
-        NotReached: nothing was sent.
-        ServiceUnavailable: it broke on the way.
+        NotConnected: the service cannot be reached.
+        ServiceUnavailable: the connection broke.
     """
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as cause:
-        raise NotReached(
+        raise NotConnected(
             f"cannot reach {service.url}: {cause}; check LIPWRIGHT_URL and that it runs"
         ) from cause
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as cause:
@@ -55,19 +55,19 @@ def told_as_ours(service: Service) -> Iterator[None]:
         raise ServiceUnavailable(f"the connection to {service.url} broke: {what}") from cause
 
 
-def answer_of(response: httpx.Response, body: bytes = b"") -> Answer:
-    """Return a response as a plain value."""
+def to_response(response: httpx.Response, body: bytes = b"") -> ApiResponse:
+    """Return a response of httpx as a plain value."""
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(status=response.status_code, headers=headers, body=body)
+    return ApiResponse(status=response.status_code, headers=headers, body=body)
 
 
-def check_size(size: int) -> None:
-    """Refuse an answer that has no end.
+def check_response_size(size: int) -> None:
+    """Check the length of a response.
 
     Raises:
         ServiceUnavailable: it is too long.
     """
-    if size > MAX_ANSWER:
+    if size > MAX_RESPONSE:
         raise ServiceUnavailable(
-            f"the service answered more than {MAX_ANSWER} bytes: check LIPWRIGHT_URL"
+            f"the service sent more than {MAX_RESPONSE} bytes: check LIPWRIGHT_URL"
         )

@@ -1,4 +1,4 @@
-"""A file as the body of a request, streamed."""
+"""Streaming a file as the body of a request."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 from lipwright.errors import SourceUnreachable
 
-PIECE = 256 * 1024  # bytes
+CHUNK_BYTES = 256 * 1024  # bytes
 
-OnBytes = Callable[[int, int], None]  #: called with bytes done and bytes in all
+OnBytes = Callable[[int, int], None]  #: called with bytes done and bytes in total
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileBody:
-    """One file as ``multipart/form-data``; may be sent more than once."""
+    """One file as ``multipart/form-data``; can be sent more than once."""
 
     path: Path
-    size: int  #: of the file when it was looked at, bytes
+    size: int  #: of the file when the body was created, bytes
     boundary: str
     on_bytes: OnBytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, path: Path, boundary: str, on_bytes: OnBytes | None = None) -> FileBody:
+    def from_path(cls, path: Path, boundary: str, on_bytes: OnBytes | None = None) -> FileBody:
         """Return the body that sends the file at *path*.
 
         Raises:
-            SourceUnreachable: there is no such file, or it is no regular one.
+            SourceUnreachable: the file does not exist or is not a regular file.
         """
         try:
             facts = path.stat()
@@ -37,17 +37,17 @@ class FileBody:
             reason = getattr(cause, "strerror", None) or cause
             raise SourceUnreachable(f"cannot open {path}: {reason}") from cause
         if not stat.S_ISREG(facts.st_mode):
-            raise SourceUnreachable(f"{path} is no regular file: give one")
+            raise SourceUnreachable(f"{path} is not a regular file: use one")
         return cls(path=path, size=facts.st_size, boundary=boundary, on_bytes=on_bytes)
 
     @property
     def content_type(self) -> str:
-        """Return the header that goes with it."""
+        """Value of the ``Content-Type`` header."""
         return f"multipart/form-data; boundary={self.boundary}"
 
     @property
     def length(self) -> int:
-        """Bytes of the whole body."""
+        """Length of the whole body, bytes."""
         return len(self._head) + self.size + len(self._tail)
 
     @property
@@ -66,11 +66,11 @@ class FileBody:
     def _tail(self) -> bytes:
         return f"\r\n--{self.boundary}--\r\n".encode()
 
-    def pieces(self) -> Generator[bytes, None, None]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """Yield the body.
 
         Raises:
-            SourceUnreachable: the file cannot be read, or has become shorter.
+            SourceUnreachable: the file cannot be read, or became shorter.
         """
         yield self._head
         yield from self._contents()
@@ -81,11 +81,11 @@ class FileBody:
         try:
             with self.path.open("rb") as file:
                 while done < self.size:
-                    piece = file.read(min(PIECE, self.size - done))
-                    if not piece:
+                    chunk = file.read(min(CHUNK_BYTES, self.size - done))
+                    if not chunk:
                         break
-                    yield piece
-                    done += len(piece)
+                    yield chunk
+                    done += len(chunk)
                     if self.on_bytes is not None:
                         self.on_bytes(done, self.size)
         except OSError as cause:

@@ -1,4 +1,4 @@
-"""What the service says of a job, as frozen values (pure)."""
+"""The values that the clients return, and reading them from JSON; no I/O."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from lipwright.errors import (
     ServiceUnavailable,
 )
 
-MAX_SHOWN = 500  # characters of a message from the service
+MAX_MESSAGE = 500  # characters of a message from the service
 
 
 class JobState(StrEnum):
-    """Where a job is."""
+    """The state of a job."""
 
     IN_QUEUE = "in_queue"
     IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"  #: ended; the result says how
+    COMPLETED = "completed"  #: succeeded or failed; the result says which
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
     @property
     def final(self) -> bool:
-        """Whether nothing follows."""
+        """Whether the job has ended."""
         return self not in (JobState.IN_QUEUE, JobState.IN_PROGRESS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """One moment of a job."""
+    """The status of a job at one moment."""
 
     id: str
     state: JobState
-    position: int | None = None  #: how many jobs go before it, while it waits
+    position: int | None = None  #: jobs ahead of it while it is queued
     stage: str = ""  #: ``fetch``, ``track``, ``hear``, ``study``, ``paint`` or ``publish``
     done: int = 0  #: frames of the stage
     total: int | None = None
@@ -59,19 +59,19 @@ class JobFailure:
     message: str
 
     def error(self) -> LipwrightError:
-        """Return it as the error that a local job would have raised."""
-        return error_of(self.code, self.message)
+        """Return the error that a local job would have raised."""
+        return error_from_code(self.code, self.message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """How a job ended."""
+    """The result of a job."""
 
     id: str
     state: JobState
     model_id: str = ""
-    video: str | None = None  #: URL that works for a while; ask again for a fresh one
-    image: str | None = None  #: URL of a still of it
+    video: str | None = None  #: URL that expires; get the result again for a new one
+    image: str | None = None  #: URL of a poster frame
     created_at: datetime | None = None
     finished_at: datetime | None = None
     failure: JobFailure | None = None
@@ -80,9 +80,9 @@ class JobResult:
         """Return the result of a job that succeeded.
 
         Raises:
-            LipwrightError: the job failed; the class says why, as it would have here.
-            Cancelled: it was cancelled.
-            JobNotFinished: it has not ended yet.
+            LipwrightError: the job failed; the same class as of a local job.
+            Cancelled: the job was cancelled.
+            JobNotFinished: the job has not ended yet.
         """
         if self.failure is not None:
             raise self.failure.error()
@@ -95,48 +95,51 @@ class JobResult:
 
 @dataclass(frozen=True, kw_only=True)
 class JobPage:
-    """Some of the jobs of this API key, newest first."""
+    """A page of the jobs of this API key, newest first."""
 
     jobs: tuple[JobResult, ...]
-    cursor: str | None = None  #: asks for the next page; None: this is the last one
+    cursor: str | None = None  #: of the next page; None: this is the last page
 
 
 @dataclass(frozen=True, kw_only=True)
 class UploadedFile:
-    """A file that was put into the service."""
+    """A file uploaded to the service."""
 
     id: str
-    url: str  #: to be used as video or audio of a job
+    url: str  #: to submit as video or audio of a job
     size: int  #: bytes
     expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
-class Fields:
-    """The JSON object of an answer, read by name and type; what does not fit is an error."""
+class JsonFields:
+    """The JSON object of a response, read by name and type.
+
+    The methods raise ServiceUnavailable where a field is missing or has another type.
+    """
 
     values: Mapping[str, Any] = field(repr=False)
 
     @classmethod
-    def of(cls, value: object) -> Fields:
+    def from_value(cls, value: object) -> JsonFields:
         """Return the fields of a JSON object.
 
         Raises:
-            ServiceUnavailable: it is none.
+            ServiceUnavailable: *value* is not an object.
         """
         if not isinstance(value, dict):
-            raise _strange("an object is missing")
+            raise _unexpected("an object is missing")
         return cls(value)
 
     def text(self, name: str) -> str:
-        """Return a text that must be there."""
+        """Return a required string."""
         value = self.values.get(name)
         if not isinstance(value, str):
-            raise _strange(f"the text {name!r} is missing")
+            raise _unexpected(f"the text {name!r} is missing")
         return value
 
-    def maybe_text(self, name: str) -> str | None:
-        """Return a text, or None."""
+    def optional_text(self, name: str) -> str | None:
+        """Return a string, or None."""
         return None if self.values.get(name) is None else self.text(name)
 
     def number(self, name: str) -> float | None:
@@ -144,47 +147,47 @@ class Fields:
         value = self.values.get(name)
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             return value
-        raise _strange(f"{name!r} is no number")
+        raise _unexpected(f"{name!r} is not a number")
 
-    def count(self, name: str) -> int | None:
-        """Return a whole number, or None."""
+    def integer(self, name: str) -> int | None:
+        """Return an integer, or None."""
         value = self.number(name)
         return None if value is None else int(value)
 
     def time(self, name: str) -> datetime | None:
-        """Return a moment, or None."""
-        value = self.maybe_text(name)
+        """Return a time, or None."""
+        value = self.optional_text(name)
         try:
             return None if value is None else datetime.fromisoformat(value)
         except ValueError as cause:
-            raise _strange(f"{name!r} is no time") from cause
+            raise _unexpected(f"{name!r} is not a time") from cause
 
     def state(self, name: str) -> JobState:
-        """Return a state that must be there."""
+        """Return a required state."""
         try:
             return JobState(self.text(name))
         except ValueError as cause:
-            raise _strange(f"{name!r} is no state of a job") from cause
+            raise _unexpected(f"{name!r} is not a state of a job") from cause
 
-    def object(self, name: str) -> Fields:
-        """Return an object inside; an empty one when it is not there."""
-        return Fields.of(self.values.get(name) or {})
+    def object(self, name: str) -> JsonFields:
+        """Return a nested object, empty if it is missing."""
+        return JsonFields.from_value(self.values.get(name) or {})
 
 
-def error_of(code: str, message: str) -> LipwrightError:
-    """Return the error of that code; the message is cleaned, as it comes from outside."""
+def error_from_code(code: str, message: str) -> LipwrightError:
+    """Return the error with that code and the sanitized message."""
     if code not in BY_CODE:
-        return JobError(f"{shown(code)}: {shown(message)}")
-    return BY_CODE[code](shown(message))
+        return JobError(f"{sanitize(code)}: {sanitize(message)}")
+    return BY_CODE[code](sanitize(message))
 
 
-def shown(text: str) -> str:
-    """Return a text from outside as one that may be printed: short, no control characters."""
+def sanitize(text: str) -> str:
+    """Return a text of the service fit for a terminal: short, without control characters."""
     clean = "".join(c if c.isprintable() else " " for c in text)
-    return clean if len(clean) <= MAX_SHOWN else f"{clean[:MAX_SHOWN]}…"
+    return clean if len(clean) <= MAX_MESSAGE else f"{clean[:MAX_MESSAGE]}…"
 
 
-def _strange(what: str) -> ServiceUnavailable:
+def _unexpected(what: str) -> ServiceUnavailable:
     return ServiceUnavailable(
-        f"the service gave an answer that is not Lipwright's, {what}: check LIPWRIGHT_URL"
+        f"the response is not from a Lipwright service, {what}: check LIPWRIGHT_URL"
     )

@@ -1,1 +1,1 @@
-"""Engines: what paints a new mouth. Built-in ones and plug-ins behind one page-long seam."""
+"""Engines paint new mouths: the interface, the built-in engines and the plug-in registry."""

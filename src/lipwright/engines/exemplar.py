@@ -1,4 +1,4 @@
-"""The engine of this project: paint a mouth with this person's own pixels (DESIGN §2.4)."""
+"""The default engine: paints a mouth with pixels of the same speaker's own footage."""
 
 from __future__ import annotations
 
@@ -15,219 +15,250 @@ from lipwright.engines.base import (
     FetchViews,
     Patch,
 )
-from lipwright.face.neutral import Drift, fit_drift
-from lipwright.face.shape import MOUTH, Pose, align, mouth_shapes, opening, pose_of, to_canonical
-from lipwright.motion.close_mouth import shut
+from lipwright.face.canonical import Pose, estimate_pose, mouth_opening, mouth_shapes, to_canonical
+from lipwright.face.landmarks import MOUTH
+from lipwright.face.pose_drift import PoseDrift, fit_pose_drift
+from lipwright.motion.close_mouth import close_mouth
 from lipwright.render.bank import (
     RUN_FRAMES,
     Exemplar,
-    Shelf,
-    choose,
-    cut,
-    faults,
-    inner_looks,
-    most_bytes,
-    speed_of,
-    tone_of,
+    ExemplarStore,
+    choose_exemplars,
+    crop_exemplar,
+    estimate_teeth_level,
+    exemplar_cost,
+    interior_features,
+    largest_exemplar_bytes,
+    opening_speed,
 )
-from lipwright.render.occlusion import covered
-from lipwright.render.paint import Brush, Stroke, paint_mouth
-from lipwright.render.path import Look, Mix, blend_runs, find_path
+from lipwright.render.occlusion import covered_share
+from lipwright.render.paint import MouthTarget, WeightedExemplar, paint_mouth
+from lipwright.render.path import ExemplarMix, FrameFeatures, blend_runs, find_path
 from lipwright.render.restore import Restorer
 from lipwright.runtime.device import Device
 from lipwright.runtime.disk_array import CHUNK_ROWS, sample_runs
 from lipwright.types import Floats, Ints
+from lipwright.weights.store import WeightStore
 
-BANK_BYTES = 256 << 20
-HIDDEN = 0.0  # share of the pasted part behind something, over which a frame is no exemplar
-MOST_STUDIED = 3000  # frames that exemplars are chosen from, in runs spread over the take
+BANK_BYTES = 256 << 20  # bytes of exemplars per speaker, in a temporary file
+MAX_OCCLUSION = 0.0  # covered share of the pasted area above which a frame is no exemplar
+MAX_STUDIED_FRAMES = 3000  # frames that exemplars are chosen from, in runs spread over the take
 MAX_TURN = 50.0  # degrees of yaw or pitch beyond which a frame is no exemplar
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speaker:
-    """A studied face: its exemplars and how they look."""
+    """A studied face: its n exemplars and their features."""
 
     exemplars: tuple[Exemplar, ...]
-    look: Look
-    faults: Floats  #: (n,) what those of each exemplar cost
+    features: FrameFeatures  #: of the exemplars, without pose drift
+    cost: Floats  #: (n,) of each exemplar's own defects
     opening: Floats  #: (n,) of the exemplars' mouths, canonical
-    drift: Drift  #: of the mouth with the head
-    calm: Floats  #: (61, 3) canonical mouth when closed, the head looking into the camera
-    inside: Floats  #: (n, c) what shows between their lips, see :attr:`Exemplar.inside`
-    shot: Ints  #: (n,) number of the shot that each is from
+    drift: PoseDrift  #: how the canonical mouth changes with the head pose
+    closed_mouth: Floats  #: (61, 3) canonical mouth shape when closed, in a frontal pose
+    interior: Floats  #: (n, c) visible mouth interior, see :attr:`Exemplar.interior`
+    shot: Ints  #: (n,) number of each exemplar's shot
 
 
 class ExemplarEngine:
     """Keeps a bank of exemplars per speaker; warps the best path through it into each frame."""
 
-    def __init__(self, bank_bytes: int = BANK_BYTES, device: Device = Device.CPU) -> None:
-        self._bank_bytes = bank_bytes
-        self._restorer = Restorer(device=device)
+    def __init__(
+        self,
+        store: WeightStore | None = None,
+        *,
+        bank_bytes: int = BANK_BYTES,
+        device: Device = Device.CPU,
+    ) -> None:
+        """Open no network yet: super-resolution loads on first use.
 
-    def study(self, portrait: FaceTrack, fetch: FetchViews) -> Speaker:
-        """Fill the bank from the frames that cover shape, pose and light best."""
-        seen = np.flatnonzero(np.isfinite(portrait.landmarks[:, 0, 0]) & (portrait.confidence > 0))
-        some = seen[sample_runs(len(seen), MOST_STUDIED, RUN_FRAMES)]
-        pose = pose_of(portrait.landmarks, some)
-        mouth = mouth_shapes(portrait.landmarks, some)
-        drift = fit_drift(mouth, pose.angles())
-        look = Look(
+        Args:
+            store: weights; None: those that came with the package.
+            bank_bytes: size of the exemplar bank of each speaker.
+            device: runs super-resolution.
+        """
+        self._bank_bytes = bank_bytes
+        self._restorer = Restorer(store, device=device)
+
+    def study(self, face: FaceTrack, fetch_views: FetchViews) -> Speaker:
+        """Fill the bank with frames that cover the speaker's mouth shapes, poses and light."""
+        visible = np.flatnonzero(np.isfinite(face.landmarks[:, 0, 0]) & (face.confidence > 0))
+        frames = visible[sample_runs(len(visible), MAX_STUDIED_FRAMES, RUN_FRAMES)]
+        pose = estimate_pose(face.landmarks, frames)
+        mouth = mouth_shapes(face.landmarks, frames)
+        drift = fit_pose_drift(mouth, pose.angles())
+        features = FrameFeatures(
             mouth=mouth - drift.at(pose.angles()),
             angles=pose.angles(),
-            light=portrait.light[some],
-            index=some.astype(np.float32),
+            light=face.light[frames],
+            source_frame=frames.astype(np.float32),
         )
-        usable = np.abs(look.angles[:, :2]).max(1) < MAX_TURN
-        usable &= covered(portrait.occluder, some) <= HIDDEN
-        usable = usable if usable.any() else np.ones(len(some), bool)
-        most = self._bank_bytes // most_bytes(portrait.landmarks, some[usable], portrait.depth)
-        sharpness, shot = portrait.sharpness[some], portrait.shot[some]
-        kept = choose(look, sharpness=sharpness, usable=usable, most=max(1, most), shot=shot)
-        exemplars, inside, hue, shelf = [], [], [], Shelf()
-        for i, view in zip(some[kept], fetch(some[kept]), strict=True):
-            exemplars.append(cut(shelf, view.rgb, view.box, portrait.landmarks[i]))
-            inside.append(exemplars[-1].inside)  # while its pixels are at hand
-            hue.append(exemplars[-1].hue)
-        look, shown, given = look.at(kept), np.array(inside), opening(mouth)
-        gap = opening(look.mouth)  # as it is without what follows the head
-        tone = tone_of(shown, gap)
+        usable = np.abs(features.angles[:, :2]).max(1) < MAX_TURN
+        usable &= covered_share(face.occluder, frames) <= MAX_OCCLUSION
+        usable = usable if usable.any() else np.ones(len(frames), bool)
+        size = largest_exemplar_bytes(face.landmarks, frames[usable], face.depth)
+        sharpness, shot = face.sharpness[frames], face.shot[frames]
+        chosen = choose_exemplars(
+            features,
+            sharpness=sharpness,
+            usable=usable,
+            limit=max(1, self._bank_bytes // size),
+            shot=shot,
+        )
+        exemplars, interiors, hues, store = [], [], [], ExemplarStore()
+        for i, view in zip(frames[chosen], fetch_views(frames[chosen]), strict=True):
+            exemplar = crop_exemplar(store, view.rgb, view.box, face.landmarks[i])
+            exemplars.append(exemplar)
+            interiors.append(exemplar.interior)  # measured while its pixels are in memory
+            hues.append(exemplar.hue)
+        openings, interior = mouth_opening(mouth), np.array(interiors)
+        speed = opening_speed(openings, frames)[chosen]
+        features = features.at(chosen)
+        gaps = mouth_opening(features.mouth)  # without pose drift
+        teeth_level = estimate_teeth_level(interior, gaps)
         return Speaker(
-            exemplars=tuple(replace(e, tone=tone) for e in exemplars),
-            look=look,
-            faults=faults(sharpness[kept], np.array(hue), speed_of(given, some)[kept]),
-            opening=given[kept],
+            exemplars=tuple(replace(e, teeth_level=teeth_level) for e in exemplars),
+            features=features,
+            cost=exemplar_cost(sharpness[chosen], np.array(hues), speed),
+            opening=openings[chosen],
             drift=drift,
-            calm=shut(look.mouth[int(np.argmin(gap))]),
-            inside=inner_looks(shown, gap),
-            shot=shot[kept],
+            closed_mouth=close_mouth(features.mouth[int(np.argmin(gaps))]),
+            interior=interior_features(interior, gaps),
+            shot=shot[chosen],
         )
 
     def paint(
-        self, speaker: Speaker, script: DrivingSequence, views: Iterable[FaceView | None]
+        self, speaker: Speaker, driving: DrivingSequence, views: Iterable[FaceView | None]
     ) -> Iterator[Patch | None]:
-        """Yield a painted patch for every view."""
-        frames = np.arange(len(script.strength))
-        mixes = _mixes(speaker, script)
+        """Yield a painted patch for every view; None for a None view or where nothing changes."""
+        frames = np.arange(len(driving.strength))
+        mixes = _exemplar_mixes(speaker, driving)
         for k, view in enumerate(views):
             if k % CHUNK_ROWS == 0:
-                scene = _Scene.of(speaker, script, frames[k : k + CHUNK_ROWS])
+                faces = _TargetFaces.of(speaker, driving, frames[k : k + CHUNK_ROWS])
             mix = next(mixes)
             if view is None or not mix:
                 yield None
                 continue
-            i, strength = k % CHUNK_ROWS, float(script.strength[k])
-            brush = Brush(
-                pose=scene.pose[i : i + 1],
-                landmarks=scene.landmarks[i],
-                own=scene.own[i],
-                wanted=scene.wanted[i],
-                shown=_mean(speaker.look.mouth, mix) + scene.drift[i],
-                calm=speaker.calm + scene.drift[i],
+            i, strength = k % CHUNK_ROWS, float(driving.strength[k])
+            target = MouthTarget(
+                pose=faces.pose[i : i + 1],
+                landmarks=faces.landmarks[i],
+                own=faces.own[i],
+                wanted=faces.wanted[i],
+                shown=_mean_mouth(speaker.features.mouth, mix) + faces.drift[i],
+                closed_mouth=speaker.closed_mouth + faces.drift[i],
                 top=255 if view.rgb.dtype == np.uint8 else 1023,
             )
-            strokes = [
-                Stroke(
+            exemplars = [
+                WeightedExemplar(
                     exemplar=speaker.exemplars[j],
                     share=share,
                     opening=float(speaker.opening[j]),
-                    fine=self._restorer.fine(speaker.exemplars[j], script.restore, brush.landmarks),
+                    restored=self._restorer.restore(
+                        speaker.exemplars[j], driving.restore, target.landmarks
+                    ),
                 )
                 for j, share in mix
             ]
-            rgb, mask = paint_mouth(view.rgb, view.box, brush, strokes, strength, view.occluder)
+            rgb, mask = paint_mouth(view.rgb, view.box, target, exemplars, strength, view.occluder)
             yield Patch(rgb=rgb, mask=mask, box=view.box)
 
     def close(self) -> None:
-        """Free nothing: speakers own their banks."""
+        """Do nothing: each speaker owns its bank."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Scene:
-    """Some output frames (m,): the faces to paint on, and the mouths they shall have."""
+class _TargetFaces:
+    """The faces of m output frames, and the mouths to paint on them."""
 
     pose: Pose
     landmarks: Floats  #: (m, 478, 3) pixels
-    own: Floats  #: (m, 61, 3) canonical mouth of the frame
-    wanted: Floats  #: (m, 61, 3) to be painted
-    drift: Floats  #: (m, 61, 3) what of it follows the pose of the head
+    own: Floats  #: (m, 61, 3) canonical mouth shape of the frame
+    wanted: Floats  #: (m, 61, 3) canonical mouth shape to paint
+    drift: Floats  #: (m, 61, 3) its part that follows the head pose
 
     @classmethod
-    def of(cls, speaker: Speaker, script: DrivingSequence, frames: Ints) -> _Scene:
-        landmarks = script.landmarks[frames]
-        pose = align(landmarks)
+    def of(cls, speaker: Speaker, driving: DrivingSequence, frames: Ints) -> _TargetFaces:
+        landmarks = driving.landmarks[frames]
+        pose = estimate_pose(landmarks)
         own = to_canonical(landmarks[:, MOUTH], pose)
         drift = speaker.drift.at(pose.angles())
-        change = script.mouth[frames] + drift - own
-        wanted = own + change * script.strength[frames, None, None]
+        change = driving.mouth[frames] + drift - own
+        wanted = own + change * driving.strength[frames, None, None]
         return cls(pose=pose, landmarks=landmarks, own=own, wanted=wanted, drift=drift)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Goal:
-    """How painted frames (m,) shall look, made part by part."""
+class _DrivingFeatures:
+    """The features of painted frames (m,), computed in parts."""
 
     speaker: Speaker
-    script: DrivingSequence
+    driving: DrivingSequence
     frames: Ints
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def at(self, part: slice) -> Look:
-        """Return how some of them shall look."""
-        frames, script = self.frames[part], self.script
-        scene = _Scene.of(self.speaker, script, frames)
-        return Look(
-            mouth=scene.wanted - scene.drift,
-            angles=scene.pose.angles(),
-            light=script.light[frames],
-            index=script.source[frames],
+    def at(self, part: slice) -> FrameFeatures:
+        """Return the features of some of the frames."""
+        frames, driving = self.frames[part], self.driving
+        faces = _TargetFaces.of(self.speaker, driving, frames)
+        return FrameFeatures(
+            mouth=faces.wanted - faces.drift,
+            angles=faces.pose.angles(),
+            light=driving.light[frames],
+            source_frame=driving.source_frame[frames],
         )
 
 
-def _mixes(speaker: Speaker, script: DrivingSequence) -> Iterator[Mix]:
-    """Yield exemplars and shares of every output frame; none where nothing is painted.
+def _exemplar_mixes(speaker: Speaker, driving: DrivingSequence) -> Iterator[ExemplarMix]:
+    """Yield the exemplars and shares of every output frame; none where nothing is painted.
 
-    No run goes on over a cut, and none gives way over it to the next.
+    Runs neither continue nor dissolve across a cut.
     """
     done = 0
-    for frames in _scenes(np.flatnonzero(script.strength > 0), script.shot):
-        kept = of_shot(speaker.shot, int(script.shot[frames[0]]))
-        bank = speaker.look.at(kept)
-        goal = _Goal(speaker=speaker, script=script, frames=frames)
-        path = find_path(goal, bank, speaker.faults[kept], speaker.inside[kept])
-        mixes = blend_runs(path, bank.index.astype(np.int64))
+    for frames in _split_at_cuts(np.flatnonzero(driving.strength > 0), driving.shot):
+        members = exemplars_of_shot(speaker.shot, int(driving.shot[frames[0]]))
+        bank = speaker.features.at(members)
+        target = _DrivingFeatures(speaker=speaker, driving=driving, frames=frames)
+        path = find_path(target, bank, speaker.cost[members], speaker.interior[members])
+        mixes = blend_runs(path, bank.source_frame.astype(np.int64))
         for k, mix in zip(frames, mixes, strict=True):
             yield from ([] for _ in range(done, k))
-            yield [(int(kept[i]), share) for i, share in mix]
+            yield [(int(members[i]), share) for i, share in mix]
             done = k + 1
-    yield from ([] for _ in range(done, len(script.strength)))
+    yield from ([] for _ in range(done, len(driving.strength)))
 
 
-def _mean(mouth: Floats, mix: Mix) -> Floats:
-    """Return the mouth (61, 3) that exemplars of a bank (n, 61, 3) show in a mix."""
-    shown: Floats = np.sum([mouth[i] * np.float32(share) for i, share in mix], axis=0)
-    return shown
+def _mean_mouth(mouth: Floats, mix: ExemplarMix) -> Floats:
+    """Return the mean mouth shape (61, 3) of a mix of exemplars with the shapes (n, 61, 3)."""
+    mean: Floats = np.sum([mouth[i] * np.float32(share) for i, share in mix], axis=0)
+    return mean
 
 
-def of_shot(shot: Ints, number: int) -> Ints:
-    """Return which exemplars (n,) are of a shot; all of them if that has none."""
-    own = np.flatnonzero(shot == number)
-    return own if len(own) else np.arange(len(shot))
+def exemplars_of_shot(shot: Ints, number: int) -> Ints:
+    """Return the exemplars (m,) of a shot; all of them if it has none.
+
+    Args:
+        shot: (n,) number of each exemplar's shot.
+        number: of the shot.
+    """
+    members = np.flatnonzero(shot == number)
+    return members if len(members) else np.arange(len(shot))
 
 
-def _scenes(painted: Ints, shot: Ints) -> list[Ints]:
-    """Return the painted frames (m,) in parts that lie within one shot."""
-    if not len(painted):
+def _split_at_cuts(frames: Ints, shot: Ints) -> list[Ints]:
+    """Return output frames (m,) in parts that each lie within one shot."""
+    if not len(frames):
         return []
-    return np.split(painted, np.flatnonzero(np.diff(shot[painted])) + 1)
+    return np.split(frames, np.flatnonzero(np.diff(shot[frames])) + 1)
 
 
 SPEC = EngineSpec(
     name="exemplar",
     summary="the speaker's own mouth, warped and blended at native resolution",
     licence="Apache-2.0",
-    load=lambda device: ExemplarEngine(device=device),
+    load=lambda device, store: ExemplarEngine(store, device=device),
     devices=(Device.CPU, Device.CUDA),
 )

@@ -1,4 +1,4 @@
-"""The tutorial engine: returns every view as it is."""
+"""The tutorial engine: returns every view unchanged."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lipwright.engines.base import (
 
 
 class Passthrough:
-    """Paints nothing: the new speech over the old picture."""
+    """Paints nothing: new audio over the original picture."""
 
-    def study(self, portrait: FaceTrack, fetch: FetchViews) -> None:
-        """Learn nothing."""
+    def study(self, face: FaceTrack, fetch_views: FetchViews) -> None:
+        """Do nothing: this engine needs to know nothing about the speaker."""
 
     def paint(
-        self, speaker: None, script: DrivingSequence, views: Iterable[FaceView | None]
+        self, speaker: None, driving: DrivingSequence, views: Iterable[FaceView | None]
     ) -> Iterator[Patch | None]:
-        """Yield each view unchanged, its mask empty."""
+        """Yield each view unchanged, with an empty mask."""
         for view in views:
             if view is None:
                 yield None
@@ -34,12 +34,12 @@ class Passthrough:
                 yield Patch(rgb=view.rgb, mask=mask, box=view.box)
 
     def close(self) -> None:
-        """Free nothing."""
+        """Do nothing: this engine holds no resources."""
 
 
 SPEC = EngineSpec(
     name="passthrough",
     summary="new speech over the old picture",
     licence="Apache-2.0",
-    load=lambda device: Passthrough(),
+    load=lambda device, store: Passthrough(),
 )

@@ -1,1 +1,1 @@
-"""Where the face is and what it does: tracker, canonical mouth shape, pose."""
+"""Face analysis: tracking, canonical mouth shape, head pose, occlusion and effect strength."""

@@ -1,4 +1,4 @@
-"""The three face networks: detector, landmarks, blendshapes, run by LiteRT.
+"""Run the three face networks with LiteRT: detector, landmarks, blendshapes.
 
 The models are MediaPipe's face landmarker v2 (Apache-2.0): BlazeFace short range (Bazarevsky et
 al. 2019, arXiv:1907.05047), the attention mesh (Grishchenko et al. 2020, arXiv:2006.10962) and
@@ -28,11 +28,11 @@ Image = NDArray[np.uint8]
 
 DETECTOR_SIDE = 128  # pixels, input of the detector
 LANDMARK_SIDE = 256  # pixels, input of the landmark network
-REGION_SCALE = 1.5  # side of the region over the extent of the landmarks, as the networks expect
+REGION_SCALE = 1.5  # region side / extent of the landmarks, as the networks expect
 LANDMARKS = 478
-MIN_DETECTION = 0.5  # detector score of a face
+MIN_SCORE = 0.5  # of a detected face
 TILE_OVERLAP = 0.5
-_GREETING = threading.Lock()
+_STDERR_LOCK = threading.Lock()
 
 # The 146 landmarks that the blendshape network reads (MediaPipe face_blendshapes_graph.cc).
 # fmt: off
@@ -66,81 +66,101 @@ ANCHORS = np.array(
 class Region:
     """A rotated square around a face, in pixels of the frame."""
 
-    x: float  #: centre
-    y: float
+    x: float  #: of the centre
+    y: float  #: of the centre
     side: float
     angle: float  #: radians, of the line between the eyes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """One face found by the detector."""
+    """One face that the detector found."""
 
     region: Region
     score: float  #: 0 to 1
 
 
-class _Network:
-    """A .tflite file as a function of one array."""
+class _TfliteModel:
+    """A .tflite model as a function of one array."""
 
     def __init__(self, path: Path, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        with _no_greeting():
-            self._net: Any = Interpreter(str(path), num_threads=threads)
-            self._net.allocate_tensors()
-        self._input = self._net.get_input_details()[0]["index"]
-        self._outputs = [o["index"] for o in self._net.get_output_details()]
+        with _silent_stderr():
+            self._interpreter: Any = Interpreter(str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._outputs = [o["index"] for o in self._interpreter.get_output_details()]
 
     def __call__(self, x: Floats) -> list[Floats]:
-        self._net.set_tensor(self._input, x)
-        self._net.invoke()
-        return [self._net.get_tensor(i) for i in self._outputs]
+        self._interpreter.set_tensor(self._input, x)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(i) for i in self._outputs]
 
 
 class FaceLandmarker:
-    """Finds faces and places their landmarks, one picture at a time. Not thread-safe."""
+    """Detects faces and estimates their landmarks, one picture at a time. Not thread-safe."""
 
     def __init__(self, store: WeightStore | None = None, *, threads: int = 1) -> None:
+        """Load the detector and the landmark network.
+
+        Args:
+            store: where the weights are; None: the files of the package.
+            threads: of each network.
+
+        Raises:
+            WeightsMissing: a file is not installed.
+            WeightsCorrupt: a file is not the published one.
+        """
         self._store, self._threads = store or WeightStore(), threads
-        self._detect = _Network(self._store.path("face_detector"), threads)
-        self._place = _Network(self._store.path("face_landmarks"), threads)
+        self._detector = _TfliteModel(self._store.path("face_detector"), threads)
+        self._landmark_model = _TfliteModel(self._store.path("face_landmarks"), threads)
 
     def detect(self, rgb: Image, *, tiles: bool = False) -> list[Detection]:
-        """Return the faces of an (h, w, 3) RGB picture, best first.
+        """Return the faces of an RGB picture, best first.
 
-        With *tiles*, overlapping squares are searched as well, for faces that are small in
-        the frame (the short-range detector misses those under a fifth of its input).
+        Args:
+            rgb: (h, w, 3) RGB, 8 bit.
+            tiles: if no face is found in the whole picture, also search overlapping square tiles.
+                The short-range detector misses faces smaller than a fifth of its input.
         """
-        found = self._detect_in(rgb, 0, 0)
-        if tiles and not found:
+        detections = self._detect_in(rgb, 0, 0)
+        if tiles and not detections:
             for x0, y0, side in _tiles(rgb.shape[1], rgb.shape[0]):
-                found += self._detect_in(rgb[y0 : y0 + side, x0 : x0 + side], x0, y0)
-        return _suppress(sorted(found, key=lambda d: -d.score))
+                detections += self._detect_in(rgb[y0 : y0 + side, x0 : x0 + side], x0, y0)
+        return _suppress_overlaps(sorted(detections, key=lambda d: -d.score))
 
     def _detect_in(self, rgb: Image, x0: int, y0: int) -> list[Detection]:
         square, scale, pad_x, pad_y = _letterbox(rgb, DETECTOR_SIDE)
-        boxes, logits = self._detect(
+        boxes, logits = self._detector(
             (square[None] / np.float32(127.5) - np.float32(1)).astype(np.float32)
         )
         scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -60, 60)))
-        found = []
-        for i in np.flatnonzero(scores > MIN_DETECTION):
+        detections = []
+        for i in np.flatnonzero(scores > MIN_SCORE):
             values = boxes[0, i].reshape(8, 2)
             points = (ANCHORS[i] * DETECTOR_SIDE + values[[0, 2, 3]] - [pad_x, pad_y]) / scale
             (cx, cy), right, left = points + np.array([x0, y0])
             side = float(values[1].max()) / scale * REGION_SCALE
             angle = math.atan2(left[1] - right[1], left[0] - right[0])
             region = Region(x=float(cx), y=float(cy), side=side, angle=angle)
-            found.append(Detection(region=region, score=float(scores[i])))
-        return found
+            detections.append(Detection(region=region, score=float(scores[i])))
+        return detections
 
-    def place(self, rgb: Image, region: Region) -> tuple[Floats, float]:
-        """Return the landmarks (478, 3) x, y, z in pixels of *rgb*, and the presence 0 to 1."""
+    def estimate_landmarks(self, rgb: Image, region: Region) -> tuple[Floats, float]:
+        """Return the landmarks of the face in a region, and the probability that there is one.
+
+        Args:
+            rgb: (h, w, 3) RGB, 8 bit.
+            region: around the face, in pixels of *rgb*.
+
+        Returns:
+            float32 (478, 3) x, y, z in pixels of *rgb*, and the presence, 0 to 1.
+        """
         matrix = _to_square(region, LANDMARK_SIDE)
         crop = _warp_down(rgb, matrix)
         values = (crop[None] / np.float32(255)).astype(np.float32, copy=False)
-        points, presence = self._place(values)[:2]
+        points, presence = self._landmark_model(values)[:2]
         p = points.reshape(LANDMARKS, 3)
         inverse = cv2.invertAffineTransform(matrix)
         # The networks put pixel edges, not centres, at integers: hence the half pixels.
@@ -150,32 +170,34 @@ class FaceLandmarker:
         return np.hstack([xy, z]).astype(np.float32), 1 / (1 + math.exp(-logit))
 
     @cached_property
-    def _blend(self) -> _Network:
-        """The network for blendshapes: no job needs them, so it is opened when they are asked."""
-        return _Network(self._store.path("face_blendshapes"), self._threads)
+    def _blendshape_model(self) -> _TfliteModel:
+        """The blendshape network, loaded at the first use because no job needs it."""
+        return _TfliteModel(self._store.path("face_blendshapes"), self._threads)
 
     def blendshapes(self, landmarks: Floats) -> Floats:
         """Return the 52 blendshape weights (0 to 1) of landmarks (478, 3)."""
-        return self._blend(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0].reshape(BLENDSHAPES)
+        return self._blendshape_model(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0].reshape(
+            BLENDSHAPES
+        )
 
 
 @contextmanager
-def _no_greeting() -> Iterator[None]:
-    """Keep LiteRT from greeting on stderr: it has no switch for it, and writes past Python."""
-    with _GREETING:
-        kept = os.dup(2)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+def _silent_stderr() -> Iterator[None]:
+    """Suppress what LiteRT prints while it loads; it has no option and bypasses ``sys.stderr``."""
+    with _STDERR_LOCK:
+        saved = os.dup(2)
+        devnull = os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, 2)
+            os.dup2(devnull, 2)
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(nowhere)
-            os.close(kept)
+            os.dup2(saved, 2)
+            os.close(devnull)
+            os.close(saved)
 
 
-def region_of(landmarks: Floats) -> Region:
-    """Return the region in which to look for this face in the next frame."""
+def face_region(landmarks: Floats) -> Region:
+    """Return the region in which to search for this face in the next frame."""
     eye = landmarks[263, :2] - landmarks[33, :2]
     angle = math.atan2(float(eye[1]), float(eye[0]))
     c, s = math.cos(angle), math.sin(angle)
@@ -190,8 +212,8 @@ def region_of(landmarks: Floats) -> Region:
     )
 
 
-def overlap(a: Region, b: Region) -> float:
-    """Return intersection over union of two regions, taken as upright squares."""
+def region_iou(a: Region, b: Region) -> float:
+    """Return the intersection over union of two regions, treated as upright squares."""
     half = (a.side + b.side) / 2
     ix = min(half - abs(a.x - b.x), a.side, b.side)
     iy = min(half - abs(a.y - b.y), a.side, b.side)
@@ -201,7 +223,7 @@ def overlap(a: Region, b: Region) -> float:
 
 
 def _to_square(region: Region, side: int) -> NDArray[np.float64]:
-    """Return the 2x3 matrix that brings the region to a side x side picture."""
+    """Return the 2x3 matrix that maps the region onto a side x side picture."""
     k = side / region.side
     c, s = math.cos(region.angle) * k, math.sin(region.angle) * k
     centre = (side - 1) / 2
@@ -214,14 +236,14 @@ def _to_square(region: Region, side: int) -> NDArray[np.float64]:
 
 
 def _warp_down(rgb: Image, matrix: NDArray[np.float64]) -> Image:
-    """Warp to the landmark network's input; shrink by area first, so that nothing aliases."""
+    """Warp to the landmark network's input; downscale by area first to avoid aliasing."""
     scale = math.hypot(matrix[0, 0], matrix[0, 1])
     if scale < 0.7:
         side = LANDMARK_SIDE
         corners = np.array([[0, 0], [side, 0], [0, side], [side, side]], np.float64)
         inverse = cv2.invertAffineTransform(matrix)
         corners = corners @ inverse[:, :2].T + inverse[:, 2]
-        last = np.array(rgb.shape[1::-1]) - 1  # beyond it, a region still gets one pixel
+        last = np.array(rgb.shape[1::-1]) - 1  # a region beyond it still gets one pixel
         x0, y0 = np.clip(np.floor(corners.min(0)).astype(int), 0, last)
         x1, y1 = np.ceil(corners.max(0)).astype(int) + 1
         rgb = rgb[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
@@ -247,7 +269,7 @@ def _letterbox(rgb: Image, side: int) -> tuple[Image, float, int, int]:
 
 
 def _tiles(width: int, height: int) -> list[tuple[int, int, int]]:
-    """Return squares (x0, y0, side) that cover the picture, the larger ones first."""
+    """Return square tiles (x0, y0, side) that cover the picture, the larger ones first."""
     tiles = []
     for side in (min(width, height), min(width, height) // 2):
         step = max(1, int(side * TILE_OVERLAP))
@@ -257,10 +279,10 @@ def _tiles(width: int, height: int) -> list[tuple[int, int, int]]:
     return tiles
 
 
-def _suppress(found: list[Detection]) -> list[Detection]:
-    """Keep the best of detections that overlap."""
+def _suppress_overlaps(detections: list[Detection]) -> list[Detection]:
+    """Keep the best of overlapping detections (non-maximum suppression)."""
     kept: list[Detection] = []
-    for d in found:
-        if all(overlap(d.region, k.region) < 0.3 for k in kept):
+    for d in detections:
+        if all(region_iou(d.region, k.region) < 0.3 for k in kept):
             kept.append(d)
     return kept

@@ -1,9 +1,11 @@
-"""What comes in front of a mouth: hands, microphones, cups, hair.
+"""Detect what comes in front of a mouth: hands, microphones, cups, hair.
 
-Every frame's lower face lies on a small canonical raster (:mod:`lipwright.face.raster`). A small
-network says of each cell whether something lies in front of the face there. It is told how the cell
-looks, how much that deviates from what pose and mouth let expect (:mod:`lipwright.face.expected`),
-and how the face looks with nothing before it (:mod:`lipwright.face.uncovered`).
+Every frame's lower face is sampled on a small canonical raster
+(:mod:`lipwright.face.lower_face_raster`). A small network estimates for each cell the probability
+that something covers the face there. Its input (:mod:`lipwright.face.occlusion_input`) holds the
+colour of the cell, its deviation from what pose and mouth shape predict
+(:mod:`lipwright.face.appearance_model`), and the face without occluders. The probabilities become
+masks in :mod:`lipwright.face.occlusion_mask`.
 """
 
 from __future__ import annotations
@@ -15,167 +17,201 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.expected import Expectation, causes_of, values_of
-from lipwright.face.outline import REACH, in_truth, limb, outline, steady, verdict
-from lipwright.face.raster import SIDE, layout, visible
-from lipwright.face.shape import align
-from lipwright.face.smooth import overlapping, runs
-from lipwright.face.uncovered import KNOWN, LONG_TAKE, Frames, Uncovered
+from lipwright.face.appearance_model import (
+    AppearanceModel,
+    cell_features,
+    load_mouth_pattern,
+    predictors_of,
+)
+from lipwright.face.canonical import estimate_pose
+from lipwright.face.lower_face_raster import RASTER_SIDE, raster_layout, visible_cells
+from lipwright.face.occlusion_input import LONG_TAKE, MIN_CONFIDENCE, CellFrames, UnoccludedFace
+from lipwright.face.occlusion_mask import (
+    CONTEXT_FRAMES,
+    compare_with_face,
+    drop_false_occluders,
+    segment_occluders,
+    silhouette_cells,
+    stabilise_masks,
+)
+from lipwright.face.smoothing import find_runs, overlapping_chunks
 from lipwright.runtime.disk_array import CHUNK_ROWS, Array, DiskArray
 from lipwright.types import Bools, Floats, Ints
 from lipwright.weights.store import WeightStore, onnx_session
 
-MODEL_FRAMES = 150  # looked at for what is expected
+MODEL_FRAMES = 150  # frames that the appearance model is fitted to
 FINE_FACE = 40.0  # pixels between the eyes; on a smaller face landmarks miss by whole cells
-PART = 64  # frames whose inputs are in memory at a time: 86 KB each
-BATCH = 32  # of them judged at once
-FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: full effect, none
+CHUNK_FRAMES = 64  # frames whose inputs are in memory at a time: 86 KB each
+BATCH_FRAMES = 32  # of them in one call of the network
+FULL_COVER, NO_COVER = 0.4, 0.7  # share of the lips covered: up to it full effect, from it none
 
 
 class OcclusionDetector:
-    """The network that says where something is in front of a face, warm."""
+    """The loaded network that detects what covers a face."""
 
     def __init__(self, store: WeightStore | None = None, *, threads: int = 1) -> None:
-        """Open the network.
-
-        Raises:
-            WeightsMissing: if the file is not installed.
-            WeightsCorrupt: if it is not the published one.
-        """
-        self._session: Any = onnx_session((store or WeightStore()).path("occlusion"), threads)
-
-    def chances(self, inputs: Floats) -> Floats:
-        """Return the chance (m, SIDE, SIDE), 0 to 1, that something lies before each cell.
+        """Load the network.
 
         Args:
-            inputs: (m, CHANNELS, SIDE, SIDE) of :meth:`Uncovered.inputs`.
+            store: where the weights are; None: the files of the package.
+            threads: of the network.
+
+        Raises:
+            WeightsMissing: a file is not installed.
+            WeightsCorrupt: a file is not the published one.
+        """
+        store = store or WeightStore()
+        self.mouth_pattern: Floats = load_mouth_pattern(store)
+        self._session: Any = onnx_session(store.path("occlusion"), threads)
+
+    def probabilities(self, inputs: Floats) -> Floats:
+        """Return the probability (m, SIDE, SIDE), 0 to 1, that something covers each cell.
+
+        Args:
+            inputs: (m, CHANNELS, SIDE, SIDE) of :meth:`UnoccludedFace.network_input`.
         """
         parts = [
-            self._session.run(None, {"cells": inputs[at : at + BATCH]})[0]
-            for at in range(0, len(inputs), BATCH)
+            self._session.run(None, {"cells": inputs[at : at + BATCH_FRAMES]})[0]
+            for at in range(0, len(inputs), BATCH_FRAMES)
         ]
         return np.concatenate(parts)
 
 
-def occluded(
+def detect_occluders(
     rasters: Array, landmarks: Array, detector: OcclusionDetector, shots: Ints | None = None
 ) -> Array:
-    """Return the cells (T, SIDE, SIDE) in which something lies in front of the face.
+    """Return the cells (T, SIDE, SIDE) in which something covers the face.
 
-    In memory when the landmarks are, else in a reel.
+    The result is in memory if the landmarks are, else a :class:`DiskArray`.
 
     Args:
-        rasters: (T, SIDE, SIDE, 3) of :func:`lipwright.face.raster.lower_face`.
+        rasters: (T, SIDE, SIDE, 3) of :func:`lipwright.face.lower_face_raster.sample_lower_face`.
         landmarks: (T, 478, 3) pixels, NaN where no face is.
         detector: the network.
-        shots: (T,) number of each frame's shot.
+        shots: (T,) index of each frame's shot.
     """
-    cells = DiskArray((SIDE, SIDE), np.bool_)
-    for part in _occluded(rasters, landmarks, detector, shots):
+    cells = DiskArray((RASTER_SIDE, RASTER_SIDE), np.bool_)
+    for part in _iter_occluders(rasters, landmarks, detector, shots):
         cells.extend(part)
     return np.asarray(cells) if isinstance(landmarks, np.ndarray) else cells
 
 
-def _occluded(
+def _iter_occluders(
     rasters: Array, landmarks: Array, detector: OcclusionDetector, shots: Ints | None
 ) -> Iterator[Bools]:
-    """Yield the cells part by part."""
+    """Yield the cells of :func:`detect_occluders` chunk by chunk."""
     seen = np.isfinite(landmarks[:, 0, 0])
     done = 0
     if seen.any():
-        judge = _Judge.of(rasters, landmarks, seen, detector, shots)
-        for start, stop in runs(seen, shots):
-            yield from _nothing(done, start)
-            for first, last, inner in overlapping(start, stop, REACH, PART):
-                found, verdicts = judge.outlines(np.arange(first, last))
-                yield steady(in_truth(found, verdicts))[inner]
+        take = _TakeOccluders.fit(rasters, landmarks, seen, detector, shots)
+        for start, stop in find_runs(seen, shots):
+            yield from _empty_cells(done, start)
+            for first, last, inner in overlapping_chunks(start, stop, CONTEXT_FRAMES, CHUNK_FRAMES):
+                masks, comparisons = take.frame_masks(np.arange(first, last))
+                yield stabilise_masks(drop_false_occluders(masks, comparisons))[inner]
             done = stop
-    yield from _nothing(done, len(seen))
+    yield from _empty_cells(done, len(seen))
 
 
-def _nothing(start: int, stop: int) -> Iterator[Bools]:
+def _empty_cells(start: int, stop: int) -> Iterator[Bools]:
     for low in range(start, stop, CHUNK_ROWS):
-        yield np.zeros((min(CHUNK_ROWS, stop - low), SIDE, SIDE), bool)
+        yield np.zeros((min(CHUNK_ROWS, stop - low), RASTER_SIDE, RASTER_SIDE), bool)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judge:
-    """Tells the cells of one take's frames."""
+class _TakeOccluders:
+    """Masks single frames of one take, with models fitted to the take."""
 
     rasters: Array
     landmarks: Array
-    causes: Floats
+    predictors: Floats
     shots: Ints
     detector: OcclusionDetector
-    model: Expectation
-    face: Uncovered
+    model: AppearanceModel
+    face: UnoccludedFace
 
     @classmethod
-    def of(
+    def fit(
         cls,
         rasters: Array,
         landmarks: Array,
         seen: Bools,
         detector: OcclusionDetector,
         shots: Ints | None,
-    ) -> _Judge:
+    ) -> _TakeOccluders:
         """Learn what the face looks like from some frames, spread over the take."""
         index = np.flatnonzero(seen)
         some = index[:: max(1, -(-len(index) // MODEL_FRAMES))]
-        causes = causes_of(landmarks, seen)
+        predictors = predictors_of(landmarks, seen)
         shots = np.zeros(len(seen), np.int64) if shots is None else shots
-        values, shown = values_of(rasters[some]), visible(landmarks[some])
-        model = Expectation.fit(values, causes[some], shown)
-        frames = Frames.of(model, values, causes[some], shown, shots[some], some)
-        long = len(index) > LONG_TAKE
-        face = Uncovered(frames=frames, free=frames.free(), long=long)
-        free = 1 - detector.chances(face.inputs(frames, face.free))
-        face = Uncovered(frames=frames, free=free, long=long)
+        features, visible = cell_features(rasters[some]), visible_cells(landmarks[some])
+        model = AppearanceModel.fit(features, predictors[some], visible, detector.mouth_pattern)
+        frames = CellFrames.of(model, features, predictors[some], visible, shots[some], some)
+        long_take = len(index) > LONG_TAKE
+        # First by deviation alone, then by what the network finds with it.
+        face = UnoccludedFace(
+            frames=frames, unoccluded=frames.unoccluded_by_deviation(), long_take=long_take
+        )
+        unoccluded = 1 - detector.probabilities(face.network_input(frames, face.unoccluded))
+        face = UnoccludedFace(frames=frames, unoccluded=unoccluded, long_take=long_take)
         return cls(
             rasters=rasters,
             landmarks=landmarks,
-            causes=causes,
+            predictors=predictors,
             shots=shots,
             detector=detector,
             model=model,
             face=face,
         )
 
-    def outlines(self, index: Ints) -> tuple[Bools, NDArray[np.int8]]:
-        """Return the cells (m, SIDE, SIDE) found in each frame by itself, and the verdicts."""
+    def frame_masks(self, index: Ints) -> tuple[Bools, NDArray[np.int8]]:
+        """Return the masks (m, SIDE, SIDE) of frames, each by itself, and their comparisons."""
         landmarks = self.landmarks[index]
-        frames = Frames.of(
+        frames = CellFrames.of(
             self.model,
-            values_of(self.rasters[index]),
-            self.causes[index],
-            visible(landmarks),
+            cell_features(self.rasters[index]),
+            self.predictors[index],
+            visible_cells(landmarks),
             self.shots[index],
             index,
         )
-        chances = self.detector.chances(self.face.inputs(frames, frames.free()))
-        trust = np.minimum(1, 1 / (FINE_FACE * align(landmarks).scale))
-        chances *= frames.visible * trust[:, None, None]
-        found = np.array(
-            [outline(c * ~limb(v)) for c, v in zip(chances, frames.visible, strict=True)]
+        probabilities = self.detector.probabilities(
+            self.face.network_input(frames, frames.unoccluded_by_deviation())
         )
-        verdicts = np.zeros(found.shape, np.int8)
-        some = np.flatnonzero(found.any((1, 2)))
+        trust = np.minimum(1, 1 / (FINE_FACE * estimate_pose(landmarks).scale))
+        probabilities *= frames.visible * trust[:, None, None]
+        masks = np.array(
+            [
+                segment_occluders(p * ~silhouette_cells(v))
+                for p, v in zip(probabilities, frames.visible, strict=True)
+            ]
+        )
+        comparisons = np.zeros(masks.shape, np.int8)
+        some = np.flatnonzero(masks.any((1, 2)))
         if len(some):
-            face, _, known = self.face.look_of(frames.at(some))
-            tells = frames.visible[some] & (known > KNOWN)
-            for k, own, cells in zip(some, face, tells, strict=True):
-                verdicts[k] = verdict(found[k], frames.look[k], own, cells)
-        return found, verdicts
+            face, _, confidence = self.face.estimate_colour(frames.select(some))
+            comparable = frames.visible[some] & (confidence > MIN_CONFIDENCE)
+            for k, own, cells in zip(some, face, comparable, strict=True):
+                comparisons[k] = compare_with_face(masks[k], frames.colour[k], own, cells)
+        return masks, comparisons
 
 
-def lips_covered(found: Array) -> Floats:
-    """Return the share of the lips that is covered, (T,) 0 to 1."""
-    share: Floats = found[:, layout().lips].mean(1).astype(np.float32)
+def covered_lip_share(occluders: Array) -> Floats:
+    """Return the share of the lips that is covered, (T,) 0 to 1.
+
+    Args:
+        occluders: (T, SIDE, SIDE) of :func:`detect_occluders`.
+    """
+    share: Floats = occluders[:, raster_layout().lips].mean(1).astype(np.float32)
     return share
 
 
-def bearable(found: Array) -> Floats:
-    """Return how much of the effect frames bear, (T,): none where the mouth is mostly covered."""
-    share = (NO_COVER - lips_covered(found)) / (NO_COVER - FULL_COVER)
-    out: Floats = np.clip(share, 0, 1).astype(np.float32)
-    return out
+def strength_limit(occluders: Array) -> Floats:
+    """Return the maximum strength of the effect, (T,) 0 to 1: none on a mostly covered mouth.
+
+    Args:
+        occluders: (T, SIDE, SIDE) of :func:`detect_occluders`.
+    """
+    share = (NO_COVER - covered_lip_share(occluders)) / (NO_COVER - FULL_COVER)
+    limit: Floats = np.clip(share, 0, 1).astype(np.float32)
+    return limit

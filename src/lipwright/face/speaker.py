@@ -1,4 +1,4 @@
-"""Who speaks: which of several faces is animated."""
+"""Choose which of several faces is animated."""
 
 from __future__ import annotations
 
@@ -7,73 +7,84 @@ from collections.abc import Callable
 import numpy as np
 
 from lipwright.errors import InvalidOptions
-from lipwright.face.shape import EYE_LEFT, EYE_RIGHT
+from lipwright.face.landmarks import EYE_LEFT, EYE_RIGHT
 from lipwright.face.track import RawTrack, Take
 from lipwright.options import SpeakerPick
 from lipwright.runtime.disk_array import merge_where
 
-LEAST_AGREEMENT = 0.15  # about half of what a face scores with its own voice
-LEAST_LEAD = 0.05  # over the second best
+MIN_SCORE = 0.15  # about half of the sync score of a face with its own voice
+MIN_LEAD = 0.05  # of the sync score over the second best
 
-Agreement = Callable[[RawTrack], float]
+#: How well the motion of a face's mouth matches the voice, 0 (not at all) to about 0.4.
+SyncScore = Callable[[RawTrack], float]
 
 
 def choose_speaker(
-    take: Take, pick: SpeakerPick | None, agreement: Agreement | None = None
+    take: Take, pick: SpeakerPick | None, sync_score: SyncScore | None = None
 ) -> RawTrack:
-    """Return the face the caller points at; else the one that moves with the voice of the take.
+    """Return the face at the picked point; without a pick, the face that matches the voice.
 
-    Without a voice, or when no face clearly moves with it, it is the large, central, lasting one.
+    Without a voice, or if no face clearly matches it, return the most prominent face: large,
+    central, and on screen for long.
 
     Args:
         take: with at least one track.
-        pick: where the caller points, if anywhere.
-        agreement: how well a face's mouth goes with the voice, 0 (not at all) to about 0.4.
+        pick: time and point of the speaker, if the caller gave them.
+        sync_score: of a face with the voice of the take, if it has one.
 
     Raises:
-        InvalidOptions: no face is seen at the time that is pointed at.
+        InvalidOptions: no face is seen at the time of the pick.
     """
     if pick is None:
-        return _by_voice(take, agreement) or max(take.tracks, key=lambda t: _prominence(t, take))
-    after = np.flatnonzero([float(t) >= pick.seconds for t in take.times])
-    index = int(after[0]) if len(after) else len(take.times) - 1
+        return _best_match(take, sync_score) or max(take.tracks, key=lambda t: _prominence(t, take))
+    index = _frame_of(pick, take)
     seen = [t for t in take.tracks if t.seen[index]]
     if not seen:
         raise InvalidOptions(
-            f"no face is seen at {pick.seconds:g} s: point at a time when the speaker is in view"
+            f"no face is seen at {pick.moment}: point at a time when the speaker is in view"
         )
     return min(seen, key=lambda t: _distance(t, index, pick))
 
 
-def join_shots(main: RawTrack, take: Take, agreement: Agreement | None = None) -> RawTrack:
-    """Return the speaker with the tracks of other shots that the voice shows to be the speaker too.
+def merge_speaker_shots(
+    main: RawTrack, take: Take, sync_score: SyncScore | None = None
+) -> RawTrack:
+    """Return the speaker's track, merged with tracks of other shots that match the voice.
 
-    Seen from another side a face may look too different to be told by its features. In a shot that
-    does not show the speaker, a face that clearly moves with the voice is the speaker's.
+    From another side, a face may look too different to be re-identified by its descriptor. In a
+    shot without the speaker's track, a face that clearly matches the voice is the speaker's.
 
     Args:
-        main: the speaker as followed.
+        main: the speaker's track.
         take: with all tracks.
-        agreement: see :func:`choose_speaker`; without one nothing is joined.
+        sync_score: of a face with the voice of the take; None: nothing is merged.
     """
-    if agreement is None or agreement(main) < LEAST_AGREEMENT:
+    if sync_score is None or sync_score(main) < MIN_SCORE:
         return main
-    joined = main
+    merged = main
     for shot in range(len(take.cuts) + 1):
         inside = take.shots == shot
-        if (joined.seen & inside).any():
+        if (merged.seen & inside).any():
             continue
         others = [t for t in take.tracks if (t.seen & inside).any()]
-        there = [t for t in others if not (t.seen & joined.seen).any()]
-        scored = sorted(((agreement(t), -i) for i, t in enumerate(there)), reverse=True)
-        rival = scored[1][0] if len(scored) > 1 else 0.0
-        if scored and scored[0][0] >= LEAST_AGREEMENT and scored[0][0] - rival >= LEAST_LEAD:
-            joined = _with_rows_of(joined, there[-scored[0][1]])
-    return joined
+        candidates = [t for t in others if not (t.seen & merged.seen).any()]
+        scored = sorted(((sync_score(t), -i) for i, t in enumerate(candidates)), reverse=True)
+        second = scored[1][0] if len(scored) > 1 else 0.0
+        if scored and scored[0][0] >= MIN_SCORE and scored[0][0] - second >= MIN_LEAD:
+            merged = _merge_tracks(merged, candidates[-scored[0][1]])
+    return merged
 
 
-def _with_rows_of(track: RawTrack, other: RawTrack) -> RawTrack:
-    """Return a track with another's frames added."""
+def _frame_of(pick: SpeakerPick, take: Take) -> int:
+    """Return the source frame of a pick; the last one if the take ends before it."""
+    last = len(take.times) - 1
+    if pick.frame is not None:
+        return min(pick.frame, last)
+    return next((i for i, time in enumerate(take.times) if float(time) >= pick.seconds), last)
+
+
+def _merge_tracks(track: RawTrack, other: RawTrack) -> RawTrack:
+    """Return a track with the frames of another added."""
     added = other.seen
     return RawTrack(
         landmarks=merge_where(track.landmarks, other.landmarks, added),
@@ -84,12 +95,12 @@ def _with_rows_of(track: RawTrack, other: RawTrack) -> RawTrack:
     )
 
 
-def _by_voice(take: Take, agreement: Agreement | None) -> RawTrack | None:
-    if agreement is None or len(take.tracks) < 2:
+def _best_match(take: Take, sync_score: SyncScore | None) -> RawTrack | None:
+    if sync_score is None or len(take.tracks) < 2:
         return None
-    scored = sorted(((agreement(t), -i, t) for i, t in enumerate(take.tracks)), reverse=True)
-    clear = scored[0][0] >= LEAST_AGREEMENT and scored[0][0] - scored[1][0] >= LEAST_LEAD
-    return scored[0][2] if clear else None
+    scored = sorted(((sync_score(t), -i, t) for i, t in enumerate(take.tracks)), reverse=True)
+    is_clear = scored[0][0] >= MIN_SCORE and scored[0][0] - scored[1][0] >= MIN_LEAD
+    return scored[0][2] if is_clear else None
 
 
 def _distance(track: RawTrack, index: int, pick: SpeakerPick) -> float:
@@ -98,7 +109,7 @@ def _distance(track: RawTrack, index: int, pick: SpeakerPick) -> float:
 
 
 def _prominence(track: RawTrack, take: Take) -> float:
-    """Frames x size x nearness to the middle."""
+    """Return how prominent a face is: frames x size x nearness to the middle."""
     eyes = track.landmarks[:, [EYE_LEFT, EYE_RIGHT]][track.seen]
     size = float(np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1).mean())
     x = float(track.landmarks[:, :468, 0][track.seen].mean()) / take.info.width

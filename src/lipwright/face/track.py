@@ -1,9 +1,9 @@
-"""Follow every face through a clip.
+"""Track every face through a video.
 
-Each face is followed through one shot: its region is carried from frame to frame by its own
-landmarks. The detector runs when no face is followed, and from time to time to meet new faces. At a
-cut all are let go and the new picture is searched; which of those met in different shots are the
-same person, their features tell (:mod:`lipwright.face.identity`).
+A face is tracked within one shot: the landmarks of one frame give the region to search in the next.
+The detector runs while no face is tracked, and at intervals to find new faces. At a cut all tracks
+end and the detector searches the new picture. Tracks of different shots are joined to one person by
+their face descriptors (:mod:`lipwright.face.reidentification`).
 """
 
 from __future__ import annotations
@@ -18,45 +18,51 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.identity import MOST_FRAMES, SAME_DISTANCE, Feature, distance, feature
 from lipwright.face.landmarker import (
     LANDMARKS,
     Detection,
     FaceLandmarker,
     Region,
-    overlap,
-    region_of,
+    face_region,
+    region_iou,
 )
-from lipwright.face.raster import SIDE, lower_face
-from lipwright.media.cuts import split_shots
+from lipwright.face.lower_face_raster import RASTER_SIDE, sample_lower_face
+from lipwright.face.reidentification import (
+    MAX_FRAMES,
+    SAME_PERSON_DISTANCE,
+    FaceDescriptor,
+    describe_face,
+    descriptor_distance,
+)
 from lipwright.media.decode.video import SourceFrame
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import VideoInfo
+from lipwright.media.shot_detection import split_shots
 from lipwright.runtime.disk_array import Array, DiskArray, gather
 from lipwright.types import Floats
 
-MIN_PRESENCE = 0.5  # probability from which a face is taken up
-KEEP_PRESENCE = 0.2  # below which a followed face counts as lost
-SEARCH_SIDE = 640  # pixels, longer side of the picture the detector sees
-CROP_MARGIN = 2  # pixels around a region, for what is between them
+MIN_PRESENCE = 0.5  # probability from which a detected face is tracked
+KEEP_PRESENCE = 0.2  # probability below which a tracked face is lost
+SEARCH_SIDE = 640  # pixels, longer side of the picture that the detector gets
+CROP_MARGIN = 2  # pixels around a region, for interpolation
 CROP_SIDE = 684  # pixels, longest side of the crop the landmark network's input is taken from
-LOOK_AROUND_FRAMES = 25  # detector runs this often while faces are followed
-TILES_FRAMES = 5  # and searches in tiles this often while none is
-NEAR_FRAMES = 250  # a lost face is looked for where it was last seen, this long
-NEAR_SCALE = 2.2  # in a square of so many times its region
+DETECTION_INTERVAL = 25  # frames between detector runs while faces are tracked
+TILE_INTERVAL = 5  # frames between searches in tiles while no face is tracked
+REACQUIRE_FRAMES = 250  # a lost face is searched for this long around its last region,
+REACQUIRE_SCALE = 2.2  # in a square of so many times its side
 MAX_FACES = 4
-MIN_TRACK_FRAMES = 3  # shorter ones are false alarms, unless the clip is that short
+MIN_TRACK_FRAMES = 3  # shorter tracks are false alarms, unless the video is that short
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawTrack:
-    """One face over all frames of a take; NaN and 0 where it is not seen."""
+    """One person's face over all frames of a take; NaN and 0 where it is not seen."""
 
     landmarks: Array  #: (T, 478, 3) float32 x, y, z in pixels as displayed, NaN where lost
     confidence: Floats  #: (T,) 0 to 1, presence of a face
     sharpness: Floats  #: (T,) standard deviation of the Laplacian over the face, 8-bit units
     light: Floats  #: (T,) mean of the face's grey value, 0 to 255
-    rasters: Array  #: (T, 32, 32, 3) uint8 lower face, by which occluders are found
+    rasters: Array  #: (T, 32, 32, 3) uint8 L, a, b of the lower face, for occlusion detection
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -64,138 +70,143 @@ class RawTrack:
         return self.confidence > 0
 
     def in_memory(self) -> RawTrack:
-        """Return the same with all arrays in memory, to be kept for longer than the tracker."""
+        """Return a copy with all arrays in memory, which may outlive the tracker."""
         return replace(self, landmarks=np.asarray(self.landmarks), rasters=np.asarray(self.rasters))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Take:
-    """A source video, followed."""
+    """A source video with the tracks of its faces."""
 
     info: VideoInfo
     times: tuple[Fraction, ...]  #: seconds from the first frame
-    tracks: tuple[RawTrack, ...]  #: most seen first
-    cuts: tuple[int, ...] = ()  #: index of the first frame of each shot but the first, rising
+    tracks: tuple[RawTrack, ...]  #: most prominent first
+    cuts: tuple[int, ...] = ()  #: index of the first frame of each shot but the first, ascending
 
     @property
     def shots(self) -> NDArray[np.int64]:
-        """Number of the shot that each frame belongs to, (T,) from 0."""
+        """Index of the shot that each frame belongs to, (T,) from 0."""
         return np.searchsorted(np.array(self.cuts, np.int64), np.arange(len(self.times)), "right")
 
 
 @dataclass
-class _Follower:
-    """A track while it grows."""
+class _ShotTrack:
+    """A track within one shot, while it grows."""
 
     region: Region
     shot: int = 0
     active: bool = True
-    last: int = 0  #: frame in which it was found
-    points: Floats = field(default_factory=lambda: np.empty((0, 3), np.float32))  #: then
-    rows: dict[int, int] = field(default_factory=dict)  #: frame → place in the tracker's reels
+    last: int = 0  #: last frame in which the face was seen
+    points: Floats = field(default_factory=lambda: np.empty((0, 3), np.float32))  #: landmarks in it
+    rows: dict[int, int] = field(default_factory=dict)  #: frame → row in the tracker's arrays
 
 
 class Tracker:
-    """Fed one picture after the other; see :func:`track`."""
+    """Tracks faces through the pictures of a video, fed in order; see :func:`track_faces`."""
 
     def __init__(self, landmarker: FaceLandmarker) -> None:
-        self._net = landmarker
-        self._faces: list[_Follower] = []
+        self._landmarker = landmarker
+        self._faces: list[_ShotTrack] = []
         self._count = 0
         self._cuts: list[int] = []
         self._landmarks = DiskArray((LANDMARKS, 3), np.float32)
-        self._rasters = DiskArray((SIDE, SIDE, 3), np.uint8)
-        self._facts = DiskArray((6,), np.float32)  # presence, sharpness, light, mean R, G, B
+        self._rasters = DiskArray((RASTER_SIDE, RASTER_SIDE, 3), np.uint8)
+        self._measurements = DiskArray((6,), np.float32)  # presence, sharpness, light, R, G, B
 
     def feed(self, picture: Picture, *, cut: bool = False) -> None:
-        """Follow all faces into the next picture; none into one that begins a new shot."""
+        """Track all faces in the next picture.
+
+        Args:
+            picture: the next frame of the video.
+            cut: whether it begins a new shot, which ends all tracks.
+        """
         index, self._count = self._count, self._count + 1
         if cut:
             self._cuts.append(index)
             for face in self._active():
                 face.active = False
         for face in self._active():
-            self._follow(face, picture, index, KEEP_PRESENCE)
-        self._drop_doubles(index)
-        for face in self._lately_lost(index):
-            self._look_near(face, picture, index)
-        alone = not self._active()
+            self._track(face, picture, index, KEEP_PRESENCE)
+        self._drop_duplicates(index)
+        for face in self._recently_lost(index):
+            self._reacquire(face, picture, index)
+        none_active = not self._active()
         since_cut = index - (self._cuts[-1] if self._cuts else 0)
-        if alone or since_cut % LOOK_AROUND_FRAMES == 0:
-            self._search(picture, index, tiles=alone and since_cut % TILES_FRAMES == 0)
+        if none_active or since_cut % DETECTION_INTERVAL == 0:
+            self._search(picture, index, tiles=none_active and since_cut % TILE_INTERVAL == 0)
 
-    def placed(self) -> list[Floats]:
-        """Return the landmarks (478, 3) of every face found in the picture fed last."""
+    def current_landmarks(self) -> list[Floats]:
+        """Return the landmarks (478, 3) of every face seen in the last picture."""
         return [face.points for face in self._active() if face.last == self._count - 1]
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """Frames that were fed as the first of a new shot."""
+        """Indices of the frames that began a new shot."""
         return tuple(self._cuts)
 
     def tracks(self) -> tuple[RawTrack, ...]:
-        """Return what was followed so far, the face that is seen most first."""
-        least = min(MIN_TRACK_FRAMES, self._count)
-        faces = [f for f in self._faces if len(f.rows) >= least]
-        people = self._people(sorted(faces, key=lambda f: -_weight(f)))
-        people.sort(key=lambda group: -sum(map(_weight, group)))
-        return tuple(self._finish(group) for group in people)
+        """Return the tracks so far, the most prominent face first."""
+        min_frames = min(MIN_TRACK_FRAMES, self._count)
+        faces = [f for f in self._faces if len(f.rows) >= min_frames]
+        people = self._group_people(sorted(faces, key=lambda f: -_extent(f)))
+        people.sort(key=lambda group: -sum(map(_extent, group)))
+        return tuple(self._join(group) for group in people)
 
-    def _finish(self, person: list[_Follower]) -> RawTrack:
-        """Return the rows of one person as a track."""
-        places = np.full(self._count, -1, np.int64)
+    def _join(self, person: list[_ShotTrack]) -> RawTrack:
+        """Join the tracks of one person."""
+        rows = np.full(self._count, -1, np.int64)
         for face in person:
-            places[[*face.rows]] = [*face.rows.values()]
-        facts = np.asarray(gather(self._facts, places, 0))
-        confidence, sharpness, light = np.ascontiguousarray(facts[:, :3].T)
+            rows[[*face.rows]] = [*face.rows.values()]
+        measurements = np.asarray(gather(self._measurements, rows, 0))
+        confidence, sharpness, light = np.ascontiguousarray(measurements[:, :3].T)
         return RawTrack(
-            landmarks=gather(self._landmarks, places, np.nan),
+            landmarks=gather(self._landmarks, rows, np.nan),
             confidence=confidence,
             sharpness=sharpness,
             light=light,
-            rasters=gather(self._rasters, places, 0),
+            rasters=gather(self._rasters, rows, 0),
         )
 
-    def _people(self, faces: list[_Follower]) -> list[list[_Follower]]:
-        """Group the faces of different shots that are the same person, each with the likest.
+    def _group_people(self, faces: list[_ShotTrack]) -> list[list[_ShotTrack]]:
+        """Group the tracks of different shots that show the same person, most similar pairs first.
 
-        Two faces of one shot are always two people.
+        Two tracks of one shot are always two people.
         """
         if len({f.shot for f in faces}) < 2:
             return [[f] for f in faces]
-        known = [self._feature(f) for f in faces]
+        descriptors = [self._descriptor(f) for f in faces]
         pairs = sorted(
-            (distance(known[i], known[j]), i, j)
+            (descriptor_distance(descriptors[i], descriptors[j]), i, j)
             for i in range(len(faces))
             for j in range(i + 1, len(faces))
             if faces[i].shot != faces[j].shot
         )
         group = {i: [i] for i in range(len(faces))}
-        for apart, i, j in pairs:
+        for difference, i, j in pairs:
             mine, theirs = group[i], group[j]
-            shots = {faces[k].shot for k in mine} & {faces[k].shot for k in theirs}
-            if apart < SAME_DISTANCE and mine is not theirs and not shots:
+            shared = {faces[k].shot for k in mine} & {faces[k].shot for k in theirs}
+            if difference < SAME_PERSON_DISTANCE and mine is not theirs and not shared:
                 mine += theirs
                 group.update(dict.fromkeys(theirs, mine))
         unique = {id(g): g for g in group.values()}
         return [[faces[k] for k in g] for g in unique.values()]
 
-    def _feature(self, face: _Follower) -> Feature:
-        places = np.array([*face.rows.values()])
-        some = places[:: max(1, len(places) // MOST_FRAMES)]
-        return feature(self._landmarks[some], self._facts[places][:, 3:])
+    def _descriptor(self, face: _ShotTrack) -> FaceDescriptor:
+        rows = np.array([*face.rows.values()])
+        some = rows[:: max(1, len(rows) // MAX_FRAMES)]
+        return describe_face(self._landmarks[some], self._measurements[rows][:, 3:])
 
-    def _active(self) -> list[_Follower]:
+    def _active(self) -> list[_ShotTrack]:
         return [f for f in self._faces if f.active]
 
-    def _lost(self) -> list[_Follower]:
+    def _lost(self) -> list[_ShotTrack]:
         shot = len(self._cuts)
         return [f for f in self._faces if not f.active and f.shot == shot]
 
-    def _lately_lost(self, index: int) -> list[_Follower]:
-        return [f for f in self._lost() if index - f.last <= NEAR_FRAMES]
+    def _recently_lost(self, index: int) -> list[_ShotTrack]:
+        return [f for f in self._lost() if index - f.last <= REACQUIRE_FRAMES]
 
-    def _follow(self, face: _Follower, picture: Picture, index: int, least: float) -> None:
+    def _track(self, face: _ShotTrack, picture: Picture, index: int, min_presence: float) -> None:
         crop, x0, y0, scale = _crop(picture, face.region)
         region = Region(
             x=(face.region.x - x0) * scale,
@@ -203,92 +214,92 @@ class Tracker:
             side=face.region.side * scale,
             angle=face.region.angle,
         )
-        points, presence = self._net.place(crop, region)
-        if presence < least or not _plausible(points, region):
+        points, presence = self._landmarker.estimate_landmarks(crop, region)
+        if presence < min_presence or not _plausible(points, region):
             face.active = False
             return
         points[:, :2] = (points[:, :2] + 0.5) / scale - 0.5 + [x0, y0]
         points[:, 2] /= scale
         sharpness, light, skin = _quality(crop, region)
-        placed = points.copy()
-        placed[:, :2] = (points[:, :2] - [x0, y0] + 0.5) * scale - 0.5
-        self._rasters.append(lower_face(crop, placed))
-        self._facts.append(np.array([presence, sharpness, light, *skin], np.float32))
+        in_crop = points.copy()
+        in_crop[:, :2] = (points[:, :2] - [x0, y0] + 0.5) * scale - 0.5
+        self._rasters.append(sample_lower_face(crop, in_crop))
+        self._measurements.append(np.array([presence, sharpness, light, *skin], np.float32))
         face.rows[index] = self._landmarks.append(points)
-        face.region, face.last, face.points = region_of(points), index, points
+        face.region, face.last, face.points = face_region(points), index, points
 
-    def _look_near(self, face: _Follower, picture: Picture, index: int) -> None:
-        """Run the detector on the surroundings of where a face was lost."""
+    def _reacquire(self, face: _ShotTrack, picture: Picture, index: int) -> None:
+        """Run the detector around the last region of a lost face."""
         r = face.region
-        around = Region(x=r.x, y=r.y, side=r.side * NEAR_SCALE, angle=0.0)
+        around = Region(x=r.x, y=r.y, side=r.side * REACQUIRE_SCALE, angle=0.0)
         rgb, x0, y0, scale = _crop(picture, around)
-        for found in self._net.detect(rgb):
-            region = _scaled(found, 1 / scale, x0, y0)
-            if not any(overlap(region, f.region) > 0.2 for f in self._active()):
-                self._take_up(face, region, picture, index)
+        for detection in self._landmarker.detect(rgb):
+            region = _to_frame(detection, 1 / scale, x0, y0)
+            if not any(region_iou(region, f.region) > 0.2 for f in self._active()):
+                self._resume(face, region, picture, index)
                 return
 
     def _search(self, picture: Picture, index: int, *, tiles: bool) -> None:
         rgb, scale = picture.small_rgb(SEARCH_SIDE)
-        for found in self._net.detect(rgb, tiles=tiles):
-            region = _scaled(found, 1 / scale)
-            if any(overlap(region, f.region) > 0.2 for f in self._active()):
+        for detection in self._landmarker.detect(rgb, tiles=tiles):
+            region = _to_frame(detection, 1 / scale)
+            if any(region_iou(region, f.region) > 0.2 for f in self._active()):
                 continue
             if len(self._active()) < MAX_FACES:
-                self._meet(region, picture, index)
+                self._start_or_resume(region, picture, index)
 
-    def _meet(self, region: Region, picture: Picture, index: int) -> None:
-        """Take up a lost face again, or begin a new one."""
-        lost = [f for f in self._lost() if _may_be(f, region, self._active())]
+    def _start_or_resume(self, region: Region, picture: Picture, index: int) -> None:
+        """Resume the track of a lost face, or start a new one."""
+        lost = [f for f in self._lost() if _may_match(f, region, self._active())]
         face = max(lost, key=lambda f: f.last, default=None)
         if face is not None:
-            self._take_up(face, region, picture, index)
+            self._resume(face, region, picture, index)
             return
-        new = _Follower(region=region, shot=len(self._cuts))
-        if self._take_up(new, region, picture, index):
+        new = _ShotTrack(region=region, shot=len(self._cuts))
+        if self._resume(new, region, picture, index):
             self._faces.append(new)
 
-    def _take_up(self, face: _Follower, region: Region, picture: Picture, index: int) -> bool:
+    def _resume(self, face: _ShotTrack, region: Region, picture: Picture, index: int) -> bool:
         before = face.region
         face.region, face.active = region, True
-        self._follow(face, picture, index, MIN_PRESENCE)
-        if face.active:  # again in the region that followed faces have, for landmarks as steady
-            self._follow(face, picture, index, MIN_PRESENCE)
+        self._track(face, picture, index, MIN_PRESENCE)
+        if face.active:  # again in the region that its landmarks give, as for a tracked face
+            self._track(face, picture, index, MIN_PRESENCE)
         if not face.active:
             face.region = before
         return face.active
 
-    def _drop_doubles(self, index: int) -> None:
-        """When two followers slide onto one face, the older one keeps it."""
+    def _drop_duplicates(self, index: int) -> None:
+        """End the younger of two tracks that slide onto one face."""
         active = self._active()
         for i, old in enumerate(active):
             for young in active[i + 1 :]:
-                if old.active and young.active and overlap(old.region, young.region) > 0.5:
+                if old.active and young.active and region_iou(old.region, young.region) > 0.5:
                     young.active = False
                     young.rows.pop(index, None)
 
 
 def track_faces(frames: Iterable[SourceFrame], landmarker: FaceLandmarker) -> tuple[RawTrack, ...]:
-    """Follow every face through *frames*, shot by shot; see :class:`Tracker`."""
+    """Track every face through *frames*, shot by shot; see :class:`Tracker`."""
     tracker = Tracker(landmarker)
     for frame, cut in split_shots(frames):
         tracker.feed(frame.picture, cut=cut)
     return tracker.tracks()
 
 
-def _may_be(face: _Follower, region: Region, active: list[_Follower]) -> bool:
-    """Whether a lost face may be the one found: near where it was, or nobody else is about."""
-    near = overlap(face.region, region) > 0.1
+def _may_match(face: _ShotTrack, region: Region, active: list[_ShotTrack]) -> bool:
+    """Whether a lost face may be the detected one: near its last region, or no other is active."""
+    near = region_iou(face.region, region) > 0.1
     return near or not active
 
 
-def _scaled(found: Detection, k: float, x0: int = 0, y0: int = 0) -> Region:
-    r = found.region
+def _to_frame(detection: Detection, k: float, x0: int = 0, y0: int = 0) -> Region:
+    r = detection.region
     return Region(x=r.x * k + x0, y=r.y * k + y0, side=r.side * k, angle=r.angle)
 
 
 def _crop(picture: Picture, region: Region) -> tuple[Any, int, int, float]:
-    """Return RGB pixels (8 bit) around a region, their origin, and their scale."""
+    """Return RGB pixels (8 bit) around a region, the x and y of their origin, and their scale."""
     turn = abs(math.cos(region.angle)) + abs(math.sin(region.angle))
     half = region.side * turn / 2 + CROP_MARGIN
     x, y = region.x, region.y
@@ -296,7 +307,7 @@ def _crop(picture: Picture, region: Region) -> tuple[Any, int, int, float]:
     if box.x1 - box.x0 < 2 or box.y1 - box.y0 < 2:
         box = picture.align(Box(0, 0, 2, 2))
     if max(box.width, box.height) > CROP_SIDE:
-        rgb, scale = picture.part(box).small_rgb(CROP_SIDE)
+        rgb, scale = picture.crop(box).small_rgb(CROP_SIDE)
         return rgb, box.x0, box.y0, scale
     pixels = picture.rgb(box)
     if pixels.dtype != np.uint8:
@@ -305,13 +316,13 @@ def _crop(picture: Picture, region: Region) -> tuple[Any, int, int, float]:
 
 
 def _plausible(points: Floats, region: Region) -> bool:
-    """Whether landmarks stay near their region, as those of a real face do."""
+    """Whether landmarks lie in their region, as those of a real face do."""
     shift = np.hypot(*(points[:468, :2].mean(0) - [region.x, region.y]))
     return bool(shift < region.side * 0.5 and np.ptp(points[:468, 0]) > 0.1 * region.side)
 
 
 def _quality(crop: Any, region: Region) -> tuple[float, float, tuple[float, float, float]]:
-    """Return sharpness, light and mean R, G, B of the middle of a face."""
+    """Return sharpness, mean grey value and mean R, G, B of the middle of a face."""
     half = region.side / 3
     x0, y0 = max(int(region.x - half), 0), max(int(region.y - half), 0)
     face = crop[y0 : int(region.y + half) + 1, x0 : int(region.x + half) + 1]
@@ -323,6 +334,6 @@ def _quality(crop: Any, region: Region) -> tuple[float, float, tuple[float, floa
     return float(sharpness[0, 0]), cv2.mean(grey)[0], (red, green, blue)
 
 
-def _weight(face: _Follower) -> float:
-    """How much of the clip a face fills: frames x size."""
+def _extent(face: _ShotTrack) -> float:
+    """Return how much of the video a face fills: frames x size."""
     return len(face.rows) * face.region.side

@@ -1,1 +1,1 @@
-"""Requests that wait, run and end: the ledger of their states, and who carries them out."""
+"""Jobs: the ledger of their states, the work queue, webhooks and retention."""

@@ -1,35 +1,36 @@
-"""What the ledger, the work queue and their callers say to each other (pure).
+"""The values that the ledger, the work queue and their callers exchange (pure).
 
-The ledger is the single truth of a job's state::
+The ledger is the single source of truth for a job's state::
 
     in_queue ──claim──▶ in_progress ──finish──▶ succeeded | failed
        │  ▲                 │
        │  └────retry────────┘
        └──cancel──▶ cancelled
 
-A claim raises the job's *epoch*; whoever holds an older epoch can change nothing any more.
+A claim increments the job's *epoch*. A worker that holds an older epoch can no longer change the
+job.
 
-The ledger, not the work queue, decides who goes when. A queued job is either *released*, that is
-enqueued as work, or it waits in the ledger: a key with a ``concurrency`` of n has at most n jobs
-released or running, and whatever ends one of them releases the next in the same transaction. So
-the queue needs no partitions, a claim is never refused for concurrency, and work in the queue
-runs in the order of :attr:`Job.rank`.
+The ledger, not the work queue, decides which job runs next. A queued job is either *released*, that
+is enqueued as work, or *held* in the ledger: a key with a ``concurrency`` of n has at most n jobs
+released or running, and the transaction that ends one of them releases the next. So the queue needs
+no partitions, a claim is never refused because of concurrency, and work in the queue runs in the
+order of :attr:`Job.rank`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
-PRIORITIES = range(1, 101)  # of a key; 1 goes first
-RANKS = 21_000_000  # per priority: 101 * RANKS still fits a signed 32-bit integer
+PRIORITIES = range(1, 101)  # of an API key; 1 goes first
+RANKS_PER_PRIORITY = 21_000_000  # 101 times this still fits a signed 32-bit integer
 
 
 class State(StrEnum):
-    """Where a job is."""
+    """The state of a job."""
 
     IN_QUEUE = "in_queue"
     IN_PROGRESS = "in_progress"
@@ -39,12 +40,12 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing follows."""
+        """Whether the job has ended."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
+class ApiKey:
     """An API key, without its secret."""
 
     id: str  #: short, public
@@ -52,42 +53,38 @@ class Key:
     created_at: datetime
     revoked_at: datetime | None = None
     priority: int = 10  #: 1 goes first, 100 last
-    concurrency: int | None = (
-        None  #: jobs of this key that may run at once; None: as the settings say
-    )
+    #: jobs of this key that may run at once; None: the setting's value
+    concurrency: int | None = None
     submits_per_minute: int | None = None
-    max_queued: int | None = None  #: jobs of this key that may wait
+    max_queued: int | None = None  #: jobs of this key that may be queued
 
     @property
     def active(self) -> bool:
-        """Whether it still opens the door."""
+        """Whether the key is accepted."""
         return self.revoked_at is None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ticket:
-    """What is asked for: fixed when the job is submitted."""
+class JobSpec:
+    """What a job is to do; fixed when it is submitted."""
 
-    id: str  #: the request id, on the wire too
-    key_id: str  #: whose it is
-    model_id: str  #: as asked for
-    dialect: str  #: ``runcomfy`` or ``sync_v2``: how its webhooks speak
+    id: str  #: the job id; the wire calls it ``request_id``
+    key_id: str  #: the API key that submitted it
+    model_id: str  #: as given by the caller
+    dialect: str  #: ``runcomfy`` or ``sync_v2``: the format of its webhooks
     engine: str  #: name of an installed engine
-    input: Mapping[str, Any]  #: the wire's own input object, for answers
-    #: what the worker does, JSON: ``video`` and ``audio`` (https URL, or ``file:ID`` of an upload),
-    #: ``mode``, and optional ``speaker`` [x, y, seconds], ``seed``, … as in SyncOptions; or
-    #: ``speaker_frame`` [x, y, frame]
-    work: Mapping[str, Any]
+    input: Mapping[str, Any]  #: the ``input`` object of the request, to be repeated in responses
+    payload: Mapping[str, Any]  #: a :class:`lipwright.jobs.payload.JobPayload` as JSON
     priority: int = 10
     webhook_url: str | None = None
     idempotency_key: str | None = None
-    fingerprint: str = ""  #: SHA-256 of the canonical body, to tell same from other
+    fingerprint: str = ""  #: SHA-256 of the canonical body, to detect a reused idempotency key
     trace: str | None = None  #: W3C traceparent of the submitting call
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """How far a running job is."""
+class JobProgress:
+    """The progress of a running job."""
 
     stage: str = ""  #: ``fetch``, a stage of lipwright.progress.STAGES, or ``publish``
     done: int = 0  #: frames
@@ -109,52 +106,52 @@ class Failure:
 class Job:
     """A row of the ledger."""
 
-    ticket: Ticket
+    spec: JobSpec
     sequence: int  #: order of arrival
     state: State
     epoch: int  #: how often it was claimed
-    spared: int = 0  #: claims that do not count: its worker gave it back unharmed
-    created_at: datetime  #: UTC, by the database's clock, as all times here
+    uncounted: int = 0  #: claims that are not attempts, because the worker gave the job back
+    created_at: datetime  #: UTC, by the database's clock, like all times here
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    expires_at: datetime | None = None  #: then its row and files go
-    stage: Stage = field(default_factory=Stage)
-    worker: str | None = None  #: who has it
+    expires_at: datetime | None = None  #: from then on its row and files are deleted
+    progress: JobProgress = field(default_factory=JobProgress)
+    worker: str | None = None  #: name of the worker that claimed it
     #: names in storage: ``video``, ``image``; and facts of the result: ``seconds``, ``frames``, …
     output: Mapping[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
 
     @property
     def id(self) -> str:
-        """The request id."""
-        return self.ticket.id
+        """The job id."""
+        return self.spec.id
 
     @property
     def attempts(self) -> int:
-        """How often it was tried, the present attempt included."""
-        return self.epoch - self.spared
+        """Number of attempts, including the current one."""
+        return self.epoch - self.uncounted
 
     @property
     def work_id(self) -> str:
-        """Name of its present piece of work in the queue; another one after each claim."""
+        """Id of its current work item in the queue; each claim leads to a new one."""
         return f"{self.id}:{self.epoch}"
 
     @property
     def rank(self) -> int:
-        """Its place in the work queue, lowest first: priority, then arrival; fits 31 bits.
+        """Its order in the work queue, lowest first: priority, then arrival; fits 31 bits.
 
-        The queue's own times are too coarse to order what arrives within one second.
+        The queue's own timestamps are too coarse to order jobs that arrive within one second.
         """
-        return self.ticket.priority * RANKS + self.sequence % RANKS
+        return self.spec.priority * RANKS_PER_PRIORITY + self.sequence % RANKS_PER_PRIORITY
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """A file that a client has put here."""
+    """A file uploaded by a client."""
 
     id: str
     key_id: str
-    name: str  #: as the client called it, for display only
+    name: str  #: the client's file name, for display only
     size: int  #: bytes
     sha256: str
     created_at: datetime
@@ -162,8 +159,8 @@ class Upload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space:
-    """What the uploads of a key take up, or may take up."""
+class UploadUsage:
+    """What the uploads of a key take up, or their quota."""
 
     files: int
     size: int  #: bytes
@@ -171,7 +168,7 @@ class Space:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """A webhook call that is due, was made, or was given up."""
+    """A webhook delivery: pending, delivered or given up."""
 
     id: str  #: also its ``webhook-id``, the same on every attempt
     job_id: str
@@ -184,230 +181,8 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one key may have; over it the ledger refuses."""
+class SubmitLimits:
+    """SubmitLimits of one key; the ledger refuses submits over them."""
 
     max_queued: int
     submits_per_minute: int
-
-
-class Ledger(Protocol):
-    """Every state and every transition; each method is one transaction.
-
-    Raises:
-        QueueUnavailable: from any method, when the database stays locked or away; retryable.
-    """
-
-    # -- requests -------------------------------------------------------------------------------
-    def submit(self, ticket: Ticket, limits: Limits) -> tuple[Job, bool]:
-        """Write the row and enqueue the work, both or neither.
-
-        Returns:
-            The job, and whether it is new; not new when the idempotency key was seen within 24 h.
-
-        Raises:
-            IdempotencyConflict: the same idempotency key with another body.
-            TooManyRequests: over a limit; has ``retry_after`` seconds.
-        """
-        ...
-
-    def get(self, job_id: str, key_id: str | None = None) -> Job:
-        """Return a job; with *key_id*, only one of that key.
-
-        Raises:
-            JobNotFound: there is none.
-        """
-        ...
-
-    def position(self, job: Job) -> int:
-        """Return how many queued jobs go before it, 0 for the next one."""
-        ...
-
-    def page(
-        self,
-        key_id: str,
-        *,
-        limit: int,
-        before: int | None = None,
-        states: Sequence[State] = (),
-        ids: Sequence[str] = (),
-    ) -> list[Job]:
-        """Return jobs of a key, newest first, of sequences below *before*."""
-        ...
-
-    def cancel(self, job_id: str, key_id: str | None = None) -> tuple[Job, bool]:
-        """Cancel a job if it is queued, never otherwise; return it and whether this call did so.
-
-        Raises:
-            JobNotFound: there is none.
-        """
-        ...
-
-    def erase(self, job_id: str, key_id: str | None = None) -> Job:
-        """Forget a job and return it as it was; its files are the caller's to delete afterwards.
-
-        Nobody sees it any more, its webhooks are not sent, and what it said is overwritten at
-        once. A trace stays until :meth:`forget`, so that the sweeper deletes the files of a
-        caller that died in between. A queued job is cancelled by it.
-
-        Raises:
-            JobNotFound: there is none.
-            JobNotFinished: it is running; it can be erased when it has ended.
-        """
-        ...
-
-    # -- who carries it out ---------------------------------------------------------------------
-    def claim(self, job_id: str, worker: str) -> Job | None:
-        """Take a queued or abandoned job; None when it is cancelled, ended or gone.
-
-        The caller vouches that a running job is abandoned: the queue gives a job to one worker.
-        """
-        ...
-
-    def beat(self, job_id: str, epoch: int, stage: Stage) -> bool:
-        """Note progress, and that the worker lives; False when the claim is lost."""
-        ...
-
-    def finish(
-        self, job_id: str, epoch: int, *, output: Mapping[str, Any] | None, failure: Failure | None
-    ) -> bool:
-        """End a job well (*output*) or badly (*failure*); False when the claim is lost."""
-        ...
-
-    def retry(
-        self,
-        job_id: str,
-        epoch: int,
-        failure: Failure,
-        delay_seconds: float,
-        *,
-        spared: bool = False,
-    ) -> bool:
-        """Put a job back into the queue, to be run after a delay; False when the claim is lost.
-
-        *spared*: the attempt does not count, for nothing went wrong with the job.
-        """
-        ...
-
-    def stale(self, lease_seconds: float, limit: int = 100) -> list[Job]:
-        """Return running jobs without a heartbeat for so long, the longest first."""
-        ...
-
-    # -- what remains ---------------------------------------------------------------------------
-    def expired(self, limit: int = 100) -> list[Job]:
-        """Return ended jobs whose time is over, and erased ones: delete files, then forget."""
-        ...
-
-    def forget(self, job_id: str) -> None:
-        """Delete the row of an expired or erased job; nothing happens to any other."""
-        ...
-
-    def release(self) -> int:
-        """Enqueue waiting jobs that may run now, after limits have grown; return how many."""
-        ...
-
-    def counts(self) -> Mapping[str, Any]:
-        """Return what ``/metrics`` shows.
-
-        ``jobs``: waiting and running now, by state. ``ended``: ended ever, by state. ``failures``:
-        failed ever, by code. ``retries``: put back ever, by code. ``seconds``: worker time ever
-        spent on good jobs, by stage, from ``output["timings"]``. ``frames``: rendered ever, from
-        ``output["frames"]``. ``deliveries``: webhook calls now, by state. ``oldest_seconds``: how
-        long the first queued job has waited, 0 when none waits.
-        """
-        ...
-
-
-class Keys(Protocol):
-    """API keys; the secret is shown once and never stored, only its SHA-256."""
-
-    def create(
-        self,
-        name: str,
-        *,
-        priority: int = 10,
-        concurrency: int | None = None,
-        submits_per_minute: int | None = None,
-        max_queued: int | None = None,
-    ) -> tuple[Key, str]:
-        """Make a key and return it with its secret, ``lw_`` and 256 random bits.
-
-        Raises:
-            InvalidOptions: an active key has that name, or a number is out of range.
-        """
-        ...
-
-    def list(self) -> Sequence[Key]:
-        """Return all keys, revoked ones too, oldest first."""
-        ...
-
-    def revoke(self, id_or_name: str) -> Key:
-        """Close a key for good; its queued jobs still run.
-
-        Raises:
-            KeyNotFound: no active key has that id or name.
-        """
-        ...
-
-    def verify(self, secret: str) -> Key | None:
-        """Return the active key of a secret, None for any other secret."""
-        ...
-
-
-class Uploads(Protocol):
-    """Files that clients have put here; the bytes are in storage.
-
-    A job that names an upload as ``file:ID`` holds it until the job has ended, however old it is.
-    """
-
-    def add(self, upload: Upload, most: Space | None = None) -> Upload:
-        """Note a file and return it with its times by the database's clock, as long apart.
-
-        Raises:
-            QuotaExceeded: with it the uploads of its key would take up more than *most*.
-        """
-        ...
-
-    def used(self, key_id: str) -> Space:
-        """Return what the uploads of a key take up; expired ones count until they are dropped."""
-        ...
-
-    def get(self, file_id: str, key_id: str) -> Upload:
-        """Return an upload of a key.
-
-        Raises:
-            SourceUnreachable: there is none, it is another key's, or it has expired.
-        """
-        ...
-
-    def expired(self, limit: int = 100) -> Sequence[Upload]:
-        """Return uploads that nobody can get or hold any more: delete the file, then drop."""
-        ...
-
-    def drop(self, file_id: str) -> None:
-        """Delete the row of an upload that no job holds; nothing happens to a held one."""
-        ...
-
-
-class Deliveries(Protocol):
-    """Webhook calls: made by the ledger in the transaction that ends a job."""
-
-    def due(self, limit: int, lease_seconds: float) -> Sequence[Delivery]:
-        """Take calls that are due, for so long: nobody else gets them. Counts an attempt."""
-        ...
-
-    def delivered(self, delivery_id: str) -> None:
-        """Note that the receiver took it."""
-        ...
-
-    def again(self, delivery_id: str, error: str, delay_seconds: float) -> None:
-        """Note why it failed, and try again after a delay."""
-        ...
-
-    def dead(self, delivery_id: str, error: str) -> None:
-        """Give it up; it stays visible as long as its job."""
-        ...
-
-    def of_job(self, job_id: str) -> Sequence[Delivery]:
-        """Return the calls of a job, whatever their state."""
-        ...

@@ -1,4 +1,4 @@
-"""The parts of a service, bundled: what the API, the workers and the sweeper are given."""
+"""The shared parts of a service: ledger, keys, uploads, deliveries and storage."""
 
 from __future__ import annotations
 
@@ -8,87 +8,92 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipwright.errors import PublishFailed
-from lipwright.jobs.model import Deliveries, Keys, Ledger, Uploads
+from lipwright.jobs.ledger.base import ApiKeys, Deliveries, Ledger, Uploads
 from lipwright.storage.base import Storage
-from lipwright.storage.publish import Signer
+from lipwright.storage.errors import storage_error
+from lipwright.storage.signed_urls import Signer
 
 if TYPE_CHECKING:
     from lipwright.settings import Settings
 
 
-def _nothing() -> None:
+def _close_nothing() -> None:
     pass
 
 
-def _forget_nothing(_work_ids: Iterable[str]) -> None:
+def _delete_nothing(_work_ids: Iterable[str]) -> None:
     pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What keeps jobs, keys and files; each part may be a fake."""
+    """The parts that store jobs, keys and files; each may be a fake."""
 
     settings: Settings
     ledger: Ledger
-    keys: Keys
+    keys: ApiKeys
     uploads: Uploads
     deliveries: Deliveries
     storage: Storage
     signer: Signer
-    #: deletes what the work queue keeps of pieces of work, by `Job.work_id`; for the sweeper
-    forget_work: Callable[[Iterable[str]], None] = _forget_nothing
-    close: Callable[[], None] = _nothing  #: lets go of the database
+    #: deletes the work queue's records of work items, by `Job.work_id`; for the sweeper
+    delete_work: Callable[[Iterable[str]], None] = _delete_nothing
+    close: Callable[[], None] = _close_nothing  #: closes the database
 
 
 def open_services(settings: Settings) -> Services:
-    """Open what a service keeps on this machine, making or migrating it first.
+    """Open the database, the queue and the storage; create or migrate them first.
 
     Raises:
-        InvalidOptions: ``database_url`` is none that is known here.
+        InvalidOptions: ``database_url`` is not supported.
         QueueUnavailable: the database cannot be opened.
-        PublishFailed: the data folder cannot be made or written.
+        PublishFailed: the data folder cannot be created or written.
+        StorageFull: its disk is full.
     """
     from lipwright.jobs.ledger.database import open_database
     from lipwright.jobs.ledger.deliveries import SqlDeliveries
-    from lipwright.jobs.ledger.keys import SqlKeys
-    from lipwright.jobs.ledger.rules import Terms
+    from lipwright.jobs.ledger.keys import SqlApiKeys
+    from lipwright.jobs.ledger.rules import LedgerPolicy
     from lipwright.jobs.ledger.sql import SqlLedger
     from lipwright.jobs.ledger.uploads import SqlUploads
-    from lipwright.jobs.queue import WorkQueue, prepare
+    from lipwright.jobs.queue import WorkQueue, migrate_queue
     from lipwright.storage.local import LocalStorage
 
-    make_data_dir(settings.data_dir)
+    create_data_dir(settings.data_dir)
     with ExitStack() as stack:
         database = open_database(settings.database)
         stack.callback(database.close)
-        prepare(settings.database)
-        work = WorkQueue(settings.database)
-        stack.callback(work.close)
+        migrate_queue(settings.database)
+        queue = WorkQueue(settings.database)
+        stack.callback(queue.close)
         return Services(
             settings=settings,
             ledger=SqlLedger(
-                database, enqueue=work.enqueue, drop=work.drop, terms=Terms.of(settings)
+                database,
+                enqueue=queue.enqueue,
+                cancel_work=queue.cancel,
+                policy=LedgerPolicy.from_settings(settings),
             ),
-            keys=SqlKeys(database),
+            keys=SqlApiKeys(database),
             uploads=SqlUploads(database),
             deliveries=SqlDeliveries(database),
             storage=LocalStorage(settings.data_dir / "storage"),
-            signer=Signer.of(settings.data_dir),
-            forget_work=work.forget,
+            signer=Signer.from_data_dir(settings.data_dir),
+            delete_work=queue.delete,
             close=stack.pop_all().close,
         )
 
 
-def make_data_dir(path: Path) -> None:
-    """Make the data folder, for its owner only.
+def create_data_dir(path: Path) -> None:
+    """Create the data folder, for its owner only.
 
     Raises:
-        PublishFailed: it cannot be made.
+        PublishFailed: it cannot be created.
+        StorageFull: its disk is full.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as cause:
-        raise PublishFailed(
-            f"the data folder {path} cannot be made ({cause.strerror}); choose another data_dir"
+        raise storage_error(
+            cause, f"cannot create the data folder {path}", advice="choose another data_dir"
         ) from cause

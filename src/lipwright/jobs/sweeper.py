@@ -1,7 +1,7 @@
-"""Removes what has expired: first files, then what the queue keeps, then the row that names them.
+"""Deletes expired jobs and uploads: first files, then queue records, then the row that names them.
 
-In this order nothing is left behind by whoever dies in between: the row is found again. Each round
-also lets jobs go that may run since a limit has grown.
+In this order nothing is lost track of if the process dies in between: the next round finds the row
+again. Each round also releases held jobs that may run since a limit was raised.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lipwright.errors import LipwrightError
-from lipwright.jobs.model import Job, Ledger, Upload, Uploads
+from lipwright.jobs.ledger.base import Ledger, Uploads
+from lipwright.jobs.model import Job, Upload
 from lipwright.storage.base import Storage
 
 BATCH = 100  # rows read at once
@@ -21,33 +22,36 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Swept:
-    """What one round removed."""
+class SweepResult:
+    """How many jobs and uploads one round deleted."""
 
     jobs: int = 0
     uploads: int = 0
 
 
-def job_files(job_id: str) -> str:
-    """Return the prefix of a job's files in storage."""
+def job_prefix(job_id: str) -> str:
+    """Return the storage prefix of a job's files."""
     return f"jobs/{job_id}/"
 
 
-def upload_file(file_id: str) -> str:
-    """Return the name of an upload in storage."""
+def upload_blob_name(file_id: str) -> str:
+    """Return the storage name of an upload."""
     return f"uploads/{file_id}"
 
 
 def work_ids(job: Job) -> list[str]:
-    """Return the names of all pieces of work that a job may have had in the queue."""
+    """Return the ids of all work items that a job may have had in the queue."""
     return [f"{job.id}:{epoch}" for epoch in range(job.epoch + 1)]
 
 
 class Sweeper:
-    """Sweeps in rounds until it is told to stop.
+    """Deletes expired jobs and uploads in rounds.
 
     Args:
-        forget_work: deletes what the work queue keeps of pieces of work, by `Job.work_id`.
+        ledger: the jobs.
+        uploads: the uploads.
+        storage: the files of both.
+        delete_work: deletes the work queue's records of work items, by `Job.work_id`.
     """
 
     def __init__(
@@ -56,54 +60,54 @@ class Sweeper:
         ledger: Ledger,
         uploads: Uploads,
         storage: Storage,
-        forget_work: Callable[[Iterable[str]], None],
+        delete_work: Callable[[Iterable[str]], None],
     ) -> None:
         self._ledger = ledger
         self._uploads = uploads
         self._storage = storage
-        self._forget_work = forget_work
+        self._forget_work = delete_work
 
-    def run(self, stop: threading.Event, every_seconds: float) -> None:
-        """Sweep now and then; a round that fails is logged, and the next one tries again."""
+    def run(self, stop: threading.Event, interval_seconds: float) -> None:
+        """Sweep every *interval_seconds* until *stop* is set; a failed round is logged."""
         while not stop.is_set():
             try:
                 self.sweep()
-            except Exception as error:  # whatever it is, the next round comes
+            except Exception as error:  # the loop must survive any failure
                 _log.warning(
-                    "expired things are not removed: %s; trying again later",
+                    "sweeping failed: %s; trying again later",
                     error,
                     exc_info=not isinstance(error, LipwrightError),
                 )
-            stop.wait(every_seconds)
+            stop.wait(interval_seconds)
 
-    def sweep(self) -> Swept:
-        """Remove all that has expired.
+    def sweep(self) -> SweepResult:
+        """Delete all expired jobs and uploads.
 
         Raises:
-            PublishFailed: the storage does not let go of a file; what follows waits too.
-            QueueUnavailable: the database is locked or away.
+            PublishFailed: the storage cannot delete a file; the rest of the round is skipped.
+            QueueUnavailable: the database is locked or unreachable.
         """
-        self._ledger.release()
+        self._ledger.release_held()
         jobs = uploads = 0
-        while batch := self._ledger.expired(BATCH):
-            self._remove_jobs(batch)
+        while batch := self._ledger.list_expired(BATCH):
+            self._delete_jobs(batch)
             jobs += len(batch)
-        while files := self._uploads.expired(BATCH):
-            self._remove_uploads(files)
-            uploads += len(files)
+        while expired := self._uploads.claim_expired(BATCH):
+            self._delete_uploads(expired)
+            uploads += len(expired)
         if jobs or uploads:
-            _log.info("removed %d expired jobs and %d expired uploads", jobs, uploads)
-        return Swept(jobs=jobs, uploads=uploads)
+            _log.info("deleted %d expired jobs and %d expired uploads", jobs, uploads)
+        return SweepResult(jobs=jobs, uploads=uploads)
 
-    def _remove_jobs(self, jobs: Iterable[Job]) -> None:
+    def _delete_jobs(self, jobs: Iterable[Job]) -> None:
         jobs = list(jobs)
         for job in jobs:
-            self._storage.delete(job_files(job.id))
-        self._forget_work([name for job in jobs for name in work_ids(job)])
+            self._storage.delete(job_prefix(job.id))
+        self._forget_work([work_id for job in jobs for work_id in work_ids(job)])
         for job in jobs:
-            self._ledger.forget(job.id)
+            self._ledger.purge(job.id)
 
-    def _remove_uploads(self, uploads: Iterable[Upload]) -> None:
+    def _delete_uploads(self, uploads: Iterable[Upload]) -> None:
         for upload in uploads:
-            self._storage.delete(upload_file(upload.id))
-            self._uploads.drop(upload.id)
+            self._storage.delete(upload_blob_name(upload.id))
+            self._uploads.delete(upload.id)

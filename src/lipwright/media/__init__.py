@@ -1,1 +1,1 @@
-"""Media in and out: probe, pictures and samples, the timeline, the writer."""
+"""Media input and output: probe, decode, timeline, frames, encode."""

@@ -1,4 +1,4 @@
-"""Colour matrices between YUV and RGB, as ITU-R BT.601, BT.709 and BT.2020 define them."""
+"""Colour matrices between YUV and RGB, as defined by ITU-R BT.601, BT.709 and BT.2020."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+
+from lipwright.types import Doubles
 
 Matrix = Literal["bt601", "bt709", "bt2020"]
-Affine = npt.NDArray[np.float64]  #: (3, 4): three rows of weights and an offset
+Affine = Doubles  #: (3, 4): three rows of weights and an offset
 
 LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {  # red, blue
     "bt601": (0.299, 0.114),
     "bt709": (0.2126, 0.0722),
     "bt2020": (0.2627, 0.0593),  # non-constant luminance
 }
-HD_SIDE = 1280  # untagged video with a side of at least this is BT.709, as players assume
+HD_SIDE = 1280  # pixels; players read untagged video with such a side as BT.709
 
 # FFmpeg's AVCOL_SPC and AVCOL_RANGE numbers
 RGB = 0
 LIMITED_RANGE, FULL_RANGE = 1, 2
 _MATRICES: dict[int, Matrix] = {
-    RGB: "bt709",  # what we make of it
+    RGB: "bt709",  # RGB sources are converted to it
     1: "bt709",
-    4: "bt601",  # FCC, the same within a code
+    4: "bt601",  # FCC, equal to within one code
     5: "bt601",
     6: "bt601",
     7: "bt709",  # SMPTE 240M, nearly
@@ -34,20 +35,20 @@ _MATRICES: dict[int, Matrix] = {
 
 
 def matrix_of(colorspace: int, width: int, height: int) -> Matrix:
-    """Return the matrix for FFmpeg's AVCOL_SPC number; untagged video is judged by its size."""
-    guess: Matrix = "bt709" if max(width, height) >= HD_SIDE else "bt601"
-    return _MATRICES.get(colorspace, guess)
+    """Return the matrix for FFmpeg's AVCOL_SPC number; the size decides for untagged video."""
+    default: Matrix = "bt709" if max(width, height) >= HD_SIDE else "bt601"
+    return _MATRICES.get(colorspace, default)
 
 
 @cache
-def to_rgb(matrix: Matrix, full_range: bool, depth: int) -> Affine:
-    """Return the (3, 4) map from Y, U, V codes to R, G, B codes of full scale.
+def yuv_to_rgb_matrix(matrix: Matrix, full_range: bool, depth: int) -> Affine:
+    """Return the (3, 4) affine matrix from Y, U, V codes to full-range R, G, B codes.
 
     Codes are 0 to 2**depth - 1; in limited range Y spans 16 to 235 and U, V 16 to 240 (at 8 bit).
     """
     red, blue = LUMA_WEIGHTS[matrix]
     green = 1 - red - blue
-    top, luma, chroma, black = _scale(full_range, depth)
+    top, luma, chroma, black = _code_ranges(full_range, depth)
     weights = np.array(
         [
             [1, 0, 2 * (1 - red)],
@@ -56,19 +57,19 @@ def to_rgb(matrix: Matrix, full_range: bool, depth: int) -> Affine:
         ]
     ) * (top / np.array([luma, chroma, chroma]))
     offset = -weights @ np.array([black, 1 << (depth - 1), 1 << (depth - 1)])
-    return _frozen(np.column_stack([weights, offset]))
+    return _read_only(np.column_stack([weights, offset]))
 
 
 @cache
-def to_yuv(matrix: Matrix, full_range: bool, depth: int) -> Affine:
-    """Return the (3, 4) map from R, G, B codes of full scale to Y, U, V codes."""
-    forward = to_rgb(matrix, full_range, depth)
+def rgb_to_yuv_matrix(matrix: Matrix, full_range: bool, depth: int) -> Affine:
+    """Return the (3, 4) affine matrix from full-range R, G, B codes to Y, U, V codes."""
+    forward = yuv_to_rgb_matrix(matrix, full_range, depth)
     weights = np.linalg.inv(forward[:, :3])
-    return _frozen(np.column_stack([weights, -weights @ forward[:, 3]]))
+    return _read_only(np.column_stack([weights, -weights @ forward[:, 3]]))
 
 
-def _scale(full_range: bool, depth: int) -> tuple[float, float, float, float]:
-    """Return the largest code, the spans of luma and chroma, and the code of black."""
+def _code_ranges(full_range: bool, depth: int) -> tuple[float, float, float, float]:
+    """Return the largest code, the ranges of luma and chroma, and the code of black."""
     top = float((1 << depth) - 1)
     if full_range:
         return top, top, top, 0.0
@@ -76,6 +77,6 @@ def _scale(full_range: bool, depth: int) -> tuple[float, float, float, float]:
     return top, 219.0 * unit, 224.0 * unit, 16.0 * unit
 
 
-def _frozen(array: Affine) -> Affine:
+def _read_only(array: Affine) -> Affine:
     array.setflags(write=False)
     return array

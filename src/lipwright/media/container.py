@@ -1,4 +1,4 @@
-"""Open media files with FFmpeg, safely: local files only, errors in our own words."""
+"""Open local media files with FFmpeg, restricted to safe formats; translate its errors."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from av.container import InputContainer
 
 from lipwright.errors import MediaUnreadable, SourceUnreachable
 
-# Real media only. Playlists and scripts (hls, dash, concat, ffmetadata, lavfi, image2 patterns)
-# stay out: an uploaded text file could make FFmpeg read other files or reach the network.
-FORMATS = (
+# Media formats only. Playlists and scripts (hls, dash, concat, ffmetadata, lavfi, image2 patterns)
+# are excluded: an uploaded text file could make FFmpeg read other files or access the network.
+ALLOWED_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,flv,live_flv,mpeg,mpegts,mpegvideo,asf,ogg,mxf,"
     "ivf,dv,y4m,yuv4mpegpipe,h264,hevc,m4v,nut,rm,wav,w64,mp3,flac,aac,ac3,eac3,dts,dtshd,truehd,"
     "amr,amrnb,amrwb,aiff,au,caf,ape,wv,tta,tak,voc,adts,opus,oga,ogv,"
     "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,apng"
 )
-OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ALLOWED_FORMATS}
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn FFmpeg's errors about *path* into ours.
+def translate_errors(path: Path) -> Iterator[None]:
+    """Raise FFmpeg's errors about *path* as `LipwrightError`.
 
     Raises:
-        SourceUnreachable: the file cannot be opened.
-        MediaUnreadable: FFmpeg cannot make sense of it.
+        SourceUnreachable: The file cannot be opened.
+        MediaUnreadable: FFmpeg cannot read the file.
     """
     try:
         yield
@@ -44,21 +44,21 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def open_input(path: Path, hwaccel: HWAccel | None = None) -> InputContainer:
-    """Open *path* for reading, to be decoded by a device if one is given.
+    """Open *path* for reading, with hardware decoding if *hwaccel* is given.
 
     Raises:
-        SourceUnreachable: there is no such file, or it may not be read.
-        MediaUnreadable: it is not media, or too damaged to open.
+        SourceUnreachable: The file does not exist or cannot be opened.
+        MediaUnreadable: The file is not media, or too damaged to open.
     """
     if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise SourceUnreachable(f"{path} {what}: check the path")
+        problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise SourceUnreachable(f"{path} {problem}: check the path")
     if not path.stat().st_size:
         raise MediaUnreadable(f"{path} is empty (0 bytes): get a fresh copy")
-    with translated(path):
+    with translate_errors(path):
         return av.open(
             f"file:{path.absolute()}",
-            options=dict(OPTIONS),
+            options=dict(OPEN_OPTIONS),
             metadata_errors="replace",
             hwaccel=hwaccel,
         )

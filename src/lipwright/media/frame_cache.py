@@ -1,4 +1,4 @@
-"""Parts of a video's pictures, kept as it is decoded, so that it need not be decoded again."""
+"""Cache regions of decoded frames on disk, so that they need not be decoded again."""
 
 from __future__ import annotations
 
@@ -9,103 +9,104 @@ from shutil import disk_usage
 from tempfile import gettempdir
 from typing import NamedTuple
 
-from lipwright.errors import EncodeFailed
-from lipwright.media.picture import Box, Picture, Plane, Planes, Rgb
+from lipwright.errors import EncodeFailed, OutputError
+from lipwright.media.picture import Box, Picture, Plane, Planes
 from lipwright.runtime.disk_array import TempFile
+from lipwright.types import DeepRgb
 
-ALBUM_BYTES = 512 << 20  # on disk
+MAX_CACHE_BYTES = 512 << 20  # on disk
 
 
-class _Part(NamedTuple):
-    """What was kept of a frame."""
+class _CachedRegion(NamedTuple):
+    """A cached region of a frame."""
 
     box: Box
-    at: int  #: where its planes lie in the file, one behind the other
+    offset: int  #: bytes from the start of the file to its planes, which are contiguous
 
 
 class FrameCache:
-    """Keeps parts of pictures in a temporary file, up to a number of bytes.
+    """Stores regions of frames in a temporary file, up to a number of bytes.
 
-    A video that needs more is not kept at all, nor one for which the disk has no room: who asks for
-    later frames has to decode the earlier ones anyway.
+    When the limit is exceeded or the disk is full, the cache drops everything and stays empty:
+    reading a later frame needs the earlier ones decoded anyway.
     """
 
-    def __init__(self, most: int = ALBUM_BYTES) -> None:
-        """Take at most so many bytes, and half of what is free where temporary files go."""
-        self._most, self._end = most, 0
-        self._frames = array("q")  # of each part, rising
-        self._parts = array("q")  # x0, y0, x1, y1 and place of each: of an hour some megabytes
-        self._like: Picture | None = None  # an empty picture of the video's kind
-        self._file: TempFile | None = None  # opened when there is something to keep
+    def __init__(self, max_bytes: int = MAX_CACHE_BYTES) -> None:
+        """Use at most *max_bytes*, and at most half of the free space for temporary files."""
+        self._max_bytes, self._end = max_bytes, 0
+        self._frames = array("q")  # frame index of each region, ascending
+        self._regions = array("q")  # x0, y0, x1, y1, offset of each; some megabytes per hour
+        self._template: Picture | None = None  # an empty picture with the video's format
+        self._file: TempFile | None = None  # created by the first put
         self._full = False
 
-    def keep(self, index: int, picture: Picture, box: tuple[int, int, int, int]) -> None:
-        """Keep what *picture*, frame *index* of the video, shows in a box; frames come in order."""
-        inside = picture.align(box)
-        if self._full or inside.width <= 0 or inside.height <= 0:
+    def put(self, index: int, picture: Picture, box: tuple[int, int, int, int]) -> None:
+        """Store the region *box* of *picture*, frame *index*; indices must not decrease."""
+        aligned = picture.align(box)
+        if self._full or aligned.width <= 0 or aligned.height <= 0:
             return
-        planes = picture.part(inside).planes
+        planes = picture.crop(aligned).planes
         try:
-            at = self._write(planes)
-        except (EncodeFailed, OSError):  # no room
+            offset = self._write(planes)
+        except (OutputError, OSError):  # over the limit, or the disk is full
             self.clear()
             self._full = True
             return
-        if self._like is None:
+        if self._template is None:
             y, u, v = (plane[:0, :0].copy() for plane in planes)
-            self._like = replace(picture, planes=(y, u, v))
+            self._template = replace(picture, planes=(y, u, v))
         self._frames.append(index)
-        self._parts.extend((*inside, at))
+        self._regions.extend((*aligned, offset))
 
-    def find(self, index: int, box: Box) -> Rgb | None:
-        """Return the (h, w, 3) RGB that frame *index* shows in a box; None if that was not kept.
+    def get(self, index: int, box: Box) -> DeepRgb | None:
+        """Return the (h, w, 3) RGB of *box* in frame *index*, None if it is not cached.
 
-        It is what `Picture.rgb` returns of the whole frame.
+        The result equals that of `Picture.rgb` on the whole frame.
         """
         for k in range(bisect_left(self._frames, index), bisect_right(self._frames, index)):
-            *corners, at = self._parts[5 * k : 5 * k + 5]
-            part = _Part(Box(*corners), at)
-            if _within(box, part.box):
-                left, top = box.x0 - part.box.x0, box.y0 - part.box.y0
-                return self._read(part).rgb(Box(left, top, left + box.width, top + box.height))
+            *corners, offset = self._regions[5 * k : 5 * k + 5]
+            region = _CachedRegion(Box(*corners), offset)
+            if _contains(region.box, box):
+                left, top = box.x0 - region.box.x0, box.y0 - region.box.y0
+                return self._read(region).rgb(Box(left, top, left + box.width, top + box.height))
         return None
 
     def clear(self) -> None:
-        """Forget everything and give the disk back."""
-        del self._frames[:], self._parts[:]
+        """Drop all regions and free the disk space."""
+        del self._frames[:], self._regions[:]
         self._file, self._end = None, 0
 
     def _write(self, planes: Planes) -> int:
-        """Write planes to the file; return where the first is.
+        """Write planes to the file; return the offset of the first.
 
         Raises:
-            EncodeFailed: there is no room for them.
-            OSError: there is no folder for temporary files.
+            OutputError: The limit is reached, or the disk is full.
+            OSError: There is no folder for temporary files.
         """
         if self._file is None:
-            self._most = min(self._most, disk_usage(gettempdir()).free // 2)
-        if self._end + sum(plane.nbytes for plane in planes) > self._most:
-            raise EncodeFailed("the album is full")
+            self._max_bytes = min(self._max_bytes, disk_usage(gettempdir()).free // 2)
+        if self._end + sum(plane.nbytes for plane in planes) > self._max_bytes:
+            raise EncodeFailed("the frame cache is full")
         self._file = self._file or TempFile()
         first = self._end
         for plane in planes:
             self._end = self._file.write(plane, self._end)
         return first
 
-    def _read(self, part: _Part) -> Picture:
+    def _read(self, region: _CachedRegion) -> Picture:
         assert self._file is not None
-        assert self._like is not None
+        assert self._template is not None
         planes: list[Plane] = []
-        at = part.at
-        for shape in ((part.box.height, part.box.width), *[_halves(part.box)] * 2):
-            planes.append(self._file.read(shape, self._like.planes[0].dtype, at))
-            at += planes[-1].nbytes
-        return replace(self._like, planes=(planes[0], planes[1], planes[2]))
+        offset, box = region.offset, region.box
+        for shape in ((box.height, box.width), *[_chroma_shape(box)] * 2):
+            planes.append(self._file.read(shape, self._template.planes[0].dtype, offset))
+            offset += planes[-1].nbytes
+        return replace(self._template, planes=(planes[0], planes[1], planes[2]))
 
 
-def _within(box: Box, other: Box) -> bool:
-    return box.x0 >= other.x0 and box.y0 >= other.y0 and box.x1 <= other.x1 and box.y1 <= other.y1
+def _contains(outer: Box, box: Box) -> bool:
+    return box.x0 >= outer.x0 and box.y0 >= outer.y0 and box.x1 <= outer.x1 and box.y1 <= outer.y1
 
 
-def _halves(box: Box) -> tuple[int, int]:
+def _chroma_shape(box: Box) -> tuple[int, int]:
     return (box.height + 1) // 2, (box.width + 1) // 2

@@ -1,4 +1,4 @@
-"""The frame rate of a video, from its timestamps and what its container claims (pure)."""
+"""Estimate the frame rate of a video from its timestamps and its container (no I/O)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from fractions import Fraction
 from math import floor
 
 import numpy as np
-import numpy.typing as npt
 
-Seconds = npt.NDArray[np.float64]
+from lipwright.types import Doubles
 
-STANDARD = tuple(
+STANDARD_RATES = tuple(
     Fraction(n, d)
     for n, d in (
         *((r, 1) for r in (5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120)),
@@ -19,59 +18,63 @@ STANDARD = tuple(
         (25, 2),
     )
 )
-STILL_RATE = Fraction(25)  # of a picture that stands alone
-FASTEST = Fraction(120)  # frames per second we believe
-FASTEST_GRID = Fraction(60)  # of a variable-rate video: beyond, its grid is only a clock
-ROUNDING = 1.1e-3  # seconds: containers that count milliseconds round both ends of a difference
-NEAR = 0.04  # a variable rate this close to a standard one was meant to be it
+STILL_RATE = Fraction(25)  # frames per second at which a single picture is shown
+MAX_RATE = Fraction(120)  # frames per second; a higher rate in a container is ignored
+MAX_GRID_RATE = Fraction(60)  # frames per second; a finer grid of variable-rate video is a clock
+ROUNDING = 1.1e-3  # seconds: containers in milliseconds round both ends of a difference
+STANDARD_TOLERANCE = 0.04  # a variable rate this close (relative) to a standard one is that one
 
 
-def settle(
-    times: Seconds, tick: Fraction, claims: Sequence[Fraction | None]
+def estimate_frame_rate(
+    times: Doubles, time_base: Fraction, declared: Sequence[Fraction | None]
 ) -> tuple[Fraction, bool]:
-    """Return the frame rate and whether the video varies from it.
+    """Return the frame rate and whether it is variable.
 
     Args:
-        times: presentation times from 0, ascending, in seconds.
-        tick: the unit in which the container counts time, seconds.
-        claims: what the container says, the average rate first.
+        times: (T,) ascending presentation times from 0, seconds.
+        time_base: Unit of the container's timestamps, seconds.
+        declared: Rates that the container declares, frames per second, the average rate first.
     """
-    believed = [rate for rate in claims if rate and 0 < rate <= FASTEST]
+    plausible = [rate for rate in declared if rate and 0 < rate <= MAX_RATE]
     if len(times) < 2 or times[-1] <= 0:
-        return (believed[0] if believed else STILL_RATE), False
+        return (plausible[0] if plausible else STILL_RATE), False
     mean = Fraction((len(times) - 1) / times[-1])
-    tolerance = max(1.5 * float(tick), ROUNDING)
-    candidates = [*(r for r in believed if r.denominator <= 1001), *_nearest(mean), *believed]
+    tolerance = max(1.5 * float(time_base), ROUNDING)
+    candidates = [
+        *(r for r in plausible if r.denominator <= 1001),
+        *_nearest_standard_rates(mean),
+        *plausible,
+    ]
     for rate in candidates:
         if np.abs(times * float(rate) - np.arange(len(times))).max() <= min(tolerance * rate, 0.5):
             return rate, False
-    return _variable(times, tolerance, candidates), True
+    return _display_rate(times, tolerance, candidates), True
 
 
-def snap(time: Fraction, rate: Fraction, tick: Fraction) -> Fraction:
-    """Return *time* on the grid of *rate* where only the container's rounding kept it off."""
+def snap_to_grid(time: Fraction, rate: Fraction, time_base: Fraction) -> Fraction:
+    """Return *time* on the grid of *rate* if it is off only by the container's rounding."""
     on_grid = Fraction(floor(time * rate + Fraction(1, 2))) / rate
-    reach = min(max(tick, Fraction(6, 10000)), Fraction(3, 10) / rate)
-    return on_grid if abs(time - on_grid) <= reach else time
+    tolerance = min(max(time_base, Fraction(6, 10000)), Fraction(3, 10) / rate)
+    return on_grid if abs(time - on_grid) <= tolerance else time
 
 
-def _nearest(rate: Fraction) -> list[Fraction]:
+def _nearest_standard_rates(rate: Fraction) -> list[Fraction]:
     """Return the standard rates within 0.5 % of *rate*, nearest first."""
-    close = (r for r in STANDARD if abs(r - rate) <= rate / 200)
+    close = (r for r in STANDARD_RATES if abs(r - rate) <= rate / 200)
     return sorted(close, key=lambda r: abs(r - rate))
 
 
-def _variable(times: Seconds, tolerance: float, candidates: Sequence[Fraction]) -> Fraction:
-    """Return the rate at which to show a video of varying rate."""
+def _display_rate(times: Doubles, tolerance: float, candidates: Sequence[Fraction]) -> Fraction:
+    """Return the constant rate at which to show a variable-rate video."""
     median = float(np.median(np.diff(times)))
-    for rate in (*candidates, *_nearest(Fraction(1 / median))):
+    for rate in (*candidates, *_nearest_standard_rates(Fraction(1 / median))):
         phase = times * float(rate)
-        if rate <= FASTEST_GRID and np.abs(phase - np.rint(phase)).max() <= min(
+        if rate <= MAX_GRID_RATE and np.abs(phase - np.rint(phase)).max() <= min(
             tolerance * rate, 0.2
         ):
-            return rate  # every frame is on this grid, some points of it are empty
-    usual = Fraction(min(1 / median, float(FASTEST)))
-    standard = min(STANDARD, key=lambda r: abs(r - usual))
-    if abs(standard - usual) <= NEAR * usual:
+            return rate  # all frames are on this grid, some grid points have no frame
+    typical = Fraction(min(1 / median, float(MAX_RATE)))
+    standard = min(STANDARD_RATES, key=lambda r: abs(r - typical))
+    if abs(standard - typical) <= STANDARD_TOLERANCE * typical:
         return standard
-    return max(usual.limit_denominator(1001), Fraction(1))
+    return max(typical.limit_denominator(1001), Fraction(1))

@@ -1,4 +1,4 @@
-"""One picture of a video: planar YUV 4:2:0, converted to RGB only where somebody looks."""
+"""One video frame as planar YUV 4:2:0, converted to RGB only in the boxes that are read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ import numpy.typing as npt
 
 from lipwright.errors import InvalidOptions
 from lipwright.media import colour
-from lipwright.media import interpolate as flow
+from lipwright.types import DeepRgb, Floats
 
 Plane = npt.NDArray[Any]  #: (h, w) codes: uint8, or uint16 at more than 8 bit
 Planes = tuple[Plane, Plane, Plane]  #: Y, U, V
-Rgb = npt.NDArray[Any]  #: (h, w, 3) codes, red first: uint8, or uint16 at more than 8 bit
-Mask = npt.NDArray[np.float32]  #: (h, w)
 
-BAND = 64  # rows pasted at a time, even
-KEEP_BITS = 3  # what RGB cannot hold of a colour fades out over 2 to this many codes (at 8 bit)
+BAND_ROWS = 64  # rows pasted at a time, even
+KEEP_BITS = 3  # out-of-gamut colour fades out over 2 to the power of this many codes (at 8 bit)
 
 
 class Box(NamedTuple):
@@ -43,26 +41,26 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """A frame in display orientation; its arrays are never written to.
+    """An immutable video frame in display orientation.
 
-    Chroma samples stand for blocks of 2 x 2 pixels: a box therefore starts at even coordinates, and
-    ends at even ones or at the edge of the frame.
+    A chroma sample covers 2 x 2 pixels. A box therefore starts at even coordinates and ends at even
+    coordinates or at the edge of the frame; `align` makes such boxes.
     """
 
     planes: Planes  #: Y (H, W); U, V (ceil(H/2), ceil(W/2)); uint8 or uint16
     depth: int = 8  #: bits per sample: 8 in uint8, 10 in uint16
     matrix: colour.Matrix = "bt709"
-    full_range: bool = False  #: whether black is code 0 (True) or 16 (False, at 8 bit)
+    full_range: bool = False  #: True: black is code 0; False: black is code 16 (at 8 bit)
 
     @classmethod
     def from_rgb(
-        cls, rgb: Rgb, matrix: colour.Matrix = "bt709", full_range: bool = False
+        cls, rgb: DeepRgb, matrix: colour.Matrix = "bt709", full_range: bool = False
     ) -> Picture:
-        """Make a picture of an (H, W, 3) RGB array: uint8, or uint16 holding 10-bit codes."""
+        """Convert an (H, W, 3) RGB array: uint8, or uint16 with 10-bit codes."""
         depth = 8 if rgb.dtype == np.uint8 else 10
-        yuv = _transform(rgb, colour.to_yuv(matrix, full_range, depth), depth)
+        yuv = _transform(rgb, colour.rgb_to_yuv_matrix(matrix, full_range, depth), depth)
         luma, u, v = cv2.split(yuv)
-        planes = (luma, *(_round(_mean2(c), luma.dtype) for c in (u, v)))
+        planes = (luma, *(_round(_block_means(c), luma.dtype) for c in (u, v)))
         return cls(planes=planes, depth=depth, matrix=matrix, full_range=full_range)
 
     @property
@@ -76,32 +74,32 @@ class Picture:
         return int(self.planes[0].shape[0])
 
     @property
-    def whole(self) -> Box:
+    def bounds(self) -> Box:
         """The box of the whole frame."""
         return Box(0, 0, self.width, self.height)
 
     def align(self, box: tuple[int, int, int, int]) -> Box:
         """Return the smallest valid box that covers the part of *box* inside the frame."""
-        return aligned(box, self.width, self.height)
+        return align_box(box, self.width, self.height)
 
-    def part(self, box: Box) -> Picture:
-        """Return what lies in *box* as a picture of its own; its arrays are views.
+    def crop(self, box: Box) -> Picture:
+        """Return the part of the picture in *box*; its arrays are views.
 
         Raises:
-            InvalidOptions: the box is empty, outside the frame or not on even coordinates.
+            InvalidOptions: The box is empty, outside the frame or not on even coordinates.
         """
         return replace(self, planes=self._cut(box))
 
-    def rgb(self, box: Box | None = None) -> Rgb:
+    def rgb(self, box: Box | None = None) -> DeepRgb:
         """Return the (h, w, 3) RGB of *box*: uint8 0..255, or uint16 0..1023 at 10 bit.
 
         Raises:
-            InvalidOptions: the box is empty, outside the frame or not on even coordinates.
+            InvalidOptions: The box is empty, outside the frame or not on even coordinates.
         """
-        return self._rgb(_upsampled(*self._cut(box or self.whole)))
+        return self._rgb(_upsampled(*self._cut(box or self.bounds)))
 
     def small_rgb(self, max_side: int) -> tuple[npt.NDArray[np.uint8], float]:
-        """Return the whole frame shrunk for analysis, and the scale.
+        """Return the whole frame scaled down for analysis, and the scale.
 
         Returns:
             The (h, w, 3) RGB uint8 picture whose longer side is at most *max_side*, and
@@ -110,22 +108,22 @@ class Picture:
         scale = min(1.0, max_side / max(self.width, self.height))
         size = (max(1, round(self.width * scale)), max(1, round(self.height * scale)))
         yuv = cv2.merge([_shrink(plane, size) for plane in self.planes])
-        return cv2.transform(yuv, colour.to_rgb(self.matrix, self.full_range, 8)), scale
+        return cv2.transform(yuv, colour.yuv_to_rgb_matrix(self.matrix, self.full_range, 8)), scale
 
-    def paste(self, box: Box, rgb: Rgb, mask: Mask) -> Picture:
+    def paste(self, box: Box, rgb: DeepRgb, mask: Floats) -> Picture:
         """Return a new picture with *rgb* laid over *box* through *mask*.
 
-        Where the mask is 0 (for chroma: in a whole 2 x 2 block) the samples stay the very same.
-        Where *rgb* equals ``self.rgb(box)`` they stay the same at any mask: colours that RGB
-        cannot hold (below black, above white, out of gamut) survive.
+        Where the mask is 0 (for chroma: in a whole 2 x 2 block) the samples do not change.
+        Where *rgb* equals ``self.rgb(box)`` they do not change at any mask value: colours that RGB
+        cannot represent (below black, above white, out of gamut) are kept.
 
         Args:
-            box: where, as `align` makes it.
+            box: Target box, as `align` returns it.
             rgb: (h, w, 3) codes as `rgb` returns them.
             mask: (h, w) float32, 0 keeps the picture, 1 takes *rgb*.
 
         Raises:
-            InvalidOptions: the box does not fit the frame, or the arrays do not fit the box.
+            InvalidOptions: The box does not fit the frame, or the arrays do not fit the box.
         """
         self._cut(box)
         if rgb.shape != (box.height, box.width, 3) or mask.shape != rgb.shape[:2]:
@@ -141,28 +139,21 @@ class Picture:
         across = np.flatnonzero(weight.any(0))
         if not len(across):
             return result
-        left, right = _align(int(across[0]), int(across[-1]) + 1, box.width)
-        for top in range(0, box.height, BAND):  # small temporaries stay in the cache
-            part = slice(top, min(top + BAND, box.height)), slice(left, right)
+        left, right = _align_span(int(across[0]), int(across[-1]) + 1, box.width)
+        for top in range(0, box.height, BAND_ROWS):  # small temporaries stay in the cache
+            part = slice(top, min(top + BAND_ROWS, box.height)), slice(left, right)
             band = Box(box.x0 + left, box.y0 + top, box.x0 + right, box.y0 + part[0].stop)
-            self._lay(result._cut(band), self._cut(band), rgb[part], weight[part])
+            self._paste_band(result._cut(band), self._cut(band), rgb[part], weight[part])
         return result
-
-    def blend(self, other: Picture, weight: float) -> Picture:
-        """Return the picture between this one (weight 0) and *other* (weight 1), along the motion.
-
-        At a weight of 0 or 1 it is the input itself. For many weights between the same two
-        pictures, `lipwright.media.interpolate.Between` finds the motion only once.
-        """
-        return flow.Between(self, other).at(weight)
 
     def _cut(self, box: Box) -> Planes:
         """Return views of the samples under *box*."""
         if box != self.align(box) or box.width <= 0 or box.height <= 0:
             raise InvalidOptions(
-                f"{box} is no box of a {self.width} x {self.height} picture: take Picture.align"
+                f"{box} is not a valid box of a {self.width} x {self.height} picture: "
+                "use Picture.align"
             )
-        half = _half(box)
+        half = _chroma_box(box)
         y, u, v = self.planes
         return (
             y[box.y0 : box.y1, box.x0 : box.x1],
@@ -170,17 +161,17 @@ class Picture:
             v[half.y0 : half.y1, half.x0 : half.x1],
         )
 
-    def _rgb(self, yuv: Plane) -> Rgb:
-        matrix = colour.to_rgb(self.matrix, self.full_range, self.depth)
+    def _rgb(self, yuv: Plane) -> DeepRgb:
+        matrix = colour.yuv_to_rgb_matrix(self.matrix, self.full_range, self.depth)
         return _transform(yuv, matrix, self.depth)
 
-    def _deltas(self, base: Planes, rgb: Rgb) -> tuple[Plane, ...]:
+    def _deltas(self, base: Planes, rgb: DeepRgb) -> tuple[Plane, ...]:
         """Return (h, w) int16 codes to add to Y, U and V to turn *base* into *rgb*.
 
-        What RGB cannot hold of the base is lost on the way. Where *rgb* is the base's own colour it
-        must stay; the more *rgb* differs, the more of it has to go.
+        The round trip through RGB loses the out-of-gamut part of the base. Where *rgb* equals the
+        base colour, that part is kept; the more *rgb* differs, the more of it is dropped.
         """
-        matrix = colour.to_yuv(self.matrix, self.full_range, self.depth)
+        matrix = colour.rgb_to_yuv_matrix(self.matrix, self.full_range, self.depth)
         yuv = _upsampled(*base)
         old = _transform(self._rgb(yuv), matrix, self.depth)
         new = _transform(rgb, matrix, self.depth)
@@ -188,47 +179,49 @@ class Picture:
         losses = cv2.split(np.subtract(yuv, old, dtype=np.int16))
         bits = KEEP_BITS + self.depth - 8
         y, u, v = (np.abs(delta) for delta in deltas)
-        share = np.minimum(cv2.max(y, cv2.max(u, v)), np.int16(1 << bits))
-        return tuple(d - (x * share >> bits) for d, x in zip(deltas, losses, strict=True))
+        drop = np.minimum(cv2.max(y, cv2.max(u, v)), np.int16(1 << bits))
+        return tuple(d - (x * drop >> bits) for d, x in zip(deltas, losses, strict=True))
 
-    def _lay(self, targets: Planes, base: Planes, rgb: Rgb, weight: Mask) -> None:
-        """Write *base* with *rgb* over it to *targets*."""
+    def _paste_band(self, targets: Planes, base: Planes, rgb: DeepRgb, weight: Floats) -> None:
+        """Write *base*, blended with *rgb* by *weight*, to *targets*."""
         if not weight.any():
             return
         luma, *chroma = self._deltas(base, np.ascontiguousarray(rgb))
-        self._add(base[0], luma, weight, targets[0])
-        weight = _mean2(weight)
+        self._add_delta(base[0], luma, weight, targets[0])
+        weight = _block_means(weight)
         for part, delta, target in zip(base[1:], chroma, targets[1:], strict=True):
-            self._add(part, _mean2(delta), weight, target)
+            self._add_delta(part, _block_means(delta), weight, target)
 
-    def _add(self, part: Plane, delta: npt.NDArray[Any], weight: Mask, target: Plane) -> None:
+    def _add_delta(
+        self, part: Plane, delta: npt.NDArray[Any], weight: Floats, target: Plane
+    ) -> None:
         """Write *part* + *delta* x *weight*, rounded and clipped, to *target*."""
         kind = cv2.CV_8U if self.depth == 8 else cv2.CV_16U
         change = cv2.multiply(delta, weight, dtype=cv2.CV_32F)
-        target[:] = _capped(cv2.add(part, change, dtype=kind), self.depth)
+        target[:] = _clip_codes(cv2.add(part, change, dtype=kind), self.depth)
 
 
-def aligned(box: tuple[int, int, int, int], width: int, height: int) -> Box:
-    """Return the smallest valid box of a picture of that size that covers its part of *box*."""
-    x0, x1 = _align(box[0], box[2], width)
-    y0, y1 = _align(box[1], box[3], height)
+def align_box(box: tuple[int, int, int, int], width: int, height: int) -> Box:
+    """Return the smallest valid box that covers *box* clipped to a frame of that size."""
+    x0, x1 = _align_span(box[0], box[2], width)
+    y0, y1 = _align_span(box[1], box[3], height)
     return Box(x0, y0, x1, y1)
 
 
-def _align(low: int, high: int, size: int) -> tuple[int, int]:
+def _align_span(low: int, high: int, size: int) -> tuple[int, int]:
     """Return the even-aligned span covering [low, high) within [0, size)."""
     low = min(max(low, 0), size)
     high = min(max(high, low), size)
     return low - low % 2, min(high + high % 2, size)
 
 
-def _half(box: Box) -> Box:
-    """Return the chroma samples under *box*."""
+def _chroma_box(box: Box) -> Box:
+    """Return the box of the chroma samples that *box* covers."""
     return Box(box.x0 // 2, box.y0 // 2, (box.x1 + 1) // 2, (box.y1 + 1) // 2)
 
 
 def _upsampled(y: Plane, u: Plane, v: Plane) -> Plane:
-    """Return (h, w, 3) YUV: each chroma sample repeated over its block, which loses nothing."""
+    """Return (h, w, 3) YUV with each chroma sample repeated over its block (lossless)."""
     h, w = y.shape
     size = (2 * u.shape[1], 2 * u.shape[0])
     chroma = (cv2.resize(c, size, interpolation=cv2.INTER_NEAREST)[:h, :w] for c in (u, v))
@@ -236,39 +229,39 @@ def _upsampled(y: Plane, u: Plane, v: Plane) -> Plane:
     return merged
 
 
-def _mean2(channel: npt.NDArray[np.generic]) -> Mask:
-    """Return the means over blocks of 2 x 2, float32; blocks at an odd edge are smaller."""
+def _block_means(channel: npt.NDArray[np.generic]) -> Floats:
+    """Return the float32 means of blocks of 2 x 2; blocks at an odd edge are smaller."""
     h, w = channel.shape
     even = channel.astype(np.float32, copy=False)
     if h % 2 or w % 2:
         even = cv2.copyMakeBorder(even, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE)
     size = (even.shape[1] // 2, even.shape[0] // 2)
-    means: Mask = cv2.resize(even, size, interpolation=cv2.INTER_AREA)
+    means: Floats = cv2.resize(even, size, interpolation=cv2.INTER_AREA)
     return means
 
 
-def _round(channel: Mask, dtype: np.dtype[np.generic]) -> Plane:
+def _round(channel: Floats, dtype: np.dtype[np.generic]) -> Plane:
     return np.rint(channel).astype(dtype)
 
 
 def _transform(codes: Plane, matrix: colour.Affine, depth: int) -> Plane:
-    return _capped(cv2.transform(codes, matrix), depth)
+    return _clip_codes(cv2.transform(codes, matrix), depth)
 
 
-def _capped(codes: Plane, depth: int) -> Plane:
-    """Clip to the codes of *depth* in place; 8 bit was saturated on the way."""
+def _clip_codes(codes: Plane, depth: int) -> Plane:
+    """Clip to the largest code of *depth* in place; OpenCV has already saturated 8-bit codes."""
     if depth > 8:
         np.minimum(codes, (1 << depth) - 1, out=codes)
     return codes
 
 
 def _shrink(plane: Plane, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Return *plane* at (w, h) *size*, 8 bit: halved while that is exact and cheap."""
+    """Return *plane* scaled down to (w, h) *size* at 8 bit; halving is exact and cheap."""
     h, w = plane.shape
     while w >= 2 * size[0] and h >= 2 * size[1] and not (h % 2 or w % 2):
         h, w = h // 2, w // 2
         plane = cv2.resize(plane, (w, h), interpolation=cv2.INTER_AREA)
     if (w, h) != size:
-        far = w >= 2 * size[0]
-        plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if far else cv2.INTER_LINEAR)
+        method = cv2.INTER_AREA if w >= 2 * size[0] else cv2.INTER_LINEAR
+        plane = cv2.resize(plane, size, interpolation=method)
     return plane if plane.dtype == np.uint8 else cv2.convertScaleAbs(plane, alpha=0.25)

@@ -1,4 +1,4 @@
-"""What is in a media file: exact rates and lengths, orientation, colour, sound."""
+"""Probe a media file: exact frame rate and durations, orientation, colour, audio."""
 
 from __future__ import annotations
 
@@ -15,49 +15,50 @@ from av.container import InputContainer
 
 from lipwright.errors import MediaUnreadable
 from lipwright.media import colour
-from lipwright.media.container import open_input, translated
-from lipwright.media.frame_rate import Seconds, settle
-from lipwright.media.hdr import content_light, mastering_display
-from lipwright.media.packets import PacketSound, Scan, check_whole, scan
-from lipwright.media.stills import kind_of_file, read_still
+from lipwright.media.container import open_input, translate_errors
+from lipwright.media.frame_rate import STILL_RATE, estimate_frame_rate
+from lipwright.media.packet_scan import AudioPackets, PacketScan, check_complete, scan_packets
+from lipwright.media.stills import detect_image_format, read_still
+from lipwright.types import Doubles
 
-STILL_RATE = Fraction(25)  # frames per second at which a still picture is shown
-TELLING = {"matroska,webm", "avi"}  # containers whose header tells the length, but not every byte
+CHECK_DURATION = {"matroska,webm", "avi"}  # containers that give a duration, but not every byte
+CHROMATICITY_UNITS = 50_000  # per 1.0 of a CIE x or y
+LUMINANCE_UNITS = 10_000  # per candela per square metre
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """The picture stream of a file, in display orientation."""
+    """The video stream of a file, in display orientation."""
 
     width: int  #: pixels across, rotation applied
     height: int  #: pixels down, rotation applied
-    rate: Fraction  #: frames per second, exact; of variable-rate video the rate to show it at
-    variable_rate: bool  #: whether the frames come at uneven times
+    rate: Fraction  #: frames per second, exact; for variable-rate video the output rate
+    variable_rate: bool  #: whether the frame times are uneven
     duration: Fraction  #: V: from the first frame to the end of the last, seconds
-    frames: int | None  #: what the container says, None where it does not
-    rotation: int  #: degrees clockwise from the coded to the displayed picture: 0, 90, 180, 270
-    mirrored: bool = False  #: whether the coded picture is flipped upside down before rotating
+    frames: int | None  #: as the container declares, None if it does not
+    rotation: int  #: degrees clockwise from coded to displayed: 0, 90, 180, 270
+    mirrored: bool = False  #: whether the coded frame is flipped vertically before rotation
     sample_aspect: Fraction = Fraction(1)  #: width of a displayed pixel over its height
     codec: str
     pix_fmt: str
     bit_depth: int = 8  #: bits per sample of the source
-    still: bool = False  #: a still picture: it has no length and is shown as long as the speech
-    scaled_from: tuple[int, int] | None = None  #: width, height of a still too large to be kept
+    still: bool = False  #: a still image, shown as long as the speech lasts
+    scaled_from: tuple[int, int] | None = None  #: original size of a still that was scaled down
     interlaced: bool = False  #: whether the frames are flagged as two fields
     color_range: int = 0  #: AVCOL_RANGE: 0 unspecified, 1 limited, 2 full
     color_primaries: int = 2  #: AVCOL_PRI, 2 unspecified
     color_trc: int = 2  #: AVCOL_TRC, 2 unspecified
     colorspace: int = 2  #: AVCOL_SPC, 2 unspecified, 0 RGB
-    mastering_display: str | None = None  #: see `lipwright.media.hdr`
-    content_light: str | None = None  #: see `lipwright.media.hdr`
+    mastering_display: str | None = None  #: x265's ``master-display``: see `read_mastering_display`
+    content_light: str | None = None  #: x265's ``max-cll``: see `read_content_light`
     stream: int = 0  #: index of the stream in the file
     start: Fraction = Fraction(0)  #: time of the first frame on the file's clock, seconds
-    tick: Fraction = Fraction(1, 1000)  #: the unit of the file's timestamps, seconds
+    tick: Fraction = Fraction(1, 1000)  #: unit of the file's timestamps, seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioInfo:
-    """The sound of a file: its first audio stream."""
+    """The first audio stream of a file."""
 
     codec: str
     sample_rate: int
@@ -70,7 +71,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-    """What is in a media file."""
+    """The contents of a media file."""
 
     path: Path
     container: str
@@ -80,119 +81,119 @@ class MediaInfo:
 
 
 def probe(source: str | Path) -> MediaInfo:
-    """Read what is in *source*, a path, down to the last timestamp.
+    """Describe the streams of the file at path *source*, up to the last timestamp.
 
-    Every packet is read once, none but the first frame is decoded. Cover art is no video; a still
-    picture (JPEG, PNG, WebP, BMP) is one of one frame.
+    All packets are read, but only the first frame is decoded. Cover art does not count as video; a
+    still image (JPEG, PNG, WebP, BMP) is a video of one frame.
 
     Raises:
-        SourceUnreachable: there is no such file, or it may not be read.
-        MediaUnreadable: it is not media, is damaged, cut short, or holds neither picture nor sound.
-        LimitExceeded: it is a still picture too large to decode.
+        SourceUnreachable: The file does not exist or cannot be opened.
+        MediaUnreadable: The file is not media, damaged, cut short, or has no video and no audio.
+        LimitExceeded: The file is a still image that is too large to decode.
     """
     path = Path(source)
-    if kind := kind_of_file(path):
-        return MediaInfo(path=path, container=kind, video=_still_info(path, kind), audio=None)
-    with open_input(path) as container, translated(path):
-        picture, sound = _picture_stream(container), _sound_stream(container)
-        if picture is None and sound is None:
-            raise MediaUnreadable(f"{path} holds neither pictures nor sound: use another file")
-        indices = (None if s is None else s.index for s in (picture, sound))
-        read = scan(path, *indices)
+    if image := detect_image_format(path):
+        return MediaInfo(path=path, container=image, video=_still_info(path, image), audio=None)
+    with open_input(path) as container, translate_errors(path):
+        video, audio = _video_stream(container), _audio_stream(container)
+        if video is None and audio is None:
+            raise MediaUnreadable(f"{path} has no video and no audio: use another file")
+        indices = (None if s is None else s.index for s in (video, audio))
+        packets = scan_packets(path, *indices)
         info = MediaInfo(
             path=path,
             container=container.format.name,
-            video=None if picture is None else _video_info(path, container, picture, read),
-            audio=_audio_info(sound, read.audio) if sound and read.audio else None,
+            video=None if video is None else _video_info(path, container, video, packets),
+            audio=_audio_info(audio, packets.audio) if audio and packets.audio else None,
             metadata=dict(container.metadata),
         )
-        if info.container in TELLING and len(container.streams) == (info.video is not None) + (
-            info.audio is not None
-        ):
-            check_whole(path, Fraction(container.duration or 0, av.time_base), _end(info))
+        if info.container in CHECK_DURATION and len(container.streams) == (
+            info.video is not None
+        ) + (info.audio is not None):
+            check_complete(
+                path, Fraction(container.duration or 0, av.time_base), _total_duration(info)
+            )
         return info
 
 
-def _end(info: MediaInfo) -> Fraction:
-    """Return when the last of picture and sound ends, seconds after the first of them began."""
+def _total_duration(info: MediaInfo) -> Fraction:
+    """Return the seconds from the start of the first stream (at most 0) to the end of the last."""
     spans = [(p.start, p.start + p.duration) for p in (info.video, info.audio) if p is not None]
     return max(end for _, end in spans) - min(Fraction(0), *(start for start, _ in spans))
 
 
 def require_video(info: MediaInfo) -> VideoInfo:
-    """Return the picture stream.
+    """Return the video stream.
 
     Raises:
-        MediaUnreadable: there is none.
+        MediaUnreadable: The file has none.
     """
     if info.video is None:
         raise MediaUnreadable(
-            f"{info.path} has no moving picture, only sound (cover art does not count): "
-            "give a video with a face"
+            f"{info.path} has no video, only sound (cover art does not count): "
+            "use a video with a face"
         )
     return info.video
 
 
 def require_audio(info: MediaInfo) -> AudioInfo:
-    """Return the sound.
+    """Return the audio stream.
 
     Raises:
-        MediaUnreadable: there is none, or it has no samples.
+        MediaUnreadable: The file has none, or it has no samples.
     """
     if info.audio is None:
-        raise MediaUnreadable(f"{info.path} has no sound: give a recording of speech")
+        raise MediaUnreadable(f"{info.path} has no sound: use a recording of speech")
     if info.audio.duration <= 0:
-        raise MediaUnreadable(
-            f"{info.path} has a sound track without a single sample: give a recording of speech"
-        )
+        raise MediaUnreadable(f"{info.path} has an empty audio stream: use a recording of speech")
     return info.audio
 
 
-def _picture_stream(container: InputContainer) -> av.VideoStream | None:
-    """Return the first video stream that moves."""
-    still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    streams = (s for s in container.streams.video if not s.disposition & still)
+def _video_stream(container: InputContainer) -> av.VideoStream | None:
+    """Return the first video stream that is not cover art."""
+    cover_art = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    streams = (s for s in container.streams.video if not s.disposition & cover_art)
     return next((s for s in streams if s.codec_context is not None), None)
 
 
-def _sound_stream(container: InputContainer) -> av.AudioStream | None:
+def _audio_stream(container: InputContainer) -> av.AudioStream | None:
     streams = (s for s in container.streams.audio if s.codec_context is not None)
     return next((s for s in streams if s.codec_context.sample_rate), None)
 
 
-def _audio_info(stream: av.AudioStream, sound: PacketSound) -> AudioInfo:
+def _audio_info(stream: av.AudioStream, packets: AudioPackets) -> AudioInfo:
     context = stream.codec_context
     return AudioInfo(
         codec=context.name,
         sample_rate=context.sample_rate,
         channels=context.channels,
         layout=context.layout.name,
-        duration=sound.length,
+        duration=packets.duration,
         stream=stream.index,
-        start=sound.first or Fraction(0),
+        start=packets.first or Fraction(0),
     )
 
 
 def _video_info(
-    path: Path, container: InputContainer, stream: av.VideoStream, read: Scan
+    path: Path, container: InputContainer, stream: av.VideoStream, packets: PacketScan
 ) -> VideoInfo:
     frame = _first_frame(path, container, stream)
-    tick = stream.time_base or Fraction(1, 1000)
-    stamps = read.video.stamps(frame.pts)
-    times: Seconds = (stamps - stamps[:1]).astype(np.float64) * float(tick)
-    rate, variable = settle(times, tick, (stream.average_rate, stream.base_rate))
-    count = len(stamps) or read.video.count
+    time_base = stream.time_base or Fraction(1, 1000)
+    timestamps = packets.video.timestamps(frame.pts)
+    times: Doubles = (timestamps - timestamps[:1]).astype(np.float64) * float(time_base)
+    rate, variable = estimate_frame_rate(times, time_base, (stream.average_rate, stream.base_rate))
+    count = len(timestamps) or packets.video.count
     duration = Fraction(count) / rate
     if variable or count == 1:
-        last = read.video.durations.get(int(stamps[-1]), 0) * tick or 1 / rate
-        duration = int(stamps[-1] - stamps[0]) * tick + last
+        last = packets.video.durations.get(int(timestamps[-1]), 0) * time_base or 1 / rate
+        duration = int(timestamps[-1] - timestamps[0]) * time_base + last
     rotation, mirrored = orientation(frame)
-    across, down = (frame.width, frame.height)[:: -1 if rotation % 180 else 1]
+    width, height = (frame.width, frame.height)[:: -1 if rotation % 180 else 1]
     aspect = stream.sample_aspect_ratio or Fraction(1)
     context = stream.codec_context
     return VideoInfo(
-        width=across,
-        height=down,
+        width=width,
+        height=height,
         rate=rate,
         variable_rate=variable,
         duration=duration,
@@ -208,18 +209,18 @@ def _video_info(
         color_primaries=int(frame.color_primaries),
         color_trc=int(frame.color_trc),
         colorspace=int(frame.colorspace),
-        mastering_display=mastering_display(frame),
-        content_light=content_light(frame),
+        mastering_display=read_mastering_display(frame),
+        content_light=read_content_light(frame),
         stream=stream.index,
-        start=(frame.pts or 0) * tick,
-        tick=tick,
+        start=(frame.pts or 0) * time_base,
+        tick=time_base,
     )
 
 
-def _still_info(path: Path, kind: str) -> VideoInfo:
+def _still_info(path: Path, image_format: str) -> VideoInfo:
     still = read_still(path)
     size = still.picture.width, still.picture.height
-    kept = tuple(side - side % 2 for side in still.size)
+    even_size = tuple(side - side % 2 for side in still.size)
     return VideoInfo(
         width=size[0],
         height=size[1],
@@ -228,20 +229,20 @@ def _still_info(path: Path, kind: str) -> VideoInfo:
         duration=1 / STILL_RATE,
         frames=1,
         rotation=0,
-        codec=kind,
+        codec=image_format,
         pix_fmt="rgb24",
         still=True,
-        scaled_from=None if size == kept else still.size,
+        scaled_from=None if size == even_size else still.size,
         colorspace=colour.RGB,
         tick=1 / STILL_RATE,
     )
 
 
 def _first_frame(path: Path, container: InputContainer, stream: av.VideoStream) -> av.VideoFrame:
-    """Decode until the first picture comes out.
+    """Decode the first frame.
 
     Raises:
-        MediaUnreadable: none does.
+        MediaUnreadable: No frame can be decoded.
     """
     for packet in container.demux(stream):
         try:
@@ -250,11 +251,11 @@ def _first_frame(path: Path, container: InputContainer, stream: av.VideoStream) 
             continue  # a stream may start between key frames
         if frames:
             return frames[0]
-    raise MediaUnreadable(f"{path} has a video stream, but no picture in it can be decoded")
+    raise MediaUnreadable(f"{path} has a video stream, but no frame of it can be decoded")
 
 
 def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
-    """Return the degrees clockwise to display *frame*, and whether it is flipped first."""
+    """Return the clockwise rotation of *frame* in degrees, and whether it is flipped first."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 0, False
@@ -264,5 +265,35 @@ def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
 
 
 def _range(frame: av.VideoFrame) -> int:
-    """Return the AVCOL_RANGE; formats named yuvj are full range by definition."""
+    """Return the AVCOL_RANGE; yuvj formats are full range by definition."""
     return colour.FULL_RANGE if frame.format.name.startswith("yuvj") else int(frame.color_range)
+
+
+def read_mastering_display(frame: av.VideoFrame) -> str | None:
+    """Return the mastering display as x265's ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``.
+
+    SMPTE ST 2086 defines it. Chromaticities are in units of 1/50,000, luminances in 1/10,000 cd/m2.
+    None if the frame has none.
+    """
+    data = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    if data is None:
+        return None
+    numbers = unpack_from("=22i", bytes(cast(Any, data)))  # ten rationals, two flags
+    if not (numbers[20] and numbers[21]) or 0 in numbers[1:20:2]:
+        return None
+    rationals = [Fraction(n, d) for n, d in zip(numbers[:20:2], numbers[1:20:2], strict=True)]
+    red, green, blue, white = (
+        "({},{})".format(*(round(value * CHROMATICITY_UNITS) for value in rationals[i : i + 2]))
+        for i in (0, 2, 4, 6)
+    )
+    darkest, brightest = (round(value * LUMINANCE_UNITS) for value in rationals[8:10])
+    return f"G{green}B{blue}R{red}WP{white}L({brightest},{darkest})"
+
+
+def read_content_light(frame: av.VideoFrame) -> str | None:
+    """Return MaxCLL and MaxFALL (CTA-861.3) as x265's ``max,average`` in cd/m2, None if absent."""
+    data = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    if data is None:
+        return None
+    brightest, average = unpack_from("=2I", bytes(cast(Any, data)))
+    return f"{brightest},{average}"

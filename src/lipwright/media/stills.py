@@ -1,6 +1,7 @@
-"""Still pictures as sources: told by their first bytes, measured before they are decoded.
+"""Read still images (JPEG, PNG, WebP, BMP) as sources.
 
-JPEG, PNG, WebP and BMP are decoded by OpenCV, which turns them upright as their EXIF says.
+The format is detected by the first bytes, and the size is checked before decoding. OpenCV decodes,
+and rotates the image as its EXIF orientation says.
 """
 
 from __future__ import annotations
@@ -17,38 +18,39 @@ from lipwright.errors import LimitExceeded, MediaUnreadable
 from lipwright.media.picture import Picture
 from lipwright.types import Rgb
 
-HEAD_BYTES = 256  # tell the kind, and of all but JPEG the size
-MAX_BYTES = 256 << 20  # of a file
-MAX_PIXELS = 1 << 27  # of a picture that is decoded at all: three bytes each
-LONG_SIDE, SHORT_SIDE = 3840, 2160  # what is larger is scaled down: players take no more
-PAPER = 255  # what shows through where a picture is transparent
-BMP_CORE = 12  # bytes of the oldest header, with sizes of 16 bit
-JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers SOF0 to SOF15
+HEADER_BYTES = 256  # contain the format and, except for JPEG, the size
+MAX_BYTES = 256 << 20  # of an image file
+MAX_PIXELS = 1 << 27  # of a decoded image, at three bytes each
+LONG_SIDE, SHORT_SIDE = 3840, 2160  # pixels; larger images are scaled down for players
+BACKGROUND = 255  # grey behind transparent parts
+BMP_CORE_HEADER = 12  # bytes of the oldest header, which holds 16-bit sizes
+# markers of the start of frame segment, which holds the size
+JPEG_SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 JPEG_END = b"\xff\xd9"
-JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
-OTHERS = {
+JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
+UNSUPPORTED_BRANDS = {
     b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF",
     b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Still:
-    """A still picture, decoded."""
+class StillImage:
+    """A decoded still image."""
 
-    picture: Picture  #: upright, with even sides, scaled down to fit if need be
+    picture: Picture  #: upright, with even sides, scaled down to at most 3840 x 2160
     size: tuple[int, int]  #: width and height in the file, upright
 
 
-def kind_of(head: bytes) -> str | None:
-    """Return ``jpeg``, ``png``, ``webp`` or ``bmp`` for a still picture, None for anything else.
+def image_format(head: bytes) -> str | None:
+    """Return ``jpeg``, ``png``, ``webp`` or ``bmp`` for a still image, None for anything else.
 
     Args:
-        head: the first :data:`HEAD_BYTES` bytes of a file.
+        head: The first `HEADER_BYTES` bytes of a file.
     """
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n") and b"acTL" not in head:  # that one moves
+    if head.startswith(b"\x89PNG\r\n\x1a\n") and b"acTL" not in head:  # acTL: an animated PNG
         return "png"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
@@ -57,54 +59,57 @@ def kind_of(head: bytes) -> str | None:
     return None
 
 
-def kind_of_file(path: Path) -> str | None:
-    """Return the kind of a file as :func:`kind_of` does; None also where it cannot be opened.
+def detect_image_format(path: Path) -> str | None:
+    """Return the format of a file as `image_format` does; None also if it cannot be opened.
 
     Raises:
-        MediaUnreadable: it is a still picture of a kind that is not read here.
+        MediaUnreadable: The file is a still image in an unsupported format.
     """
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+            head = file.read(HEADER_BYTES)
     except OSError:
-        return None  # whoever opens it next says why
-    if head[4:8] == b"ftyp" and (other := OTHERS.get(head[8:12])):
+        return None  # the next caller that opens it reports the error
+    if head[4:8] == b"ftyp" and (other := UNSUPPORTED_BRANDS.get(head[8:12])):
         raise MediaUnreadable(f"{path} is a {other} picture: convert it to JPEG or PNG first")
-    return kind_of(head)
+    return image_format(head)
 
 
-def read_still(path: Path) -> Still:
-    """Decode a still picture.
+def read_still(path: Path) -> StillImage:
+    """Decode a still image.
 
-    Transparent parts become white. A side that is odd loses its last row or column, since video
-    that every player takes has even sides; what does not fit in 3840 x 2160, either way up, is
-    scaled down to fit. More than 8 bits become 8; colour profiles are not looked at.
+    Transparent parts become white. An odd side loses its last row or column, since many players
+    need even sides. An image that does not fit in 3840 x 2160 (portrait or landscape) is scaled
+    down. More than 8 bits become 8. Colour profiles are ignored.
 
     Raises:
-        MediaUnreadable: it is damaged, moves, or is too small to be a picture.
-        LimitExceeded: it is too large to decode.
+        MediaUnreadable: The image is damaged, animated, or smaller than 2 x 2.
+        LimitExceeded: The image is too large to decode.
     """
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise LimitExceeded(
-            f"{path}: {size >> 20} MB is too much for a picture: give one under {MAX_BYTES >> 20}"
+            f"{path}: a still image of {size >> 20} MB is too large: use one under "
+            f"{MAX_BYTES >> 20} MB"
         )
     data = path.read_bytes()
-    width, height = _measured(path, data)
+    width, height = _read_size(path, data)
     if width * height > MAX_PIXELS:
         raise LimitExceeded(
             f"{path}: a picture of {width} x {height} is too large to decode: scale it down to "
             f"{LONG_SIDE} x {SHORT_SIDE} or less"
         )
-    rgb = _decoded(path, data)
+    rgb = _decode(path, data)
     height, width = rgb.shape[:2]
     if min(height, width) < 2:
-        raise MediaUnreadable(f"{path}: a picture of {width} x {height} shows nothing")
-    return Still(picture=Picture.from_rgb(even(fitted(rgb))), size=(width, height))
+        raise MediaUnreadable(f"{path}: a picture of {width} x {height} is too small")
+    return StillImage(
+        picture=Picture.from_rgb(crop_to_even(downscale_to_4k(rgb))), size=(width, height)
+    )
 
 
-def fitted(rgb: Rgb) -> Rgb:
-    """Return a picture scaled down to fit in 3840 x 2160, either way up, or itself."""
+def downscale_to_4k(rgb: Rgb) -> Rgb:
+    """Return the image scaled down to fit in 3840 x 2160 (portrait or landscape), or itself."""
     long, short = max(rgb.shape[:2]), min(rgb.shape[:2])
     scale = min(1.0, LONG_SIDE / long, SHORT_SIDE / short)
     if scale == 1:
@@ -113,38 +118,38 @@ def fitted(rgb: Rgb) -> Rgb:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def even(rgb: Rgb) -> Rgb:
-    """Return a picture without its last row or column where their number is odd."""
+def crop_to_even(rgb: Rgb) -> Rgb:
+    """Return the image without its last row or column where their number is odd."""
     height, width = rgb.shape[:2]
     return np.ascontiguousarray(rgb[: height - height % 2, : width - width % 2])
 
 
-def header_size(data: bytes) -> tuple[int, int]:
-    """Return width and height as the header of a JPEG, PNG, WebP or BMP says, before turning.
+def parse_image_size(data: bytes) -> tuple[int, int]:
+    """Return width and height from the header of a JPEG, PNG, WebP or BMP, before EXIF rotation.
 
     Raises:
-        ValueError: the header is damaged.
+        ValueError: The header is damaged.
     """
-    kind = kind_of(data[:HEAD_BYTES])
+    format_ = image_format(data[:HEADER_BYTES])
     try:
-        if kind == "png":
+        if format_ == "png":
             return struct.unpack_from(">II", data, 16)
-        if kind == "bmp":
-            core = struct.unpack_from("<I", data, 14)[0] == BMP_CORE
+        if format_ == "bmp":
+            core = struct.unpack_from("<I", data, 14)[0] == BMP_CORE_HEADER
             width, height = struct.unpack_from("<HH" if core else "<ii", data, 18)
             return abs(width), abs(height)
-        if kind == "webp":
+        if format_ == "webp":
             return _webp_size(data)
-        if kind == "jpeg":
+        if format_ == "jpeg":
             return _jpeg_size(data)
     except (struct.error, IndexError) as cause:
         raise ValueError("it ends within its header") from cause
-    raise ValueError("its header is none of a JPEG, PNG, WebP or BMP")
+    raise ValueError("it is not a JPEG, PNG, WebP or BMP")
 
 
-def _measured(path: Path, data: bytes) -> tuple[int, int]:
+def _read_size(path: Path, data: bytes) -> tuple[int, int]:
     try:
-        return header_size(data)
+        return parse_image_size(data)
     except ValueError as cause:
         raise MediaUnreadable(
             f"{path} cannot be read as a picture ({cause}): get a fresh copy or convert it to PNG"
@@ -152,43 +157,45 @@ def _measured(path: Path, data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    kind = data[12:16]
-    if kind == b"VP8X":
+    chunk = data[12:16]
+    if chunk == b"VP8X":
         if data[20] & 2:
-            raise ValueError("an animated WebP: convert it to MP4")
+            raise ValueError("it is an animated WebP: convert it to MP4")
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if kind == b"VP8L":
+    if chunk == b"VP8L":
         bits = struct.unpack_from("<I", data, 21)[0]
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 ":
+    if chunk == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise ValueError("a WebP of an unknown kind")
+    raise ValueError("it is a WebP of an unknown kind")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    at = 2
+    offset = 2
     while True:
-        while data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):  # fill bytes
-            at += 1
-        marker = data[at + 1]
-        if marker in JPEG_SIZES:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            if data.find(JPEG_END, at) < 0:
+        while data[offset] != 0xFF or data[offset + 1] in (0x00, 0xFF):  # fill bytes
+            offset += 1
+        marker = data[offset + 1]
+        if marker in JPEG_SOF_MARKERS:
+            height, width = struct.unpack_from(">HH", data, offset + 5)
+            if data.find(JPEG_END, offset) < 0:
                 raise ValueError("it is cut short")
             return width, height
-        if marker == 0xDA:  # pixels follow
-            raise ValueError("it names no size")
-        at += 2 if marker in JPEG_ALONE else 2 + struct.unpack_from(">H", data, at + 2)[0]
+        if marker == 0xDA:  # start of scan: the header ends
+            raise ValueError("it has no size")
+        offset += 2
+        if marker not in JPEG_BARE_MARKERS:
+            offset += struct.unpack_from(">H", data, offset)[0]
 
 
-def _decoded(path: Path, data: bytes) -> Rgb:
+def _decode(path: Path, data: bytes) -> Rgb:
     """Return the upright picture."""
     coded = np.frombuffer(data, np.uint8)
     try:
         bgr = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-        if bgr is not None and kind_of(data[:HEAD_BYTES]) in ("png", "webp"):
-            bgr = _on_paper(bgr, cv2.imdecode(coded, cv2.IMREAD_UNCHANGED))
+        if bgr is not None and image_format(data[:HEADER_BYTES]) in ("png", "webp"):
+            bgr = _on_background(bgr, cv2.imdecode(coded, cv2.IMREAD_UNCHANGED))
     except cv2.error:
         bgr = None
     if bgr is None:
@@ -198,30 +205,30 @@ def _decoded(path: Path, data: bytes) -> Rgb:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _on_paper(upright: Rgb, coded: NDArray[np.integer] | None) -> Rgb:
-    """Return a picture (h, w, 3) on white where the same as coded, (h, w, 4), is transparent."""
+def _on_background(upright: Rgb, coded: NDArray[np.integer] | None) -> Rgb:
+    """Return *upright* (h, w, 3) on white where *coded* (h, w, 4), not rotated, is transparent."""
     if coded is None or coded.ndim != 3 or coded.shape[2] != 4:
         return upright
     shift = 8 if coded.dtype == np.uint16 else 0
-    four = (coded >> shift).astype(np.uint8)
-    if (four[..., 3] == 255).all():
+    rgba = (coded >> shift).astype(np.uint8)
+    if (rgba[..., 3] == 255).all():
         return upright
-    four = _turned_like(upright, four)
-    share = four[..., 3:].astype(np.float32) / 255
-    mixed = upright * share + PAPER * (1 - share)
+    rgba = _rotate_like(upright, rgba)
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    mixed = upright * alpha + BACKGROUND * (1 - alpha)
     return np.rint(mixed).astype(np.uint8)
 
 
-def _turned_like(upright: Rgb, four: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return *four* turned or mirrored as the decoder turned *upright*: it does not say how."""
-    for mirrored in (four, four[:, ::-1]):
+def _rotate_like(upright: Rgb, rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return *rgba* rotated and mirrored to match *upright*, since OpenCV does not report how."""
+    for mirrored in (rgba, rgba[:, ::-1]):
         for quarter in range(4):
-            turned = np.rot90(mirrored, quarter)
-            if turned.shape[:2] == upright.shape[:2] and _alike(turned[..., :3], upright):
-                return turned
+            rotated = np.rot90(mirrored, quarter)
+            if rotated.shape[:2] == upright.shape[:2] and _similar(rotated[..., :3], upright):
+                return rotated
     return np.dstack([upright, np.full(upright.shape[:2], 255, np.uint8)])
 
 
-def _alike(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    """Say whether two pictures agree in most pixels: decoders round 16 bits in their own ways."""
+def _similar(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
+    """Return whether two images agree to one code in most pixels, since 16-bit rounding differs."""
     return bool((cv2.absdiff(np.ascontiguousarray(a), b) <= 1).mean() > 0.99)

@@ -1,7 +1,7 @@
-"""Which moment of the source each output frame shows: the five sync modes as arithmetic.
+"""Map output frames to source frames in the five sync modes, in exact rational time.
 
-Time is rational throughout; nothing here rounds but the last frame and the last sample. V is the
-length of the video, A that of the audio, f the video's frame rate; output frame k is shown at k/f.
+Only the last frame and the last sample are rounded. V is the duration of the video, A that of the
+audio, f the frame rate of the video; output frame k is shown at k/f.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ HALF = Fraction(1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """The plan of one output: how many frames, and what each of them shows."""
+    """The number of output frames, and the source frame that each of them shows."""
 
     mode: SyncMode
     rate: Fraction  #: output frames per second, the source's own
-    frames: int  #: output frames; the last one covers the end of the sound
+    frames: int  #: output frames; the last one covers the end of the audio
     duration: Fraction  #: seconds of output
     video_duration: Fraction  #: V, seconds
     audio_duration: Fraction  #: A, seconds
     source_frames: int  #: N, frames of the source on its own grid
 
     def source_time(self, k: int) -> Fraction:
-        """Return the source time in [0, V) shown by output frame *k*, in seconds.
+        """Return the source time in [0, V) that output frame *k* shows, in seconds.
 
         Raises:
             IndexError: *k* is not an output frame.
@@ -42,27 +42,27 @@ class Timeline:
             return Fraction(k) / self.rate * self.video_duration / self.audio_duration
         return Fraction(self._grid_index(k)) / self.rate
 
-    def pick(self, times: Sequence[Fraction], k: int) -> tuple[int, float]:
-        """Return the source frame of output frame *k*, and how far to blend into the next.
+    def source_index(self, times: Sequence[Fraction], k: int) -> tuple[int, float]:
+        """Return the source frame of output frame *k*, and the fraction to blend into the next.
 
-        A frame is due on the output grid point nearest to its time, so timestamps that jitter
-        around the grid neither stutter nor skip. Only ``remap`` blends.
+        A source frame belongs to the output grid point nearest to its time, so jittering timestamps
+        neither repeat nor skip frames. Only ``remap`` blends.
 
         Args:
-            times: times of the source frames in seconds, ascending, from 0.
-            k: output frame.
+            times: Ascending times of the source frames from 0, seconds.
+            k: Output frame.
         """
         if self.mode is SyncMode.REMAP:
-            index, fraction = locate(times, self.source_time(k))
+            index, fraction = locate_frame(times, self.source_time(k))
             return index, float(fraction)
-        return locate(times, self.source_time(k) + HALF / self.rate)[0], 0.0
+        return locate_frame(times, self.source_time(k) + HALF / self.rate)[0], 0.0
 
-    def picks(self, times: Sequence[Fraction]) -> Iterator[tuple[int, float]]:
-        """Yield `pick` for every output frame: what `Reader.at` takes."""
-        return (self.pick(times, k) for k in range(self.frames))
+    def source_indices(self, times: Sequence[Fraction]) -> Iterator[tuple[int, float]]:
+        """Yield `source_index` for every output frame, as `RandomAccessReader.read` takes them."""
+        return (self.source_index(times, k) for k in range(self.frames))
 
     def audio_samples(self, sample_rate: int) -> int:
-        """Return the samples per channel of the output sound: the duration, to the nearest."""
+        """Return the samples per channel of the output audio, rounded to the nearest sample."""
         return floor(self.duration * sample_rate + HALF)
 
     def _grid_index(self, k: int) -> int:
@@ -70,22 +70,24 @@ class Timeline:
         if self.mode is SyncMode.LOOP:
             return k % n
         if self.mode is SyncMode.BOUNCE and n > 1:
-            step = k % (2 * n - 2)  # the end frames are not doubled
+            step = k % (2 * n - 2)  # the end frames are not repeated
             return min(step, 2 * n - 2 - step)
         return min(k, n - 1)
 
 
-def plan(mode: SyncMode | str, *, video: Fraction, audio: Fraction, rate: Fraction) -> Timeline:
-    """Plan the output of a video of *video* seconds at *rate* and a speech of *audio* seconds.
+def plan_timeline(
+    mode: SyncMode | str, *, video: Fraction, audio: Fraction, rate: Fraction
+) -> Timeline:
+    """Plan the output for a video of *video* seconds at *rate* and audio of *audio* seconds.
 
     Raises:
-        InvalidOptions: the mode is unknown, or a length or the rate is not positive.
+        InvalidOptions: The mode is unknown, or a duration or the rate is not positive.
     """
     mode = SyncMode.parse(mode)
     if min(video, audio, rate) <= 0:
         raise InvalidOptions(
-            f"a timeline needs positive lengths and rate, not video {video} s, audio {audio} s "
-            f"at {rate}/s: check both files with 'lipwright probe'"
+            f"a timeline needs positive durations and a positive rate, not video {video} s, audio "
+            f"{audio} s at {rate}/s: check both files with 'lipwright probe'"
         )
     duration = _duration(mode, video, audio)
     return Timeline(
@@ -99,14 +101,14 @@ def plan(mode: SyncMode | str, *, video: Fraction, audio: Fraction, rate: Fracti
     )
 
 
-def locate(times: Sequence[Fraction], t: Fraction) -> tuple[int, Fraction]:
+def locate_frame(times: Sequence[Fraction], t: Fraction) -> tuple[int, Fraction]:
     """Return the last frame whose time is <= *t*, and the fraction of the way to the next.
 
-    Before the first frame it is frame 0; from the last frame on the fraction is 0.
+    Before the first frame this is frame 0; from the last frame on the fraction is 0.
 
     Args:
-        times: frame times in seconds, ascending, not empty.
-        t: seconds.
+        times: Ascending frame times, seconds, not empty.
+        t: Time, seconds.
     """
     index = max(0, bisect_right(times, t) - 1)
     if index + 1 >= len(times) or t <= times[index]:

@@ -1,8 +1,8 @@
-"""The few directions in which mouths move when they speak (pure).
+"""A linear basis of mouth motion: the principal directions in which mouths move in speech (pure).
 
 A mouth shape is 61 points; 98 % of its motion lies in about ten principal components. They are
-made symmetric about the middle of the face: what one speaker does with one corner of the mouth is
-not to be heard in the voice.
+symmetric about the middle of the face, because speech does not tell what a speaker does with one
+corner of the mouth.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from functools import cache
 
 import numpy as np
 
-from lipwright.face.shape import CORNERS, LOWER_INNER, MOUTH, UPPER_INNER, reference
+from lipwright.face.canonical import reference_face
+from lipwright.face.landmarks import CORNER_ROWS, LOWER_INNER_ROWS, MOUTH, UPPER_INNER_ROWS
 from lipwright.types import Floats, Ints
 
 POINTS = len(MOUTH)
@@ -25,9 +26,9 @@ class Basis:
     """A linear space of mouth displacements; coefficients have about unit variance in speech."""
 
     components: Floats  #: (K, 61, 3) displacement in canonical units per unit of coefficient
-    rest: Floats  #: (K,) coefficients of a closed, calm mouth, seen from the mean of speech
+    rest: Floats  #: (K,) coefficients of a closed mouth at rest, relative to the mean of speech
     opening_spread: float  #: standard deviation of the opening of a typical speaker
-    predicted_spread: float  #: that of what the network predicts for typical speech
+    predicted_spread: float  #: the same of what the network predicts for typical speech
 
     @property
     def size(self) -> int:
@@ -36,16 +37,16 @@ class Basis:
 
     @property
     def opening(self) -> Floats:
-        """How much each coefficient opens the lips (K,), canonical units."""
+        """Opening of the lips per unit of each coefficient (K,), canonical units."""
         parts = self.components[:, :, 1]
-        gap: Floats = parts[:, LOWER_INNER].mean(1) - parts[:, UPPER_INNER].mean(1)
+        gap: Floats = parts[:, LOWER_INNER_ROWS].mean(1) - parts[:, UPPER_INNER_ROWS].mean(1)
         return gap
 
     @property
-    def opener(self) -> Floats:
-        """The coefficients (K,) of a mouth that opens by 1 canonical unit as mouths do.
+    def opening_direction(self) -> Floats:
+        """Coefficients (K,) of the typical motion that opens the mouth by 1 canonical unit.
 
-        In proportion to how much each opens it: coefficients have about unit variance.
+        They are proportional to :attr:`opening`, because coefficients have about unit variance.
         """
         gap = self.opening
         out: Floats = gap / (gap @ gap)
@@ -53,8 +54,8 @@ class Basis:
 
     @property
     def width(self) -> Floats:
-        """How much each coefficient widens the mouth (K,), canonical units."""
-        right, left = (self.components[:, corner, 0] for corner in CORNERS)
+        """Widening of the mouth per unit of each coefficient (K,), canonical units."""
+        right, left = (self.components[:, corner, 0] for corner in CORNER_ROWS)
         out: Floats = left - right
         return out
 
@@ -64,14 +65,14 @@ class Basis:
         return out
 
     def coefficients(self, shapes: Floats) -> Floats:
-        """Return the coefficients float32 (n, K) nearest to displacements (n, 61, 3)."""
+        """Return the least-squares coefficients float32 (n, K) of displacements (n, 61, 3)."""
         flat = self.components.reshape(self.size, -1).astype(np.float64)
         inverse = np.linalg.pinv(flat)
         out: Floats = (shapes.reshape(len(shapes), -1) @ inverse).astype(np.float32)
         return out
 
     def to_text(self) -> str:
-        """Return the basis as text that a model file can carry."""
+        """Serialise the basis to JSON, for the metadata of a model file."""
         return json.dumps(
             {
                 name: base64.b64encode(np.asarray(value).astype("<f4").tobytes()).decode()
@@ -81,7 +82,7 @@ class Basis:
 
     @classmethod
     def from_text(cls, text: str) -> Basis:
-        """Return the basis written by :meth:`to_text`."""
+        """Load a basis written by :meth:`to_text`."""
         raw = {
             name: np.frombuffer(base64.b64decode(value), "<f4").astype(np.float32)
             for name, value in json.loads(text).items()
@@ -95,31 +96,31 @@ class Basis:
 
 
 @cache
-def twins() -> Ints:
-    """Return for each of the 61 points the one on the other side of the face (61,)."""
-    points = reference()[MOUTH].astype(np.float64)
-    other = points * [-1, 1, 1]
-    out: Ints = np.linalg.norm(other[:, None] - points[None], axis=-1).argmin(1)
+def mirror_indices() -> Ints:
+    """Return for each of the 61 points the index of its mirror image (61,)."""
+    points = reference_face()[MOUTH].astype(np.float64)
+    mirrored = points * [-1, 1, 1]
+    out: Ints = np.linalg.norm(mirrored[:, None] - points[None], axis=-1).argmin(1)
     return out
 
 
 def mirror(shapes: Floats) -> Floats:
-    """Return mouth shapes or displacements (n, 61, 3) seen in a mirror."""
-    return shapes[:, twins()] * np.array([-1, 1, 1], np.float32)
+    """Return mouth shapes or displacements (n, 61, 3) mirrored left to right."""
+    return shapes[:, mirror_indices()] * np.array([-1, 1, 1], np.float32)
 
 
-def principal(displacements: Floats, size: int) -> Floats:
-    """Return the main symmetric directions of displacements (n, 61, 3): float32 (size, 61, 3).
+def principal_directions(displacements: Floats, size: int) -> Floats:
+    """Return the symmetric principal directions of displacements (n, 61, 3): float32 (size, 61, 3).
 
-    Each is scaled by the standard deviation of the displacements along it, and points towards an
-    opening mouth or, where that says nothing, towards larger x.
+    Each direction is scaled by the standard deviation of the displacements along it. Its sign is
+    such that the points move down on the whole, as in an opening mouth.
     """
-    even = (displacements + mirror(displacements)) / 2
-    flat = even.reshape(len(even), -1).astype(np.float64)
+    symmetric = (displacements + mirror(displacements)) / 2
+    flat = symmetric.reshape(len(symmetric), -1).astype(np.float64)
     flat -= flat.mean(0)
     values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
-    best = vectors[:, ::-1][:, :size] * np.sqrt(np.maximum(values[::-1][:size], 0))
-    components = best.T.reshape(size, POINTS, 3)
+    scaled = vectors[:, ::-1][:, :size] * np.sqrt(np.maximum(values[::-1][:size], 0))
+    components = scaled.T.reshape(size, POINTS, 3)
     signs = np.sign(components[:, :, 1].sum(1) + 1e-12)
     out: Floats = (components * signs[:, None, None]).astype(np.float32)
     return out

@@ -1,1 +1,1 @@
-"""Connections to the outside: what may be reached, and nothing else."""
+"""Outgoing HTTP requests: URL parsing, address checks, downloads."""

@@ -1,7 +1,7 @@
-"""Tell what a file is by its first bytes, so that what cannot be media is refused at once (pure).
+"""Detect files that are not media by their first bytes, to refuse a download early (no I/O).
 
-This only finds the friendly reason early. What keeps a hostile file from making FFmpeg open others
-is the list of formats in `lipwright.media.container`.
+This only gives a helpful error early. It is the format allow list in `lipwright.media.container`
+that keeps a hostile file from making FFmpeg open other files.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import codecs
 import re
 
-SNIFF_BYTES = 1024  # of a file are looked at
+SNIFF_BYTES = 1024  # read from the start of a file
 
-_BINARY: tuple[tuple[bytes, str], ...] = (
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"PK\x05\x06", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -25,8 +25,8 @@ _BINARY: tuple[tuple[bytes, str], ...] = (
     (b"MZ", "a program"),
     (b"SQLite format 3\x00", "a database"),
 )
-_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_TEXT_FORMATS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"#EXTM3U|\[playlist\]|<(\?xml[^>]*>\s*)?(asx|smil|playlist)\b", re.I),
         "a playlist",
@@ -45,30 +45,30 @@ _TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def foreign(head: bytes) -> str | None:
-    """Return what a file is instead of media, None when it may be media.
+def detect_non_media(head: bytes) -> str | None:
+    """Return a description of a file that is not media, such as ``a ZIP archive``; else None.
 
     Args:
-        head: its first :data:`SNIFF_BYTES` bytes, or all of it when it is shorter.
+        head: The first `SNIFF_BYTES` bytes of the file, or the whole file if it is shorter.
     """
     if not head:
         return "empty"
-    for magic, what in _BINARY:
+    for magic, description in _SIGNATURES:
         if head.startswith(magic):
-            return what
-    text = _text(head)
+            return description
+    text = _decode_text(head)
     if text is None:
         return None
-    return next((what for pattern, what in _TEXT if pattern.match(text)), "plain text")
+    return next((name for pattern, name in _TEXT_FORMATS if pattern.match(text)), "plain text")
 
 
-def _text(head: bytes) -> str | None:
-    """Return *head* as text, None when it is something else."""
-    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8-sig")
+def _decode_text(head: bytes) -> str | None:
+    """Return *head* as text, None if it is not text."""
+    encoding = next((name for bom, name in _BYTE_ORDER_MARKS if head.startswith(bom)), "utf-8-sig")
     decoder = codecs.getincrementaldecoder(encoding)()
-    whole = len(head) < SNIFF_BYTES  # else the last character may be cut in two
+    final = len(head) < SNIFF_BYTES  # otherwise the last character may be cut in two
     try:
-        text = decoder.decode(head, final=whole)
+        text = decoder.decode(head, final=final)
     except UnicodeDecodeError:
         return None
     return None if any(c < " " and c not in "\t\n\r\f" for c in text) else text.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from lipwright.pipeline.pipeline import Pipeline, SyncResult, sync
+from lipwright.pipeline.pipeline import Pipeline, sync
+from lipwright.pipeline.result import SyncResult
 
 __all__ = ["Pipeline", "SyncResult", "sync"]

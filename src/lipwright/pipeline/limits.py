@@ -1,4 +1,4 @@
-"""What is refused before any work is done."""
+"""Check the inputs and the output path of a job before it starts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lipwright.options import SyncOptions
 
 
 def check_video(source: MediaInfo, options: SyncOptions) -> None:
-    """Refuse a frame too large or a video too long.
+    """Check the frame size and the length of a video.
 
     Raises:
-        LimitExceeded: it is.
+        LimitExceeded: a frame is too large, or the video too long.
     """
     video = require_video(source)
     if video.width * video.height > options.max_pixels:
@@ -27,32 +27,32 @@ def check_video(source: MediaInfo, options: SyncOptions) -> None:
 
 
 def check_audio(speech: MediaInfo, options: SyncOptions) -> None:
-    """Refuse a recording too long.
+    """Check the length of the speech.
 
     Raises:
-        LimitExceeded: it is.
+        LimitExceeded: it is too long.
     """
     _check_seconds(f"{speech.path}: audio", require_audio(speech).duration, options)
 
 
 def check_length(timeline: Timeline, options: SyncOptions) -> None:
-    """Refuse a result too long.
+    """Check the length of the output.
 
     Raises:
-        LimitExceeded: it is.
+        LimitExceeded: it is too long.
     """
     _check_seconds("the result", timeline.duration, options)
 
 
 def check_output(out: str | Path, *inputs: str | Path) -> None:
-    """Refuse an output that is one of the inputs, by whatever name or link.
+    """Check that the output is none of the inputs, links included.
 
     Raises:
-        InvalidOptions: it is.
+        InvalidOptions: it is one of them.
     """
     for path in map(Path, inputs):
         if Path(out).exists() and path.exists() and Path(out).samefile(path):
-            raise InvalidOptions(f"{out} is the same file as the input {path}: name another output")
+            raise InvalidOptions(f"{out} is the same file as the input {path}: use another output")
 
 
 def _check_seconds(what: str, length: Fraction, options: SyncOptions) -> None:

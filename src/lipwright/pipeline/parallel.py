@@ -1,16 +1,15 @@
-"""Pass B in parts, each painted and encoded by a process of its own, joined without encoding again.
+"""Paint and encode segments of the output, each in a process of its own.
 
-A process gets its part of a job through its stdin and writes its segment to an unnamed file; what
-is large (landmarks, pictures of the face) lies in unnamed files that it shares. On its stdout it
-tells of every frame, so that it ends when nobody listens any more, kill -9 included. The frames are
-those that one process would paint: every process studies the face anew, and follows the path of
-exemplars from the first frame on.
+A process receives its task through stdin and writes its segment to an unnamed file. Large data
+(landmarks, cached views) lies in unnamed files that all processes share. On stdout it writes a byte
+per frame, so it ends when the parent dies, kill -9 included. The segments are joined without
+encoding again. Their frames equal those of a single process: each process studies the face anew and
+plans the path of exemplars from the first frame on.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -24,80 +23,81 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from lipwright.errors import EncodeFailed, LipwrightError
+from lipwright.errors import EncodeFailed
 from lipwright.media.decode.decoder import DecodeOptions
 from lipwright.media.encode.video import EncodeSpec
-from lipwright.pipeline.paint import RenderPlan
-from lipwright.runtime.disk_array import TempFile, storage_full
-from lipwright.runtime.threads import single_threaded_blas
+from lipwright.pipeline.plan import RenderPlan
+from lipwright.runtime.disk_array import TempFile, temp_file_error
 
-FRAME, STUDY, FAILED, DONE = b".", b"s", b"!", b"="  # what a process tells
-LOOK_AGAIN = 0.1  # seconds between looks at how far they are
+FRAME, STUDY, FAILED, DONE = b".", b"s", b"!", b"="  # messages of a process
+POLL_SECONDS = 0.1  # between two looks at the progress of the processes
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentTask:
-    """What one process does."""
+    """The task of one process."""
 
-    brief: RenderPlan
-    engine: str
-    look: EncodeSpec
+    plan: RenderPlan
+    spec: EncodeSpec
     start: int  #: first output frame
     stop: int  #: the one after the last
-    out: int  #: number of the open file for its segment
-    decoding: DecodeOptions  #: its threads and device are those of all else, too
+    out: int  #: descriptor of the open file of the segment
+    decode_options: DecodeOptions  #: threads and device, also of the engine and the encoder
 
 
 class RenderPool(AbstractContextManager["RenderPool"]):
-    """The processes at work on a job; a context manager that leaves none behind."""
+    """The processes of a job; a context manager that kills those still running at its end."""
 
     def __init__(
         self,
-        brief: RenderPlan,
-        engine: str,
-        look: EncodeSpec,
-        cuts: Sequence[int],
+        plan: RenderPlan,
+        spec: EncodeSpec,
+        boundaries: Sequence[int],
         *,
-        decoding: DecodeOptions,
+        decode_options: DecodeOptions,
     ) -> None:
-        """Start a process for each part between two cuts.
+        """Start a process for each segment between two boundaries.
+
+        Args:
+            plan: the whole output.
+            spec: how it is encoded.
+            boundaries: output frames, rising from 0 to their number.
+            decode_options: threads and device of each process.
 
         Raises:
-            EncodeFailed: there is no room for temporary files.
+            OutputError: a temporary file cannot be created.
         """
-        #: what the parts are written to, in order
-        self.segments: list[BinaryIO] = []
-        self._members: list[_RenderProcess] = []
+        self.segments: list[BinaryIO] = []  #: files of the segments, in order
+        self._processes: list[_SegmentProcess] = []
         try:
-            for start, stop in pairwise(cuts):
-                self.segments.append(_unnamed())
-                part = SegmentTask(
-                    brief=brief,
-                    engine=engine,
-                    look=look,
+            for start, stop in pairwise(boundaries):
+                self.segments.append(_unnamed_file())
+                task = SegmentTask(
+                    plan=plan,
+                    spec=spec,
                     start=start,
                     stop=stop,
                     out=self.segments[-1].fileno(),
-                    decoding=decoding,
+                    decode_options=decode_options,
                 )
-                self._members.append(_RenderProcess(part))
+                self._processes.append(_SegmentProcess(task))
         except BaseException:
-            self._end()
+            self._close()
             raise
 
-    def painted(self) -> Iterator[int]:
-        """Yield how many frames are painted, every now and then, until all are.
+    def progress(self) -> Iterator[int]:
+        """Yield the number of painted frames now and then, until all are painted.
 
         Raises:
-            LipwrightError: what a process raised.
-            EncodeFailed: one ended without a word.
+            LipwrightError: the error of a process.
+            EncodeFailed: a process crashed.
         """
         while True:
-            working = [member for member in self._members if member.working()]
-            yield sum(member.frames for member in self._members)
-            if not working:
+            running = [process for process in self._processes if process.is_running()]
+            yield sum(process.frames for process in self._processes)
+            if not running:
                 return
-            time.sleep(LOOK_AGAIN)
+            time.sleep(POLL_SECONDS)
 
     def __exit__(
         self,
@@ -105,160 +105,107 @@ class RenderPool(AbstractContextManager["RenderPool"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End all processes and close the segments."""
-        self._end()
+        """Kill the processes and close the segments."""
+        self._close()
 
-    def _end(self) -> None:
-        for member in self._members:
-            member.end()
+    def _close(self) -> None:
+        for process in self._processes:
+            process.kill()
         for segment in self.segments:
             segment.close()
 
 
-class _RenderProcess:
-    """One process."""
+class _SegmentProcess:
+    """A process that renders one segment."""
 
-    def __init__(self, part: SegmentTask) -> None:
-        sent, files = _packed(part)
+    def __init__(self, task: SegmentTask) -> None:
+        data, files = pack_task(task)
         self.frames = 0
-        self._said = b""
-        # A session of its own: Ctrl-C in a terminal reaches the one who started it, who ends it.
+        self._last = b""
+        # In a session of its own: Ctrl-C in a terminal reaches the parent only, which kills it.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lipwright.pipeline.parallel"],
+            [sys.executable, "-m", "lipwright.pipeline.segment_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(part.out, *files),
+            pass_fds=(task.out, *files),
             start_new_session=True,
         )
-        self._ear = Thread(target=self._listen, args=(sent,), name="segment", daemon=True)
-        self._ear.start()
+        self._reader = Thread(target=self._read, args=(data,), name="segment", daemon=True)
+        self._reader.start()
 
-    def working(self) -> bool:
-        """Return whether it is at work still.
+    def is_running(self) -> bool:
+        """Return whether the process is still rendering.
 
         Raises:
-            LipwrightError: what it raised.
-            EncodeFailed: it ended without a word.
+            LipwrightError: the error of the process.
+            EncodeFailed: it crashed.
         """
-        if self._ear.is_alive():
+        if self._reader.is_alive():
             return True
-        if self._said[:1] == FAILED:
-            error = pickle.loads(self._said[1:])
+        if self._last[:1] == FAILED:
+            error = pickle.loads(self._last[1:])
             assert isinstance(error, BaseException)
             raise error
-        if self._said[:1] != DONE:
+        if self._last[:1] != DONE:
             raise EncodeFailed(
-                f"a process that painted a part ended with {self._process.wait()}: is there memory "
-                "for so many? Ask for fewer processes"
+                f"a render process ended with status {self._process.wait()}, perhaps for lack of "
+                "memory: use fewer processes"
             )
         return False
 
-    def end(self) -> None:
-        """End it, whatever it does."""
+    def kill(self) -> None:
+        """Kill the process and wait for its end."""
         self._process.kill()
         self._process.wait()
-        self._ear.join()
+        self._reader.join()
 
-    def _listen(self, sent: bytes) -> None:
+    def _read(self, data: bytes) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._process.stdin as stdin, self._process.stdout as stdout:
             try:
-                stdin.write(sent)
+                stdin.write(data)
                 stdin.close()
             except BrokenPipeError:
                 return  # it ended at once
-            while (said := stdout.read(1)) in (FRAME, STUDY):
-                self.frames += said == FRAME
-            self._said = said + stdout.read()
+            while (message := stdout.read(1)) in (FRAME, STUDY):
+                self.frames += message == FRAME
+            self._last = message + stdout.read()
 
 
 class _Packer(pickle.Pickler):
-    """Packs what holds unnamed files, which the other process gets by their numbers."""
+    """Pickles temporary files as their descriptors, which the process inherits."""
 
     def __init__(self, out: io.BytesIO) -> None:
         super().__init__(out)
         self.files: list[int] = []
 
     def persistent_id(self, obj: Any) -> int | None:
-        """Return the number of the file of a scratch; nothing for all else."""
+        """Return the descriptor of a temporary file; None for other objects."""
         if not isinstance(obj, TempFile):
             return None
-        self.files.append(obj.number)
-        return obj.number
+        self.files.append(obj.descriptor)
+        return obj.descriptor
 
 
-class _Unpacker(pickle.Unpickler):
-    def persistent_load(self, number: int) -> TempFile:
-        """Return the scratch whose file is open under a number."""
-        return TempFile(number)
+class TaskUnpickler(pickle.Unpickler):
+    """Reads what :func:`pack_task` wrote, in a process that inherited the descriptors."""
+
+    def persistent_load(self, descriptor: int) -> TempFile:
+        """Return the temporary file of an inherited descriptor."""
+        return TempFile(descriptor)
 
 
-def _packed(part: SegmentTask) -> tuple[bytes, list[int]]:
-    """Return a part as bytes, and the numbers of the open files that belong to it."""
+def pack_task(task: SegmentTask) -> tuple[bytes, list[int]]:
+    """Return a task as bytes, and the descriptors that the process must inherit."""
     out = io.BytesIO()
     packer = _Packer(out)
-    packer.dump(part)
+    packer.dump(task)
     return out.getvalue(), packer.files
 
 
-def _unnamed() -> BinaryIO:
+def _unnamed_file() -> BinaryIO:
     try:
         return tempfile.TemporaryFile(prefix="lipwright-")
     except OSError as error:
-        raise storage_full("segments", error) from error
-
-
-@single_threaded_blas()
-def render_segment(part: SegmentTask, tell: BinaryIO) -> None:
-    """Paint a part and write its segment, telling of every frame."""
-    import cv2
-
-    from lipwright.engines.registry import find_engine
-    from lipwright.media.encode.video import write_segment
-    from lipwright.media.upscale import enlarge
-    from lipwright.pipeline.paint import render_frames, study_speaker
-    from lipwright.runtime.pipelining import QUEUE_SIZE
-
-    def say(word: bytes) -> None:
-        tell.write(word)
-        tell.flush()
-
-    threads = part.decoding.threads
-    cv2.setNumThreads(max(1, threads // 2))
-    engine = find_engine(part.engine).open(part.decoding.device)
-    speaker = study_speaker(part.brief, engine, part.decoding, lambda *_: say(STUDY))
-    pictures = render_frames(
-        *(part.brief, engine, speaker, part.brief.script(), range(part.start, part.stop)),
-        decoding=part.decoding,
-        room=QUEUE_SIZE if threads > 1 else 0,
-    )
-    like = part.look.like
-    large = (enlarge(picture, like.width, like.height) for picture in pictures)
-    with os.fdopen(part.out, "w+b") as out:
-        for _ in write_segment(out, part.look, large, threads):
-            say(FRAME)
-
-
-def main() -> None:
-    """Do the part that comes in through stdin."""
-    tell = sys.stdout.buffer
-    part = _Unpacker(sys.stdin.buffer).load()
-    assert isinstance(part, SegmentTask)
-    try:
-        render_segment(part, tell)
-        said = DONE
-    except BrokenPipeError:
-        return  # nobody listens any more
-    except LipwrightError as error:
-        said = FAILED + pickle.dumps(error)
-    tell.write(said)
-    tell.flush()
-
-
-if __name__ == "__main__":
-    from lipwright.pipeline.parallel import (
-        main as start,  # as this module, so that parts are its parts
-    )
-
-    start()
+        raise temp_file_error("segments", error) from error

@@ -1,1 +1,1 @@
-"""Paint a mouth into a frame: exemplars, path, warp, composite. Arrays only, no files."""
+"""Paint a mouth into a view: exemplar bank, path, warp, composite. Works on arrays, not files."""

@@ -1,4 +1,4 @@
-"""Exemplars: pictures of this speaker's own lower face, within a fixed number of bytes on disk."""
+"""The exemplar bank: crops of the speaker's own lower face, chosen within a number of bytes."""
 
 from __future__ import annotations
 
@@ -12,215 +12,243 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.lips import BELOW_LIP, LOWER_LIP, LOWER_RIM, OUTER_LIPS, UPPER_RIM
-from lipwright.face.shape import EYE_LEFT, EYE_RIGHT, interocular
+from lipwright.face.canonical import interocular_distance
+from lipwright.face.landmarks import (
+    EYE_LEFT,
+    EYE_RIGHT,
+    LOWER_BORDER_FULL,
+    LOWER_RIM,
+    LOWER_RIM_FULL,
+    OUTER_LIPS,
+    UPPER_RIM,
+)
 from lipwright.media.picture import Box
-from lipwright.render.composite import LOOP, mouths, polygon
-from lipwright.render.detail import Detail, detail_of
-from lipwright.render.face_mesh import ring_of
-from lipwright.render.path import Look
-from lipwright.render.tone import Palette, palette_of
+from lipwright.render.composite import MOUTH_LOOP, fill_polygon, lip_mask
+from lipwright.render.detail import Detail, measure_detail
+from lipwright.render.face_mesh import rest_vertices
+from lipwright.render.path import FrameFeatures
+from lipwright.render.tone import Tone, measure_tone
 from lipwright.runtime.disk_array import CHUNK_ROWS, Array, TempFile
 from lipwright.types import DeepRgb, Floats, Ints
 
-RUN_FRAMES = 12  # neighbouring frames are kept together, so that paths find runs
-AT_HAND = 12  # exemplars in memory at a time: those of a few frames
-CROP_MARGIN = 0.3  # around the loop of the mask, inter-ocular distances
-SHARP_ENOUGH = 0.6  # of the median sharpness
-# Where the inside of a mouth is looked at, from the upper lip to the lower, and how softly.
-DEPTHS: Floats = np.array([1 / 6, 1 / 2, 5 / 6], np.float32)
-CLOSED, PARTED = 0.02, 0.05  # openings through which nothing, or all, is seen; canonical
-# Of what shows in a mouth so much is darker than teeth, of mouths so many show fewer teeth; and the
-# tone of the dimmest teeth, of a mouth that shows none.
-TEETH_SHOWN, MOST_SHOWN, DIMMEST = 0.8, 0.9, 0.6
-INSIDE_BLUR = 0.012  # sigma, inter-ocular distances
-# An exemplar whose lower lip differs in hue from most of a bank by ODD times what is usual was
-# spoilt by a codec or by a passing light; each further ODD_UNIT of it costs one unit.
-ODD, ODD_UNIT = 3.0, 0.035
-# One whose lips open or close by more than FAST a frame shows neither of both mouths; canonical.
-FAST, FAST_UNIT = 0.03, 0.02
-BLUR_COST = 2.0  # for each share of the usual sharpness that an exemplar lacks
+RUN_FRAMES = 12  # consecutive frames kept together, so that paths find runs
+CACHED_EXEMPLARS = 12  # exemplars held in memory: enough for a few output frames
+CROP_MARGIN = 0.3  # inter-ocular distances around the loop of the mask
+MIN_SHARPNESS = 0.6  # share of the shot's median sharpness; blurred frames are left out
+# Rows in which the interior of a mouth is sampled, from 0 at the upper lip to 1 at the lower.
+INTERIOR_DEPTHS: Floats = np.array([1 / 6, 1 / 2, 5 / 6], np.float32)
+INTERIOR_BLUR = 0.012  # sigma of the blur before sampling, inter-ocular distances
+INTERIOR_LEAST_BLUR = 0.5  # pixels: the least sigma of that blur, against aliasing in small faces
+INTERIOR_MARGIN = 4  # pixels around the samples that the blur needs
+CLOSED, PARTED = 0.02, 0.05  # canonical openings that show nothing, or all, of the interior
+TEETH_QUANTILE = 0.8  # of the brightness in one mouth: the rest is darker than its teeth
+MOUTH_QUANTILE = 0.9  # of the mouths by brightness: the rest shows fewer teeth
+MIN_TEETH_LEVEL = 0.6  # over the skin: the level of the dimmest teeth, for mouths that show none
+# A codec or a passing light has spoilt an exemplar whose lower lip differs in hue from the bank's
+# median by more than MAX_HUE_DEVIATION times the usual difference (a ratio). Each further HUE_UNIT
+# (natural logarithm of colour ratios) adds one unit of cost.
+MAX_HUE_DEVIATION, HUE_UNIT = 3.0, 0.035
+# Lips that open or close by more than MAX_SPEED (canonical units a frame) are blurred between two
+# shapes. Each further SPEED_UNIT adds one unit of cost.
+MAX_SPEED, SPEED_UNIT = 0.03, 0.02
+BLUR_COST = 2.0  # cost of an exemplar without any of the bank's median sharpness
+SHAPE_SPREAD = 0.02  # canonical units between mouth shapes that count as one step of coverage
+ANGLE_SPREAD = 6.0  # degrees of yaw or pitch that count as one step of coverage
+LIGHT_SPREAD = 10.0  # 8-bit levels of mean luminance that count as one step of coverage
+SKIN_STRIDE = 4  # pixels: skin is sampled on every fourth row and column, enough for a median
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exemplar:
-    """One stored picture of the face."""
+    """A stored crop of the speaker's lower face."""
 
-    kept: Callable[[], tuple[DeepRgb, Floats]]  #: returns pixels and landmarks, wherever they lie
+    load: Callable[[], tuple[DeepRgb, Floats]]  #: returns pixels and landmarks from the store
     origin: tuple[int, int]  #: x, y of the crop in its frame
-    tone: float | None = None  #: of the speaker's teeth, see :func:`tone_of`
+    teeth_level: float | None = None  #: of the speaker's teeth, see :func:`estimate_teeth_level`
 
     @property
     def rgb(self) -> DeepRgb:
         """(h, w, 3) RGB crop, 8 or 16 bit."""
-        return self.kept()[0]
+        return self.load()[0]
 
     @property
     def landmarks(self) -> Floats:
         """(478, 3) pixels of its frame."""
-        return self.kept()[1]
+        return self.load()[1]
 
     @property
     def vertices(self) -> Floats:
         """Mesh vertices (510, 3) of the face, pixels of its frame."""
-        return ring_of(self.landmarks, interocular(self.landmarks))
+        return rest_vertices(self.landmarks, interocular_distance(self.landmarks))
 
     @property
     def box(self) -> Box:
-        """Where the crop lies in its frame."""
+        """Position of the crop in its frame."""
         x, y = self.origin
         height, width = self.rgb.shape[:2]
         return Box(x, y, x + width, y + height)
 
     @cached_property
     def detail(self) -> Detail:
-        """How strong its detail is, in its own code values."""
+        """Strength of its detail, in its own code values."""
         box = self.box
-        lips = mouths([self.landmarks], box, interocular(self.landmarks)) > 0
-        return detail_of(self.rgb, (polygon(self.landmarks[LOOP], box) > 0) & ~lips, lips)
+        lips = lip_mask([self.landmarks], box, interocular_distance(self.landmarks)) > 0
+        loop = fill_polygon(self.landmarks[MOUTH_LOOP], box) > 0
+        return measure_detail(self.rgb, loop & ~lips, lips)
 
     @cached_property
-    def palette(self) -> Palette:
+    def tone(self) -> Tone:
         """The light on the face."""
-        return palette_of(self.rgb, self.origin, self.landmarks, self.tone)
+        return measure_tone(self.rgb, self.origin, self.landmarks, self.teeth_level)
 
     @cached_property
     def hue(self) -> Floats:
-        """(3,) RGB of the lower lip over that of the skin, as logarithms less their mean."""
+        """(3,) logarithms of the lower lip's RGB over the skin's, less their mean."""
         skin = self._skin()
-        lower = self.landmarks[np.concatenate([BELOW_LIP, LOWER_LIP[::-1]])]
-        lip = polygon(lower, self.box) > 0
+        lower = self.landmarks[np.concatenate([LOWER_BORDER_FULL, LOWER_RIM_FULL[::-1]])]
+        lip = fill_polygon(lower, self.box) > 0
         if not (skin.any() and lip.any()):
             return np.zeros(3, np.float32)
-        shown, around = self.rgb[lip], self.rgb[::4, ::4][skin]
-        ratio = np.log(np.maximum(np.median(shown, 0), 1) / np.maximum(np.median(around, 0), 1))
+        lip_rgb, skin_rgb = self.rgb[lip], self.rgb[::SKIN_STRIDE, ::SKIN_STRIDE][skin]
+        ratio = np.log(np.maximum(np.median(lip_rgb, 0), 1) / np.maximum(np.median(skin_rgb, 0), 1))
         return np.asarray(ratio - ratio.mean(), np.float32)
 
     @cached_property
-    def inside(self) -> Floats:
-        """(21,) how bright what shows between the lips is, in 3 rows of 7, lit skin being 1."""
-        box, unit = self.box, interocular(self.landmarks)
+    def interior(self) -> Floats:
+        """(21,) brightness between the lips in 3 rows of 7 samples, over that of lit skin."""
+        box, unit = self.box, interocular_distance(self.landmarks)
         skin = self._skin()
         upper, lower = (self.landmarks[rim[1:-1], :2] for rim in (UPPER_RIM, LOWER_RIM))
-        at = upper + DEPTHS[:, None, None] * (lower - upper) - [box.x0, box.y0]
-        green = self.rgb[..., 1]  # as good as luma here, and at hand
-        x0, y0 = np.maximum(np.floor(at.min((0, 1))).astype(int) - 4, 0)
-        x1, y1 = np.ceil(at.max((0, 1))).astype(int) + 5
+        points = upper + INTERIOR_DEPTHS[:, None, None] * (lower - upper) - [box.x0, box.y0]
+        green = self.rgb[..., 1]  # close enough to luma here, and needs no conversion
+        x0, y0 = np.maximum(np.floor(points.min((0, 1))).astype(int) - INTERIOR_MARGIN, 0)
+        x1, y1 = np.ceil(points.max((0, 1))).astype(int) + INTERIOR_MARGIN + 1
         part = green[y0:y1, x0:x1].astype(np.float32)
         if not (skin.any() and part.size):
-            return np.zeros(at.shape[0] * at.shape[1], np.float32)
-        soft = cv2.GaussianBlur(part, (0, 0), max(INSIDE_BLUR * unit, 0.5))
-        x, y = np.moveaxis((at - [x0, y0]).astype(np.float32), -1, 0)
-        shown = cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(shown.ravel() / max(float(np.median(green[::4, ::4][skin])), 1))
+            return np.zeros(points.shape[0] * points.shape[1], np.float32)
+        soft = cv2.GaussianBlur(part, (0, 0), max(INTERIOR_BLUR * unit, INTERIOR_LEAST_BLUR))
+        x, y = np.moveaxis((points - [x0, y0]).astype(np.float32), -1, 0)
+        samples = cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        skin_green = green[::SKIN_STRIDE, ::SKIN_STRIDE][skin]
+        return np.asarray(samples.ravel() / max(float(np.median(skin_green)), 1))
 
     def _skin(self) -> NDArray[np.bool_]:
-        """Return where skin is around the lips, on every fourth pixel (h / 4, w / 4)."""
-        around, lips = (polygon(self.landmarks[i], self.box) for i in (LOOP, OUTER_LIPS))
-        skin: NDArray[np.bool_] = (around - lips)[::4, ::4] > 0
+        """Return the mask of skin around the lips, on every fourth pixel (h / 4, w / 4)."""
+        loop, lips = (fill_polygon(self.landmarks[i], self.box) for i in (MOUTH_LOOP, OUTER_LIPS))
+        skin: NDArray[np.bool_] = (loop - lips)[::SKIN_STRIDE, ::SKIN_STRIDE] > 0
         return skin
 
 
-class Shelf:
-    """Keeps exemplars in a temporary file, and the last ones used in memory."""
+class ExemplarStore:
+    """Stores exemplars in a temporary file and caches the most recently used ones in memory."""
 
     def __init__(self) -> None:
         self._file = TempFile()
         self._end = 0
-        self._last: OrderedDict[int, tuple[DeepRgb, Floats]] = OrderedDict()
+        self._cache: OrderedDict[int, tuple[DeepRgb, Floats]] = OrderedDict()
 
-    def put(self, rgb: DeepRgb, origin: tuple[int, int], landmarks: Floats) -> Exemplar:
-        """Keep a crop (h, w, 3) and the landmarks (478, 3) of its face.
+    def add(self, rgb: DeepRgb, origin: tuple[int, int], landmarks: Floats) -> Exemplar:
+        """Store a crop (h, w, 3) and the landmarks (478, 3) of its face.
 
         Raises:
-            EncodeFailed: the folder for temporary files is full.
+            StorageFull: the disk of temporary files is full.
         """
-        at, rgb = self._end, np.array(rgb)
-        self._end = self._file.write(landmarks, self._file.write(rgb, at))
-        self._remember(at, rgb, landmarks)
-        kept = partial(self._get, at, rgb.shape, rgb.dtype, landmarks.shape)
-        return Exemplar(kept=kept, origin=origin)
+        offset, rgb = self._end, np.array(rgb)
+        self._end = self._file.write(landmarks, self._file.write(rgb, offset))
+        self._put_in_cache(offset, rgb, landmarks)
+        load = partial(self._load, offset, rgb.shape, rgb.dtype, landmarks.shape)
+        return Exemplar(load=load, origin=origin)
 
-    def _get(
-        self, at: int, shape: tuple[int, ...], dtype: Any, points: tuple[int, ...]
+    def _load(
+        self,
+        offset: int,
+        rgb_shape: tuple[int, ...],
+        dtype: Any,
+        landmarks_shape: tuple[int, ...],
     ) -> tuple[DeepRgb, Floats]:
-        if at not in self._last:
-            rgb = self._file.read(shape, dtype, at)
-            self._remember(at, rgb, self._file.read(points, np.float32, at + rgb.nbytes))
-        self._last.move_to_end(at)
-        return self._last[at]
+        if offset not in self._cache:
+            rgb = self._file.read(rgb_shape, dtype, offset)
+            landmarks = self._file.read(landmarks_shape, np.float32, offset + rgb.nbytes)
+            self._put_in_cache(offset, rgb, landmarks)
+        self._cache.move_to_end(offset)
+        return self._cache[offset]
 
-    def _remember(self, at: int, rgb: DeepRgb, landmarks: Floats) -> None:
-        self._last[at] = rgb, landmarks
-        while len(self._last) > AT_HAND:
-            self._last.popitem(last=False)
+    def _put_in_cache(self, offset: int, rgb: DeepRgb, landmarks: Floats) -> None:
+        self._cache[offset] = rgb, landmarks
+        while len(self._cache) > CACHED_EXEMPLARS:
+            self._cache.popitem(last=False)
 
 
-def choose(
-    look: Look, *, sharpness: Floats, usable: NDArray[np.bool_], most: int, shot: Ints
+def choose_exemplars(
+    features: FrameFeatures,
+    *,
+    sharpness: Floats,
+    usable: NDArray[np.bool_],
+    limit: int,
+    shot: Ints,
 ) -> Ints:
-    """Return which frames to keep (rising indices), at most *most*, covering shape and pose.
+    """Return the frames to keep (rising indices): a sample that covers mouth shapes and poses.
 
-    Whole runs are taken greedily, each time the one that lies farthest from all taken so far
-    (Gonzalez 1985, k-centre), after one of each shot, long shots first. Frames that are blurred for
-    their shot are left out. Deterministic.
+    The choice is greedy and deterministic. It takes whole runs of frames: first one of each shot,
+    long shots first, then always the run farthest from all taken so far (Gonzalez 1985, k-centre).
+    Frames that are blurred in comparison with their shot are left out.
 
     Args:
-        look: of T frames.
+        features: of T frames.
         sharpness: (T,) higher is sharper.
-        usable: (T,) which frames may be kept.
-        most: how many.
+        usable: (T,) whether each frame may be kept.
+        limit: maximum number of frames.
         shot: (T,) number of each frame's shot.
     """
-    frames = np.flatnonzero(_sharp(sharpness, usable, shot))
-    if len(frames) <= most:
+    frames = np.flatnonzero(_sharp_frames(sharpness, usable, shot))
+    if len(frames) <= limit:
         return frames
-    runs = _runs(frames, shot, min(RUN_FRAMES, most))
-    room = most // runs.shape[1]
-    features = _features(look)
-    centres = features[runs].mean(1)
-    extremes = features[runs].reshape(len(runs), -1)
-    taken = _firsts(centres, shot[runs[:, 0]])[:room]
-    distance = np.min([np.linalg.norm(extremes - extremes[i], axis=1) for i in taken], 0)
-    while len(taken) < min(room, len(runs)):
-        taken.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(extremes - extremes[taken[-1]], axis=1))
-    return np.unique(runs[taken])
+    runs = _split_runs(frames, shot, min(RUN_FRAMES, limit))
+    run_limit = limit // runs.shape[1]
+    vectors = _coverage_vectors(features)
+    centres = vectors[runs].mean(1)
+    points = vectors[runs].reshape(len(runs), -1)
+    chosen = _one_run_per_shot(centres, shot[runs[:, 0]])[:run_limit]
+    distance = np.min([np.linalg.norm(points - points[i], axis=1) for i in chosen], 0)
+    while len(chosen) < min(run_limit, len(runs)):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return np.unique(runs[chosen])
 
 
-def _sharp(sharpness: Floats, usable: NDArray[np.bool_], shot: Ints) -> NDArray[np.bool_]:
+def _sharp_frames(sharpness: Floats, usable: NDArray[np.bool_], shot: Ints) -> NDArray[np.bool_]:
     """Return which usable frames (T,) are about as sharp as their shot."""
-    kept = usable.copy()
+    sharp = usable.copy()
     for number in np.unique(shot[usable]):
-        here = usable & (shot == number)
-        kept[here] = sharpness[here] >= SHARP_ENOUGH * np.median(sharpness[here])
-    return kept
+        in_shot = usable & (shot == number)
+        sharp[in_shot] = sharpness[in_shot] >= MIN_SHARPNESS * np.median(sharpness[in_shot])
+    return sharp
 
 
-def _runs(frames: Ints, shot: Ints, length: int) -> Ints:
-    """Return the frames in runs (r, length), none over a cut; a short shot repeats its last."""
+def _split_runs(frames: Ints, shot: Ints, length: int) -> Ints:
+    """Return the frames in runs (r, length) within a shot; a short shot repeats its last frame."""
     runs = []
     for number in np.unique(shot[frames]):
-        here = frames[shot[frames] == number]
-        count = max(1, len(here) // length)
-        at = np.minimum(np.arange(count * length), len(here) - 1)
-        runs.append(here[at].reshape(count, length))
+        in_shot = frames[shot[frames] == number]
+        count = max(1, len(in_shot) // length)
+        indices = np.minimum(np.arange(count * length), len(in_shot) - 1)
+        runs.append(in_shot[indices].reshape(count, length))
     return np.concatenate(runs)
 
 
-def _firsts(centres: Floats, shot: Ints) -> list[int]:
-    """Return of each shot the run that lies farthest from its middle, long shots first."""
+def _one_run_per_shot(centres: Floats, shot: Ints) -> list[int]:
+    """Return for each shot the run farthest from the shot's mean, long shots first."""
     numbers, counts = np.unique(shot, return_counts=True)
-    firsts = []
+    chosen = []
     for number in numbers[np.argsort(-counts, kind="stable")]:
-        here = np.flatnonzero(shot == number)
-        away = np.linalg.norm(centres[here] - centres[here].mean(0), axis=1)
-        firsts.append(int(here[away.argmax()]))
-    return firsts
+        runs = np.flatnonzero(shot == number)
+        distance = np.linalg.norm(centres[runs] - centres[runs].mean(0), axis=1)
+        chosen.append(int(runs[distance.argmax()]))
+    return chosen
 
 
-def faults(sharpness: Floats, hue: Floats, speed: Floats) -> Floats:
-    """Return what their own faults make exemplars (n,) cost: blur, odd colour, fast lips.
+def exemplar_cost(sharpness: Floats, hue: Floats, speed: Floats) -> Floats:
+    """Return the cost (n,) of each exemplar's own defects: blur, odd colour and fast lips.
 
     Args:
         sharpness: (n,) higher is sharper.
@@ -228,96 +256,100 @@ def faults(sharpness: Floats, hue: Floats, speed: Floats) -> Floats:
         speed: (n,) of the opening, canonical units a frame.
     """
     blur = np.clip(1 - sharpness / max(float(np.median(sharpness)), 1e-6), 0, 1)
-    apart = np.linalg.norm(hue - np.median(hue, 0), axis=1)
-    odd = np.maximum(apart - ODD * np.median(apart), 0) / ODD_UNIT
-    fast = np.maximum(speed - FAST, 0) / FAST_UNIT
-    return np.asarray(BLUR_COST * blur + odd + fast, np.float32)
+    deviation = np.linalg.norm(hue - np.median(hue, 0), axis=1)
+    odd_hue = np.maximum(deviation - MAX_HUE_DEVIATION * np.median(deviation), 0) / HUE_UNIT
+    fast_lips = np.maximum(speed - MAX_SPEED, 0) / SPEED_UNIT
+    return np.asarray(BLUR_COST * blur + odd_hue + fast_lips, np.float32)
 
 
-def speed_of(gap: Floats, index: Ints) -> Floats:
-    """Return how fast mouths open or close both before and after (n,), canonical units a frame.
+def opening_speed(openings: Floats, source_frame: Ints) -> Floats:
+    """Return the speed (n,) at which mouths open or close, canonical units a frame.
+
+    It is the lesser of the speeds before and after each frame.
 
     Args:
-        gap: (n,) openings.
-        index: (n,) their frames, rising; over a hole in them nothing is known.
+        openings: (n,) canonical.
+        source_frame: (n,) frame of each, rising; the speed beside a gap is 0.
     """
-    step = np.where(np.diff(index) == 1, np.abs(np.diff(gap)), 0)
+    step = np.where(np.diff(source_frame) == 1, np.abs(np.diff(openings)), 0)
     return np.asarray(np.minimum(np.append(step, 0), np.insert(step, 0, 0)), np.float32)
 
 
-def inner_looks(inside: Floats, gap: Floats) -> Floats:
-    """Return what is seen between lips (n, c): the less they are parted, the more all are alike.
+def interior_features(interior: Floats, openings: Floats) -> Floats:
+    """Return the visible part (n, c) of mouth interiors: nearly closed ones approach the mean.
 
     Args:
-        inside: (n, c) :attr:`Exemplar.inside`.
-        gap: (n,) openings, canonical.
+        interior: (n, c) :attr:`Exemplar.interior`.
+        openings: (n,) canonical.
     """
-    usual = inside.mean(0)
-    parted = np.clip((gap - CLOSED) / (PARTED - CLOSED), 0, 1)[:, None]
-    return np.asarray(usual + (inside - usual) * parted, np.float32)
+    mean = interior.mean(0)
+    visible = np.clip((openings - CLOSED) / (PARTED - CLOSED), 0, 1)[:, None]
+    return np.asarray(mean + (interior - mean) * visible, np.float32)
 
 
-def tone_of(inside: Floats, gap: Floats) -> float | None:
-    """Return how bright a speaker's teeth are over the skin; None where no mouth is open.
+def estimate_teeth_level(interior: Floats, openings: Floats) -> float | None:
+    """Return the brightness of a speaker's teeth over the skin; None if no mouth is open.
 
-    One tone for all exemplars: what some show and others lack must not change from one to another.
+    All exemplars share one level, so that synthetic teeth do not change between exemplars.
 
     Args:
-        inside: (n, c) :attr:`Exemplar.inside`.
-        gap: (n,) openings, canonical.
+        interior: (n, c) :attr:`Exemplar.interior`.
+        openings: (n,) canonical.
     """
-    parted = gap >= PARTED
+    parted = openings >= PARTED
     if not parted.any():
         return None
-    bright = np.quantile(inside[parted], TEETH_SHOWN, axis=1)
-    return max(float(np.quantile(bright, MOST_SHOWN)), DIMMEST)
+    bright = np.quantile(interior[parted], TEETH_QUANTILE, axis=1)
+    return max(float(np.quantile(bright, MOUTH_QUANTILE)), MIN_TEETH_LEVEL)
 
 
-def most_bytes(landmarks: Array, frames: Ints, depth: int) -> int:
-    """Return the bytes of the largest exemplar of some frames (m,) of a take.
+def largest_exemplar_bytes(landmarks: Array, frames: Ints, depth: int) -> int:
+    """Return the bytes of the largest exemplar that any of some frames would make.
 
     Args:
         landmarks: (T, 478, 3) pixels.
-        frames: (m,) which.
+        frames: (m,) indices of the frames.
         depth: bits per sample.
     """
     largest = 0.0
-    for at in range(0, len(frames), CHUNK_ROWS):
-        points = landmarks[frames[at : at + CHUNK_ROWS]]
+    for start in range(0, len(frames), CHUNK_ROWS):
+        points = landmarks[frames[start : start + CHUNK_ROWS]]
         eyes = np.linalg.norm(points[:, EYE_LEFT] - points[:, EYE_RIGHT], axis=-1)
-        sides = np.ptp(points[:, LOOP, :2], axis=1) + (2 * CROP_MARGIN * eyes[:, None] + 3)
+        # Rounding the corners to whole pixels adds up to 3 pixels.
+        sides = np.ptp(points[:, MOUTH_LOOP, :2], axis=1) + (2 * CROP_MARGIN * eyes[:, None] + 3)
         largest = max(largest, float(sides.prod(1).max()))
     return int(largest) * 3 * (1 if depth == 8 else 2)
 
 
-def _features(look: Look) -> Floats:
-    """Return what exemplars should cover, (n, k), each column in comparable units."""
-    mouth = look.mouth.reshape(len(look), -1) / np.sqrt(look.mouth.shape[1]) / 0.02
-    light = look.light[:, None] / 10.0
-    features: Floats = np.concatenate([mouth, look.angles[:, :2] / 6.0, light], 1)
-    return features
+def _coverage_vectors(features: FrameFeatures) -> Floats:
+    """Return the vectors (n, k) that exemplars should cover, their columns in comparable units."""
+    flat = features.mouth.reshape(len(features), -1)
+    mouth = flat / np.sqrt(features.mouth.shape[1]) / SHAPE_SPREAD
+    light = features.light[:, None] / LIGHT_SPREAD
+    vectors: Floats = np.concatenate([mouth, features.angles[:, :2] / ANGLE_SPREAD, light], 1)
+    return vectors
 
 
 def crop_box(landmarks: Floats) -> Box:
-    """Return what an exemplar keeps of its frame: mouth, chin and folds, with a margin."""
-    loop = landmarks[LOOP, :2]
-    margin = CROP_MARGIN * interocular(landmarks)
+    """Return the part of a frame that an exemplar keeps: mouth, chin and folds, with a margin."""
+    loop = landmarks[MOUTH_LOOP, :2]
+    margin = CROP_MARGIN * interocular_distance(landmarks)
     x0, y0 = np.floor(loop.min(0) - margin).astype(int)
     x1, y1 = np.ceil(loop.max(0) + margin).astype(int) + 1
     return Box(int(x0), int(y0), int(x1), int(y1))
 
 
-def cut(shelf: Shelf, rgb: DeepRgb, box: Box, landmarks: Floats) -> Exemplar:
-    """Return an exemplar cut out of a view, kept on a shelf.
+def crop_exemplar(store: ExemplarStore, rgb: DeepRgb, box: Box, landmarks: Floats) -> Exemplar:
+    """Crop an exemplar out of a view and add it to a store.
 
     Args:
-        shelf: where it is kept.
+        store: keeps the crop.
         rgb: (h, w, 3) view.
-        box: where the view lies in its frame.
+        box: position of the view in its frame.
         landmarks: (478, 3) pixels of the frame.
     """
     want = crop_box(landmarks)
     x0, y0 = max(want.x0, box.x0), max(want.y0, box.y0)
     x1, y1 = max(min(want.x1, box.x1), x0 + 1), max(min(want.y1, box.y1), y0 + 1)
     crop = rgb[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0]
-    return shelf.put(crop, (x0, y0), landmarks)
+    return store.add(crop, (x0, y0), landmarks)

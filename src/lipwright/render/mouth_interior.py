@@ -1,12 +1,12 @@
-"""What shows behind the lips when no exemplar is open enough to show it.
+"""Render the mouth interior where no exemplar is open enough to show it.
 
-Three layers, from the back: a dark red cavity with a tongue, teeth in two rows
-(:mod:`lipwright.render.teeth`), and whatever the exemplar itself shows of them, which is real. Its
-upper half keeps its place in the skull and its lower half in the jaw, so that parting lips uncover
-teeth instead of stretching them, and closing lips cover them.
+There are three layers, from the back: a dark red cavity with a tongue, two rows of teeth
+(:mod:`lipwright.render.teeth`), and the exemplar's own interior pixels. The upper half of those
+keeps its place in the skull and the lower half in the jaw: parting lips uncover teeth instead of
+stretching them, and closing lips cover them.
 
-The levels were measured on some 2,300 open mouths of news anchors: teeth against skin, and how far
-the upper lip's shadow reaches.
+The levels were measured on some 2,300 open mouths of news anchors: teeth against skin, and the
+reach of the upper lip's shadow.
 """
 
 from __future__ import annotations
@@ -17,206 +17,245 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.lips import INNER_LIPS, LOWER_LIP, UPPER_LIP
-from lipwright.face.shape import Pose, interocular, mouth_shapes, opening
+from lipwright.face.canonical import Pose, interocular_distance, mouth_opening, mouth_shapes
+from lipwright.face.landmarks import INNER_LIPS, LOWER_RIM_FULL, UPPER_RIM_FULL
 from lipwright.media.picture import Box
 from lipwright.render.bank import Exemplar
-from lipwright.render.composite import polygon
-from lipwright.render.path import OPEN
-from lipwright.render.teeth import CROWN, Grid, Row, rows
-from lipwright.render.tone import Palette
-from lipwright.render.warp import Affine, affine_between, pixels, sample
+from lipwright.render.composite import fill_polygon
+from lipwright.render.path import MIN_OPENING
+from lipwright.render.teeth import CROWN, FaceGrid, TeethRow, teeth_rows
+from lipwright.render.tone import Tone
+from lipwright.render.warp import Affine, fit_affine, pixel_grid, sample_bicubic
 from lipwright.types import Floats
 
-CHIN = np.array([152, 148, 377])  # and those that the jaw carries
-SKULL = np.array(
-    [2, 97, 326, 195, 197, 6, 168, 33, 263]
-)  # landmarks that teeth keep their place to
-CAVITY = np.array([0.32, 0.10, 0.09], np.float32)  # RGB over the skin's level
-TONGUE = np.array([0.80, 0.44, 0.46], np.float32)
-TONGUE_HEIGHT = 0.13  # over the edge of the lower teeth, inter-ocular distances
-GUM = np.array([0.90, 0.55, 0.55], np.float32)
-SHADOW, SHADOW_DEPTH = 0.55, (0.0, 0.05)  # level right under the upper lip; where it ends
-SOFTNESS, LEAST_BLUR = 0.45, 0.4  # of teeth against the lips' sharpest edges; in pixels
-HEM = 0.012  # by which closing lips cover more than their edge, inter-ocular distances
-NARROW = 0.05  # gap between the lips under which they shade whatever is there
-LINE_LEVEL = 0.6  # of that shade against the lip
-RIM = 0.022  # width of the inner lower lip that opening brings to light
+# Levels are ratios to the skin's mean level, lengths are inter-ocular distances, unless noted.
+JAW_LANDMARKS = np.array([152, 148, 377])  # the chin: the lower teeth move with it
+SKULL_LANDMARKS = np.array([2, 97, 326, 195, 197, 6, 168, 33, 263])  # the upper teeth stay there
+CAVITY = np.array([0.32, 0.10, 0.09], np.float32)  # RGB level
+CAVITY_EDGE, CAVITY_DARKENING = 1.15, 0.5  # factor of that level at the lips; its loss in depth
+CAVITY_FADE = 0.05  # distance from the lips over which the cavity darkens
+TONGUE = np.array([0.80, 0.44, 0.46], np.float32)  # RGB level in full light
+TONGUE_LEVEL = 0.8  # of that light that reaches the tongue
+TONGUE_OPACITY = 0.85  # of the tongue over the cavity, 0 to 1: it has no sharp outline
+TONGUE_HEIGHT = 0.13  # over the edge of the lower teeth
+GUM = np.array([0.90, 0.55, 0.55], np.float32)  # RGB level
+GUM_FADE = 0.012  # height over which crowns turn into gum
 LOWER_LEVEL = 0.80  # of the lower teeth against the upper
+TOOTH_EDGE, MIN_TOOTH_EDGE_PIXELS = 0.007, 0.7  # width of a tooth's soft edge; in pixels, at least
+FACING_GAIN = 1.6  # of opacity by facing: only the sides of an arch fade out
+SIDE_LEVEL = 0.35  # level of teeth at the sides of an arch against those in front
+GROOVE_SHADE = 0.16  # share of light lost between two teeth
+SIDE_SHADE = 0.12  # share of light lost at the sides of a tooth: it is curved
+EDGE_SHADE, EDGE_HEIGHT = 0.10, 0.012  # share of light lost at a cutting edge, which is translucent
+SHADOW, SHADOW_DEPTH = 0.55, (0.0, 0.05)  # level under the upper lip; start and end of its shadow
+CORNER_SHADE = 0.5  # share of light lost in the corners of the mouth
+CORNER_START = 0.5  # where that begins: 0 is the middle of the mouth, 1 its corners
+TILT_REACH = 0.25  # distance from the middle at which light from one side has its full effect
+TILT_SHARE = 0.8  # of the difference between the sides of the face that the teeth show
+SOFTNESS, MIN_BLUR = 0.45, 0.4  # sigma against that of the lips' sharpest edges; pixels, at least
+OUTLINE, MIN_OUTLINE = 0.007, 0.8  # sigma of the interior's edge; pixels, at least
+SEAM, MIN_SEAM = 0.012, 0.5  # sigma of the edge of the exemplar's interior; pixels, at least
+LIP_MARGIN = 0.012  # around the exemplar's interior that is not used: it may show lips
+MIN_REAL_AREA = 0.0006  # squared: an exemplar's interior that is smaller is not used
+# Height between the lips (0 upper, 1 lower) from which pixels begin to follow the jaw; over which
+# they come to follow it wholly.
+JAW_SHARE_FROM, JAW_SHARE_OVER = 0.45, 0.3
+HEM, HEM_LEVEL = 0.012, 0.9  # lip that closing lips draw over their edge: width, level of the lip
+HEM_BLUR, MIN_HEM_BLUR = 0.004, 0.4  # sigma of the hem's edge; pixels, at least
+NARROW = 0.05  # gap between the lips below which they shade the interior
+LINE_LEVEL = 0.6  # of that shade against the lip
+INNER_LIP = np.array([0.92, 0.80, 0.80], np.float32)  # RGB of the moist inner lip against the lip
+INNER_LIP_WIDTH, INNER_LIP_SHARE = 0.022, 0.35  # its width, at most; as a share of the gap
+INNER_LIP_OPACITY, INNER_LIP_FADE = 0.85, 0.5  # in the middle, 0 to 1; share lost at the corners
+WINDOW_MARGIN, WINDOW_PIXELS = 0.03, 2  # around the lips for their soft edge; pixels on top
+MIN_LENGTH = 1e-3  # avoids a division by 0
 
 
-def build(
-    shown: Floats,
+def fill_mouth(
+    warped: Floats,
     target: Floats,
     box: Box,
     pose: Pose,
-    calm: Floats,
+    closed_mouth: Floats,
     wanted: Floats,
     *,
     amount: float,
     exemplar: Exemplar,
     top: int,
 ) -> Floats:
-    """Return *shown* (h, w, 3) with the interior of the mouth built anew.
+    """Return *warped* (h, w, 3) with a synthetic mouth interior.
 
     Args:
-        shown: the exemplar warped into place, code values.
+        warped: the exemplar warped into place, code values.
         target: (n, 3) moved landmarks, pixels of the frame.
-        box: where *shown* lies in the frame.
+        box: position of *warped* in the frame.
         pose: of the frame's face.
-        calm: (61, 3) canonical mouth of the speaker when closed.
-        wanted: (61, 3) canonical mouth to paint.
-        amount: 0 to 1.
+        closed_mouth: (61, 3) canonical mouth shape of the speaker when closed.
+        wanted: (61, 3) canonical mouth shape to paint.
+        amount: share of the synthetic interior, 0 to 1.
         exemplar: that was warped.
         top: the largest code value.
     """
-    inner = _around(target[INNER_LIPS], box, pose)
+    inner = _box_around(target[INNER_LIPS], box, pose)
     if inner is None or amount <= 0:
-        return shown
-    palette = exemplar.palette
+        return warped
+    tone = exemplar.tone
     window = (
         slice(inner.y0 - box.y0, inner.y1 - box.y0),
         slice(inner.x0 - box.x0, inner.x1 - box.x0),
     )
-    grid = Grid.over(inner, pose)
-    inside = polygon(target[INNER_LIPS], inner)
-    gap, given = opening(wanted[None])[0], opening(mouth_shapes(exemplar.landmarks[None]))[0]
-    made = synthetic(grid, pose, target, calm, wanted, palette) * np.float32(top)
-    made = _blur(made, max(SOFTNESS * palette.blur * grid.unit, LEAST_BLUR))
-    made = _with_real(made, inner, target, grid, exemplar)
-    (above, below), _ = _lips(grid, target)
-    line = np.broadcast_to(palette.lip * np.float32(LINE_LEVEL * top), made.shape)
-    made = _over(line, made, _step((below - above) / NARROW))
-    made = _rim(made, grid, target, palette.lip * top)
+    grid = FaceGrid.over(inner, pose)
+    mask = fill_polygon(target[INNER_LIPS], inner)
+    gap = mouth_opening(wanted[None])[0]
+    given = mouth_opening(mouth_shapes(exemplar.landmarks[None]))[0]
+    interior = render_interior(grid, pose, target, closed_mouth, wanted, tone) * np.float32(top)
+    interior = _blur(interior, max(SOFTNESS * tone.blur * grid.unit, MIN_BLUR))
+    interior = _overlay_real(interior, inner, target, grid, exemplar)
+    (above, below), _ = _lip_edges(grid, target)
+    line = np.broadcast_to(tone.lip * np.float32(LINE_LEVEL * top), interior.shape)
+    interior = _over(line, interior, _smoothstep((below - above) / NARROW))
+    interior = _overlay_inner_lip(interior, grid, target, tone.lip * top)
     if gap < given:  # teeth that the tracker took for lips would stay as bright dots
-        inside = np.maximum(inside, _line(target, inner))
-        made, inside = _hem(made, inside, palette.lip * top, grid.unit)
-    inside = _blur(inside, max(0.007 * grid.unit, 0.8))
-    out = shown.copy()
+        mask = np.maximum(mask, _lip_line(target, inner))
+        interior, mask = _add_hem(interior, mask, tone.lip * top, grid.unit)
+    mask = _blur(mask, max(OUTLINE * grid.unit, MIN_OUTLINE))
+    out = warped.copy()
     part = out[window]
     if gap < given:  # between lips that all but meet the exemplar's own shade is dark enough
-        apart = _step((below - above - OPEN) / NARROW)
-        made = made - np.maximum(made - part, 0) * (1 - apart)[..., None]
-    part += (made - part) * (inside * np.float32(amount))[..., None]
+        apart = _smoothstep((below - above - MIN_OPENING) / NARROW)
+        interior = interior - np.maximum(interior - part, 0) * (1 - apart)[..., None]
+    part += (interior - part) * (mask * np.float32(amount))[..., None]
     return out
 
 
-def synthetic(
-    grid: Grid, pose: Pose, target: Floats, calm: Floats, wanted: Floats, palette: Palette
+def render_interior(
+    grid: FaceGrid, pose: Pose, target: Floats, closed_mouth: Floats, wanted: Floats, tone: Tone
 ) -> Floats:
-    """Return cavity, tongue and teeth over a grid, (h, w, 3), 0 to 1."""
-    upper, lower = rows(grid, pose, calm, wanted)
-    lips, corner = _lips(grid, target)
+    """Return cavity, tongue and teeth over a grid, RGB (h, w, 3), 0 to 1."""
+    upper, lower = teeth_rows(grid, pose, closed_mouth, wanted)
+    lips, corner = _lip_edges(grid, target)
     depth, height = grid.down - lips[0], lips[1] - grid.down
-    level = float(palette.skin.mean())
-    soft = max(0.007, 0.7 / grid.unit)
-    deep = _step(depth / 0.05) * _step(height / 0.05)
-    made = (CAVITY * level) * (1.15 - 0.5 * deep)[..., None]
-    bulge = _step((lower.drop + TONGUE_HEIGHT) / TONGUE_HEIGHT) * (1 - corner**2) ** 0.5
-    made = _over(made, TONGUE * level * 0.8, 0.85 * bulge)
-    white = palette.teeth
-    stands = _step(lower.drop / soft * 0.5 + 0.5) * np.minimum(1, lower.facing * 1.6)
-    made = _over(made, _lit_row(lower, white * LOWER_LEVEL), stands)
-    hangs = _step(-upper.drop / soft * 0.5 + 0.5) * np.minimum(1, upper.facing * 1.6)
-    made = _over(made, _lit_row(upper, white), hangs)
-    gum = hangs * _step((-upper.drop - CROWN) / 0.012)
-    made = _over(made, GUM * level, gum)
-    shadow = SHADOW + (1 - SHADOW) * _step((depth - SHADOW_DEPTH[0]) / np.ptp(SHADOW_DEPTH))
-    corners = 1 - 0.5 * _step((corner - 0.5) / 0.5)
-    across = np.clip(0.5 + 0.5 * (grid.along - _middle(grid, target)) / 0.25, 0, 1)
-    tilt = palette.tilt ** (0.8 * (across - 0.5))
-    out: Floats = (made * (shadow * corners * tilt)[..., None]).astype(np.float32)
-    return np.clip(out, 0, 1)
+    level = float(tone.skin.mean())
+    edge = max(TOOTH_EDGE, MIN_TOOTH_EDGE_PIXELS / grid.unit)
+    deep = _smoothstep(depth / CAVITY_FADE) * _smoothstep(height / CAVITY_FADE)
+    out = (CAVITY * level) * (CAVITY_EDGE - CAVITY_DARKENING * deep)[..., None]
+    tongue = _smoothstep((lower.drop + TONGUE_HEIGHT) / TONGUE_HEIGHT) * (1 - corner**2) ** 0.5
+    out = _over(out, TONGUE * level * TONGUE_LEVEL, TONGUE_OPACITY * tongue)
+    white = tone.teeth
+    lower_share = _smoothstep(lower.drop / edge * 0.5 + 0.5)
+    lower_share = lower_share * np.minimum(1, lower.facing * FACING_GAIN)
+    out = _over(out, _shade_row(lower, white * LOWER_LEVEL), lower_share)
+    upper_share = _smoothstep(-upper.drop / edge * 0.5 + 0.5)
+    upper_share = upper_share * np.minimum(1, upper.facing * FACING_GAIN)
+    out = _over(out, _shade_row(upper, white), upper_share)
+    gum = upper_share * _smoothstep((-upper.drop - CROWN) / GUM_FADE)
+    out = _over(out, GUM * level, gum)
+    lit = _smoothstep((depth - SHADOW_DEPTH[0]) / np.ptp(SHADOW_DEPTH))
+    shadow = SHADOW + (1 - SHADOW) * lit
+    corners = 1 - CORNER_SHADE * _smoothstep((corner - CORNER_START) / (1 - CORNER_START))
+    middle = _mouth_middle(grid, target)
+    across = np.clip(0.5 + 0.5 * (grid.along - middle) / TILT_REACH, 0, 1)
+    tilt = tone.tilt ** (TILT_SHARE * (across - 0.5))
+    lit_out: Floats = (out * (shadow * corners * tilt)[..., None]).astype(np.float32)
+    return np.clip(lit_out, 0, 1)
 
 
-def _middle(grid: Grid, target: Floats) -> float:
-    """Return where the middle of the mouth lies along a grid."""
-    return float(grid.place(target[UPPER_LIP[[0, -1]]])[:, 0].mean())
+def _mouth_middle(grid: FaceGrid, target: Floats) -> float:
+    """Return the position of the middle of the mouth along a grid."""
+    return float(grid.place(target[UPPER_RIM_FULL[[0, -1]]])[:, 0].mean())
 
 
-def _lit_row(row: Row, white: Floats) -> Floats:
+def _shade_row(row: TeethRow, white: Floats) -> Floats:
     """Return the colour (h, w, 3) of a row of teeth: darker to the sides and between them."""
-    level = (0.35 + 0.65 * row.facing) * (1 - 0.16 * row.groove) * (1 - 0.12 * row.side**2)
-    edge = 1 - 0.10 * np.exp(-((row.drop / 0.012) ** 2))  # an edge lets light through
+    facing = SIDE_LEVEL + (1 - SIDE_LEVEL) * row.facing
+    level = facing * (1 - GROOVE_SHADE * row.groove) * (1 - SIDE_SHADE * row.side**2)
+    edge = 1 - EDGE_SHADE * np.exp(-((row.drop / EDGE_HEIGHT) ** 2))
     out: Floats = white * (level * edge)[..., None]
     return out
 
 
-def _with_real(made: Floats, box: Box, target: Floats, grid: Grid, exemplar: Exemplar) -> Floats:
-    """Return *made* with what the exemplar shows between its own lips, unstretched."""
+def _overlay_real(
+    interior: Floats, box: Box, target: Floats, grid: FaceGrid, exemplar: Exemplar
+) -> Floats:
+    """Return *interior* with the pixels between the exemplar's own lips laid over, unstretched."""
     own = exemplar.landmarks
     source = exemplar.box
-    unit = interocular(own)
-    hole = polygon(own[INNER_LIPS], source)
-    reach = max(1, round(0.012 * unit))
+    unit = interocular_distance(own)
+    hole = fill_polygon(own[INNER_LIPS], source)
+    reach = max(1, round(LIP_MARGIN * unit))
     hole = cv2.erode(hole, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    if hole.sum() < 0.0006 * unit**2:
-        return made
-    hole = _blur(hole, max(0.012 * unit, 0.5))
-    fixed = affine_between(target[SKULL], own[SKULL])
-    out = made
-    lower = fixed.copy()
-    lower[:, 2] += own[CHIN, :2].mean(0) - _moved(fixed, target[CHIN]).mean(0)
-    (above, below), _ = _lips(grid, target)
-    low = _step(((grid.down - above) / np.maximum(below - above, 1e-3) - 0.45) / 0.3)
-    for matrix, weight in ((lower, low), (fixed, 1 - low)):
-        at = _moved(matrix, pixels(box).reshape(-1, 2)).reshape(*low.shape, 2)
-        real = sample(exemplar.rgb, at, exemplar.origin).astype(np.float32)
-        known = np.clip(sample(hole, at, exemplar.origin), 0, 1) * _in(at, source)
+    if hole.sum() < MIN_REAL_AREA * unit**2:
+        return interior
+    hole = _blur(hole, max(SEAM * unit, MIN_SEAM))
+    skull = fit_affine(target[SKULL_LANDMARKS], own[SKULL_LANDMARKS])
+    jaw = skull.copy()
+    jaw[:, 2] += own[JAW_LANDMARKS, :2].mean(0) - _apply(skull, target[JAW_LANDMARKS]).mean(0)
+    (above, below), _ = _lip_edges(grid, target)
+    height = (grid.down - above) / np.maximum(below - above, MIN_LENGTH)
+    jaw_share = _smoothstep((height - JAW_SHARE_FROM) / JAW_SHARE_OVER)
+    out = interior
+    for matrix, weight in ((jaw, jaw_share), (skull, 1 - jaw_share)):
+        positions = _apply(matrix, pixel_grid(box).reshape(-1, 2)).reshape(*jaw_share.shape, 2)
+        real = sample_bicubic(exemplar.rgb, positions, exemplar.origin).astype(np.float32)
+        known = np.clip(sample_bicubic(hole, positions, exemplar.origin), 0, 1)
+        known = known * _inside_box(positions, source)
         out = _over(out, real, known * weight)
     return out
 
 
-def _hem(made: Floats, inside: Floats, lip: Floats, unit: float) -> tuple[Floats, Floats]:
-    """Return *made* with a hem of lip around what is *inside*, and the inside with its hem."""
-    reach = 2 * max(1, round(HEM * unit)) + 1
-    wide: Floats = cv2.dilate(inside, np.ones((reach, reach), np.uint8))
-    hem = _blur(wide - inside, max(0.004 * unit, 0.4))
-    return _over(made, np.broadcast_to(lip * np.float32(0.9), made.shape), hem), wide
+def _add_hem(interior: Floats, mask: Floats, lip: Floats, unit: float) -> tuple[Floats, Floats]:
+    """Return *interior* and *mask* (h, w), both grown by a hem in the colour of the lip."""
+    side = 2 * max(1, round(HEM * unit)) + 1
+    wide: Floats = cv2.dilate(mask, np.ones((side, side), np.uint8))
+    hem = _blur(wide - mask, max(HEM_BLUR * unit, MIN_HEM_BLUR))
+    return _over(interior, np.broadcast_to(lip * np.float32(HEM_LEVEL), interior.shape), hem), wide
 
 
-def _line(target: Floats, box: Box) -> Floats:
+def _lip_line(target: Floats, box: Box) -> Floats:
     """Return the line between the inner lips, (h, w) 0 to 1: a thin polygon would leave dots."""
     drawn = np.zeros((box.height, box.width), np.uint8)
-    middle = (target[UPPER_LIP, :2] + target[LOWER_LIP, :2]) / 2 - [box.x0, box.y0]
+    middle = (target[UPPER_RIM_FULL, :2] + target[LOWER_RIM_FULL, :2]) / 2 - [box.x0, box.y0]
     fixed = np.round(middle * 16).astype(np.int32)
     cv2.polylines(drawn, [fixed], False, 255, 1, cv2.LINE_AA, shift=4)
     out: Floats = drawn.astype(np.float32) / np.float32(255)
     return out
 
 
-def _rim(made: Floats, grid: Grid, target: Floats, lip: Floats) -> Floats:
-    """Return *made* with the moist inner side of the lower lip, which opening brings to light."""
-    (high, low), corner = _lips(grid, target)
-    height = low - grid.down
-    width = np.minimum(RIM, 0.35 * np.maximum(low - high, 0) + 1e-3)
-    share = 0.85 * (1 - _step(height / width)) * (1 - 0.5 * corner**2)
-    return _over(made, lip * np.array([0.92, 0.80, 0.80], np.float32), share)
+def _overlay_inner_lip(interior: Floats, grid: FaceGrid, target: Floats, lip: Floats) -> Floats:
+    """Return *interior* with the moist inner side of the lower lip, which shows as it opens."""
+    (above, below), corner = _lip_edges(grid, target)
+    height = below - grid.down
+    gap = np.maximum(below - above, 0)
+    width = np.minimum(INNER_LIP_WIDTH, INNER_LIP_SHARE * gap + MIN_LENGTH)
+    share = INNER_LIP_OPACITY * (1 - _smoothstep(height / width))
+    share = share * (1 - INNER_LIP_FADE * corner**2)
+    return _over(interior, lip * INNER_LIP, share)
 
 
-def _lips(grid: Grid, target: Floats) -> tuple[tuple[Floats, Floats], Floats]:
-    """Return where the inner lips lie below each pixel's column, and how near a corner it is.
+def _lip_edges(grid: FaceGrid, target: Floats) -> tuple[tuple[Floats, Floats], Floats]:
+    """Return the inner lips in each pixel's column, and how near to a corner it is.
 
     Returns:
         (h, w) upper and lower lip along ``down``, and 0 in the middle to 1 at the corners.
     """
     along = grid.along.ravel()
     edges = []
-    for lip in (UPPER_LIP, LOWER_LIP):
+    for lip in (UPPER_RIM_FULL, LOWER_RIM_FULL):
         placed = grid.place(target[lip])
         order = np.argsort(placed[:, 0])
         edges.append(np.interp(along, placed[order, 0], placed[order, 1]))
-    ends = grid.place(target[UPPER_LIP[[0, -1]]])[:, 0]
-    corner = np.abs(along - ends.mean()) / max(abs(float(ends[1] - ends[0])) / 2, 1e-3)
+    ends = grid.place(target[UPPER_RIM_FULL[[0, -1]]])[:, 0]
+    half = max(abs(float(ends[1] - ends[0])) / 2, MIN_LENGTH)
+    corner = np.abs(along - ends.mean()) / half
     upper, lower, corner = (
         part.reshape(grid.along.shape).astype(np.float32) for part in (*edges, corner)
     )
     return (upper, lower), np.minimum(corner, 1)
 
 
-def _around(points: Floats, box: Box, pose: Pose) -> Box | None:
-    """Return the part of a box around points and their soft edge, None where there is none."""
-    margin = 0.03 / float(pose.scale[0]) + 2
+def _box_around(points: Floats, box: Box, pose: Pose) -> Box | None:
+    """Return the part of a box around points and their soft edge; None if it is empty."""
+    margin = WINDOW_MARGIN / float(pose.scale[0]) + WINDOW_PIXELS
     if not math.isfinite(margin):
         return None
     x0, y0 = np.floor(points[:, :2].min(0) - margin).astype(int)
@@ -227,13 +266,13 @@ def _around(points: Floats, box: Box, pose: Pose) -> Box | None:
     return part if part.width > 0 and part.height > 0 else None
 
 
-def _moved(matrix: Affine, points: Floats) -> Floats:
+def _apply(matrix: Affine, points: Floats) -> Floats:
     out: Floats = (points[:, :2] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     return out
 
 
-def _in(at: Floats, box: Box) -> NDArray[np.bool_]:
-    x, y = at[..., 0], at[..., 1]
+def _inside_box(positions: Floats, box: Box) -> NDArray[np.bool_]:
+    x, y = positions[..., 0], positions[..., 1]
     inside: NDArray[np.bool_] = (x >= box.x0) & (x < box.x1) & (y >= box.y0) & (y < box.y1)
     return inside
 
@@ -248,7 +287,7 @@ def _blur(mask: Floats, sigma: float) -> Floats:
     return out
 
 
-def _step(x: Floats) -> Floats:
+def _smoothstep(x: Floats) -> Floats:
     x = np.clip(x, 0, 1)
     out: Floats = x * x * (3 - 2 * x)
     return out

@@ -1,4 +1,4 @@
-"""Paint one view: the frame follows the new jaw, then an exemplar's mouth is laid in."""
+"""Paint one view: warp the frame to the new jaw, then blend in the mouth of the exemplars."""
 
 from __future__ import annotations
 
@@ -10,50 +10,60 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.lips import INNER_LIPS, OUTER_LIPS
-from lipwright.face.shape import Pose, opening
+from lipwright.face.canonical import Pose, mouth_opening
+from lipwright.face.landmarks import INNER_LIPS, OUTER_LIPS
 from lipwright.media.picture import Box
-from lipwright.render import mouth_interior as interior
 from lipwright.render.bank import PARTED, Exemplar
 from lipwright.render.composite import (
     FEATHER,
-    LOOP,
+    MOUTH_LOOP,
+    fill_polygon,
+    lip_mask,
     match_light,
     mouth_mask,
-    mouths,
-    polygon,
 )
-from lipwright.render.detail import lay, match_detail, mixed
-from lipwright.render.face_mesh import followers, mesh, moving, overshoot, steady_contour, vertices
-from lipwright.render.path import built_share
-from lipwright.render.restore import Fine
+from lipwright.render.detail import blend_layers, match_detail, mix_details
+from lipwright.render.face_mesh import (
+    compensate_tracker,
+    follow_weights,
+    mesh_triangles,
+    mesh_vertices,
+    moving_vertices,
+    steady_contour,
+)
+from lipwright.render.mouth_interior import fill_mouth
+from lipwright.render.path import fill_share
+from lipwright.render.restore import RestoredExemplar
 from lipwright.render.warp import (
     Raster,
-    affine_between,
     backward_map,
-    departure,
-    pixels,
+    fit_affine,
+    mesh_offsets,
+    pixel_grid,
     rasterise,
-    refine,
-    sample,
+    sample_bicubic,
+    upsample,
 )
 from lipwright.types import Floats
 
-BORDER = 0.15  # inter-ocular distances from the edge of the view over which motion dies out
-BETWEEN = 0.01  # sigma of the edge of what is between the lips, inter-ocular distances
-MOVED = 0.02  # pixels: what moves less is left as it is
+BORDER = 0.15  # distance from the view's edge over which motion fades out, inter-ocular distances
+INTERIOR_EDGE = 0.01  # sigma of the edge of the mouth interior, inter-ocular distances
+MIN_INTERIOR_EDGE = 0.8  # pixels: the least sigma of that edge, against jagged lips in small faces
+MIN_MOTION = 0.02  # pixels: what moves less stays unchanged
+FEATHER_REACH = 3  # sigmas of the mask's edge beyond which it is 0
+MESH_MARGIN = 2  # pixels around the mesh's vertices that are rasterised
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brush:
-    """Where the face is in a frame, and the mouth it shall have."""
+class MouthTarget:
+    """A face in a frame and the mouth to paint on it."""
 
     pose: Pose  #: of one frame
     landmarks: Floats  #: (478, 3) pixels
     own: Floats  #: (61, 3) canonical mouth shape of the frame
     wanted: Floats  #: (61, 3) canonical mouth shape to paint
-    shown: Floats  #: (61, 3) canonical mouth shape of what it is painted with
-    calm: Floats  #: (61, 3) canonical mouth shape of the speaker when closed
+    shown: Floats  #: (61, 3) canonical mouth shape of the exemplars it is painted with
+    closed_mouth: Floats  #: (61, 3) canonical mouth shape of the speaker when closed
     top: int  #: largest code value of the view, 255 or 1023
 
     @property
@@ -61,10 +71,10 @@ class Brush:
         """Pixels per inter-ocular distance."""
         return float(1 / self.pose.scale[0])
 
-    def moved(self) -> Floats:
-        """Return how far each landmark of the mesh moves, (468, 3) pixels."""
-        canonical = followers() @ steady_contour(
-            overshoot(self.wanted - self.own, self.wanted - self.shown)
+    def displacement(self) -> Floats:
+        """Return the displacement of each landmark of the mesh, (468, 3) pixels."""
+        canonical = follow_weights() @ steady_contour(
+            compensate_tracker(self.wanted - self.own, self.wanted - self.shown)
         )
         out: Floats = (canonical @ self.pose.rotation[0].T * np.float32(self.unit)).astype(
             np.float32
@@ -73,71 +83,72 @@ class Brush:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stroke:
-    """An exemplar and how much of it shows."""
+class WeightedExemplar:
+    """An exemplar and its share of a frame."""
 
     exemplar: Exemplar
     share: float  #: 0 to 1; those of a frame add up to 1
     opening: float  #: of its mouth, canonical
-    fine: Fine | None = None  #: its pixels super-resolved; None: they are used as they are
+    restored: RestoredExemplar | None = None  #: super-resolved pixels; None: its own are used
 
 
 def paint_mouth(
     rgb: NDArray[Any],
     box: Box,
-    brush: Brush,
-    strokes: Sequence[Stroke],
+    target: MouthTarget,
+    exemplars: Sequence[WeightedExemplar],
     strength: float,
     occluder: Floats | None = None,
 ) -> tuple[NDArray[Any], Floats]:
-    """Return the painted view (h, w, 3) and the mask (h, w) of what changed, 0 or 1.
+    """Return the painted view (h, w, 3) and the mask (h, w) of its changes, 0 or 1.
 
     Args:
-        rgb: the view, RGB uint8 or uint16; not touched.
-        box: where it lies in its frame.
-        brush: the face in it.
-        strokes: what to paint with.
-        strength: 0 to 1, share of the exemplar in the mix.
-        occluder: (h, w) how far each pixel shows something in front of the face, 0 to 1; its light
-            and detail are not the face's.
+        rgb: (h, w, 3) the view, RGB uint8 or uint16; not modified.
+        box: position of the view in its frame.
+        target: the face in it and the mouth to paint.
+        exemplars: to paint with.
+        strength: 0 to 1, share of the exemplars in the mix.
+        occluder: (h, w) 0 to 1, how far something covers the face in each pixel; covered pixels do
+            not count when light and detail of the face are measured.
     """
-    rest, target = vertices(brush.landmarks, brush.moved(), brush.unit)
-    area = _around(target[moving()], 2, box)
-    raster = rasterise(target, mesh(), area, brush.unit)
+    rest, moved = mesh_vertices(target.landmarks, target.displacement(), target.unit)
+    area = _box_around(moved[moving_vertices()], MESH_MARGIN, box)
+    raster = rasterise(moved, mesh_triangles(), area, target.unit)
     painted, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
-    _follow_jaw(painted, mask, rgb, box, raster, rest, brush)
-    inner = _around(target[LOOP], 3 * FEATHER * brush.unit, area)
+    _warp_jaw(painted, mask, rgb, box, raster, rest, target)
+    inner = _box_around(moved[MOUTH_LOOP], FEATHER_REACH * FEATHER * target.unit, area)
     window = _window(inner, box)
-    soft = mouth_mask(target, inner, brush.unit)
+    soft = mouth_mask(moved, inner, target.unit)
     under = painted[window].astype(np.float32)
     face = soft if occluder is None else soft * (occluder[window] <= 0)
-    over = _mouth(under, face, inner, raster, brush, strokes)
-    lips = mouths([target, rest], inner, brush.unit)
-    own = mixed([(s.exemplar.detail, s.share) for s in strokes])
+    over = _render_mouth(under, face, inner, raster, target, exemplars)
+    lips = lip_mask([moved, rest], inner, target.unit)
+    own = mix_details([(e.exemplar.detail, e.share) for e in exemplars])
     over = match_detail(over, under, face, lips, own)
     share: float | Floats = strength
-    if 0 < strength < 1:  # two mouths' teeth would be a haze: inside, one gives way to the other
-        share = strength + (round(strength) - strength) * _between(target, inner, brush.unit)
-    laid = np.rint(lay(over, under, soft, share))
-    painted[window] = np.clip(laid, 0, brush.top).astype(rgb.dtype)
+    if 0 < strength < 1:  # mixing the teeth of two mouths would give a haze: show only one interior
+        between = _interior_mask(moved, inner, target.unit)
+        share = strength + (round(strength) - strength) * between
+    blended = np.rint(blend_layers(over, under, soft, share))
+    painted[window] = np.clip(blended, 0, target.top).astype(rgb.dtype)
     mask[window] = np.maximum(mask[window], soft > 0)
     return painted, mask
 
 
-def _follow_jaw(
+def _warp_jaw(
     painted: NDArray[Any],
     mask: Floats,
     rgb: NDArray[Any],
     box: Box,
     raster: Raster,
     rest: Floats,
-    brush: Brush,
+    target: MouthTarget,
 ) -> None:
-    """Warp the frame itself to the new jaw, into *painted*; note in *mask* what moved."""
-    coarse = departure(raster, rest) * _calm_border(raster, box, BORDER * brush.unit)[..., None]
-    shift = refine(coarse, raster, raster.box)
-    away = cv2.max(*(np.abs(part) for part in cv2.split(shift)))
-    moved = (away > MOVED).astype(np.uint8)
+    """Warp the frame itself to the new jaw, into *painted*; set *mask* where pixels moved."""
+    coarse = mesh_offsets(raster, rest) * _border_fade(raster, box, BORDER * target.unit)[..., None]
+    shift = upsample(coarse, raster, raster.box)
+    distance = cv2.max(*(np.abs(part) for part in cv2.split(shift)))
+    moved = (distance > MIN_MOTION).astype(np.uint8)
     x, y, width, height = cv2.boundingRect(moved)
     if not width:
         return
@@ -145,16 +156,16 @@ def _follow_jaw(
     part = Box(left, top, left + width, top + height)
     within = _window(part, raster.box)
     origin = box.x0, box.y0
-    warped = sample(rgb, shift[within] + pixels(part), origin)
+    warped = sample_bicubic(rgb, shift[within] + pixel_grid(part), origin)
     window = _window(part, box)
-    cv2.copyTo(np.minimum(warped, rgb.dtype.type(brush.top)), moved[within], painted[window])
+    cv2.copyTo(np.minimum(warped, rgb.dtype.type(target.top)), moved[within], painted[window])
     mask[window] = moved[within]
 
 
-def _calm_border(raster: Raster, box: Box, border: float) -> Floats:
-    """Return how much may move in each cell (gh, gw): motion dies out towards the view's edge.
+def _border_fade(raster: Raster, box: Box, border: float) -> Floats:
+    """Return the share of motion allowed in each cell (gh, gw): 0 at the view's edge.
 
-    Beyond it there is nothing that could be brought in.
+    There are no pixels beyond the edge that could move in.
     """
     gh, gw = raster.triangle.shape
     x = raster.box.x0 + raster.step * np.arange(gw, dtype=np.float32)
@@ -165,67 +176,70 @@ def _calm_border(raster: Raster, box: Box, border: float) -> Floats:
     return share
 
 
-def _mouth(
+def _render_mouth(
     under: Floats,
-    soft: Floats,
+    face: Floats,
     inner: Box,
     raster: Raster,
-    brush: Brush,
-    strokes: Sequence[Stroke],
+    target: MouthTarget,
+    exemplars: Sequence[WeightedExemplar],
 ) -> Floats:
-    """Return the exemplars' mouth in place and in the light of *under*, (h, w, 3) code values.
+    """Return the exemplars warped into place, in the light of *under*, (h, w, 3) code values.
 
-    Between the lips open mouths are dissolved into each other too. Of a closed and an open one only
-    that which shows most is seen: lips over teeth would be a haze.
+    The interiors of open mouths dissolve into each other like everything else. Between a closed
+    and an open mouth, the interior is that of the larger share: lips over teeth would be a haze.
     """
-    target = raster.target
-    patch = hole = np.zeros_like(under)
-    most = max(strokes, key=lambda stroke: stroke.share)
-    for stroke in strokes:
-        source = stroke.exemplar.vertices
-        base = affine_between(target[LOOP], source[LOOP])
+    moved = raster.target
+    patch = interior = np.zeros_like(under)
+    dominant = max(exemplars, key=lambda each: each.share)
+    for each in exemplars:
+        source = each.exemplar.vertices
+        base = fit_affine(moved[MOUTH_LOOP], source[MOUTH_LOOP])
         positions = backward_map(raster, source, base, within=inner)
-        shown = _sampled(stroke, positions)
-        shown = _furnished(shown.astype(np.float32), inner, target, brush, stroke)
-        patch += shown * np.float32(stroke.share)
-        hole = shown if stroke is most else hole
-    if len(strokes) > 1 and min(stroke.opening for stroke in strokes) < PARTED:
-        patch += (hole - patch) * _between(target, inner, brush.unit)[..., None]
-    return match_light(patch, under, soft, polygon(target[OUTER_LIPS], inner), brush.unit)
+        warped = _sample_exemplar(each, positions)
+        warped = _fill_mouth(warped.astype(np.float32), inner, moved, target, each)
+        patch += warped * np.float32(each.share)
+        interior = warped if each is dominant else interior
+    if len(exemplars) > 1 and min(each.opening for each in exemplars) < PARTED:
+        patch += (interior - patch) * _interior_mask(moved, inner, target.unit)[..., None]
+    return match_light(patch, under, face, fill_polygon(moved[OUTER_LIPS], inner), target.unit)
 
 
-def _between(target: Floats, inner: Box, unit: float) -> Floats:
-    """Return what lies between the lips, (h, w) 0 to 1, soft at the edge."""
-    hole = polygon(target[INNER_LIPS], inner)
-    out: Floats = cv2.GaussianBlur(hole, (0, 0), max(BETWEEN * unit, 0.8))
+def _interior_mask(moved: Floats, inner: Box, unit: float) -> Floats:
+    """Return the mask (h, w) of the mouth interior, 0 to 1, soft at the edge."""
+    hole = fill_polygon(moved[INNER_LIPS], inner)
+    out: Floats = cv2.GaussianBlur(hole, (0, 0), max(INTERIOR_EDGE * unit, MIN_INTERIOR_EDGE))
     return out
 
 
-def _sampled(stroke: Stroke, positions: Floats) -> NDArray[Any]:
-    """Return the colours at positions (…, 2) in pixels of an exemplar's frame."""
-    exemplar = stroke.exemplar
-    if stroke.fine is None:
-        return sample(exemplar.rgb, positions, exemplar.origin)
-    return sample(stroke.fine.rgb, stroke.fine.local(positions, exemplar.origin), (0, 0))
+def _sample_exemplar(each: WeightedExemplar, positions: Floats) -> NDArray[Any]:
+    """Return the colours (…, 3) at positions (…, 2) in pixels of an exemplar's frame."""
+    exemplar = each.exemplar
+    if each.restored is None:
+        return sample_bicubic(exemplar.rgb, positions, exemplar.origin)
+    local = each.restored.local(positions, exemplar.origin)
+    return sample_bicubic(each.restored.rgb, local, (0, 0))
 
 
-def _furnished(shown: Floats, inner: Box, target: Floats, brush: Brush, stroke: Stroke) -> Floats:
-    """Return a warped exemplar with the mouth behind its lips, where it lacks that."""
-    given = np.array([stroke.opening], np.float32)
-    return interior.build(
-        shown,
-        target,
+def _fill_mouth(
+    warped: Floats, inner: Box, moved: Floats, target: MouthTarget, each: WeightedExemplar
+) -> Floats:
+    """Return a warped exemplar (h, w, 3) with a synthetic mouth interior where it lacks one."""
+    given = np.array([each.opening], np.float32)
+    return fill_mouth(
+        warped,
+        moved,
         inner,
-        brush.pose,
-        brush.calm,
-        brush.wanted,
-        amount=float(built_share(opening(brush.wanted[None]), given)[0]),
-        exemplar=stroke.exemplar,
-        top=brush.top,
+        target.pose,
+        target.closed_mouth,
+        target.wanted,
+        amount=float(fill_share(mouth_opening(target.wanted[None]), given)[0]),
+        exemplar=each.exemplar,
+        top=target.top,
     )
 
 
-def _around(points: Floats, margin: float, within: Box) -> Box:
+def _box_around(points: Floats, margin: float, within: Box) -> Box:
     x0, y0 = np.floor(points[:, :2].min(0) - margin).astype(int)
     x1, y1 = np.ceil(points[:, :2].max(0) + margin).astype(int) + 1
     x0, y0 = min(max(x0, within.x0), within.x1 - 1), min(max(y0, within.y0), within.y1 - 1)

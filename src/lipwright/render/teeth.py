@@ -1,7 +1,7 @@
-"""Where teeth are: two dental arches in the head's own frame, seen through its pose.
+"""Position the teeth in each pixel: two dental arches in head coordinates, projected by the pose.
 
-The upper row hangs from the skull, the lower one from the jaw. Sizes are those of adult crowns
-(Wheeler's Dental Anatomy), over a distance of 90 mm between the outer eye corners.
+The upper row is fixed to the skull, the lower one to the jaw. Sizes are those of adult crowns
+(Wheeler's Dental Anatomy) divided by 90 mm, the distance between the outer eye corners.
 """
 
 from __future__ import annotations
@@ -11,43 +11,50 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.face.shape import MOUTH, UPPER_INNER, Pose, to_image
+from lipwright.face.canonical import Pose, to_image
+from lipwright.face.landmarks import LOWER_INNER_ROWS, UPPER_INNER_ROWS, mouth_rows
 from lipwright.media.picture import Box
 from lipwright.types import Floats
 
+# All lengths are inter-ocular distances unless noted.
 # Widths of the crowns from the middle outwards: incisors, canine, premolars, molar.
 UPPER_WIDTHS = (0.094, 0.072, 0.084, 0.078, 0.075, 0.11)
 LOWER_WIDTHS = (0.058, 0.064, 0.075, 0.078, 0.078, 0.12)
-UPPER_SHORTER = (0.0, 0.012, 0.002, 0.014, 0.022, 0.03)  # how much higher each crown ends
+UPPER_SHORTER = (0.0, 0.012, 0.002, 0.014, 0.022, 0.03)  # how much higher each upper crown ends
 CROWN = 0.115  # height of the upper incisors
-ARCH_WIDTH, ARCH_DEPTH = 0.30, 0.36  # half width at the molars, and their way back
-BEHIND_LIPS = 0.05  # of the incisors behind the line where closed lips meet
-BELOW_LINE = 0.032  # of the upper edge below that line
+ARCH_WIDTH, ARCH_DEPTH = 0.30, 0.36  # of an arch at the molars: half its width, and its depth
+ARCH_SHADE_DEPTH = 0.17  # depth into the mouth at which light on the teeth falls to 1 / e
+BEHIND_LIPS = 0.05  # of the upper incisors, behind the line where closed lips meet
+LOWER_BEHIND_UPPER = 0.01  # of the lower incisors, behind the upper ones
+BELOW_LINE = 0.032  # of the upper edge, below the line where closed lips meet
 OVERBITE = 0.018  # of the lower edge above the upper one in a closed mouth
-LOWER_MOST = 0.05  # of the lower teeth that shows above the lower lip
-JAW_FOLLOW = 1.0  # of the chin's way that the lower incisors go
-ROUND = 0.011  # by which an incisal edge is higher at its sides
-GROOVE = 0.006  # width of the shade between two teeth
-SPAN = np.radians(np.linspace(-80, 80, 65))  # places on an arch, from its middle
+MAX_LOWER_SHOWN = 0.05  # height of the lower teeth that shows above the lower lip, at most
+JAW_FOLLOW = 1.0  # share of the chin's displacement that the lower incisors follow
+EDGE_ROUNDING = 0.011  # by which an incisal edge is higher at its sides than in its middle
+GROOVE_WIDTH = 0.006  # of the shade between two teeth
+MIN_GROOVE_PIXELS = 0.5  # pixels: the least width of that shade, or it would flicker in small faces
+TYPICAL_MOUTH_WIDTH = 0.48  # width of a closed mouth for which the sizes above hold
+ARCH_SCALE = (0.85, 1.15)  # limits of the scale of the arches: jaws vary less than mouths do
+ARCH_ANGLES = np.radians(np.linspace(-80, 80, 65))  # radians: points on an arch, from its middle
+FRONT_STEP = 1e-6  # least step along the face between points that face the camera
 
-_AT = {int(landmark): i for i, landmark in enumerate(MOUTH)}
-CHIN = [_AT[i] for i in (152, 148, 377)]
-LOWER_INNER = [_AT[i] for i in (87, 14, 317)]
-CORNERS = [_AT[i] for i in (78, 308)]
+# Rows of mouth shapes: the chin, and the inner corners of the mouth.
+CHIN_ROWS = mouth_rows(152, 148, 377)
+INNER_CORNER_ROWS = mouth_rows(78, 308)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Pixels of a box in axes that lie with the face, in inter-ocular distances."""
+class FaceGrid:
+    """Coordinates of a box's pixels on axes that turn with the face, in inter-ocular distances."""
 
-    along: Floats  #: (h, w) to the face's left
-    down: Floats  #: (h, w)
+    along: Floats  #: (h, w) towards the face's left
+    down: Floats  #: (h, w) towards its chin
     axes: Floats  #: (2, 2) unit vectors along and down, in pixels of the frame
     unit: float  #: pixels per inter-ocular distance
 
     @classmethod
-    def over(cls, box: Box, pose: Pose) -> Grid:
-        """Lay the axes of one pose over a box."""
+    def over(cls, box: Box, pose: Pose) -> FaceGrid:
+        """Return the grid of a box for one pose."""
         right = pose.rotation[0, :2, 0]
         right = right / max(float(np.linalg.norm(right)), 1e-6)
         axes = np.array([right, [-right[1], right[0]]], np.float32)
@@ -58,88 +65,97 @@ class Grid:
         return cls(along=along, down=down, axes=axes, unit=unit)
 
     def place(self, points: Floats) -> Floats:
-        """Return points (n, 2+) of the frame in these axes, (n, 2)."""
+        """Return points (n, 2+) in pixels of the frame on these axes, (n, 2)."""
         out: Floats = (points[:, :2] @ self.axes.T / np.float32(self.unit)).astype(np.float32)
         return out
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row of teeth as it shows in each pixel, (h, w)."""
+class TeethRow:
+    """One row of teeth as seen in each pixel (h, w)."""
 
-    drop: Floats  #: below the edge of the row; negative above it; inter-ocular distances
-    facing: Floats  #: 1 in front, falling to 0 where the arch goes back into the dark
+    drop: Floats  #: below the edge of the row, negative above it; inter-ocular distances
+    facing: Floats  #: 1 in front, falling to 0 where the arch recedes into the dark
     groove: Floats  #: 1 between two teeth, 0 on them
     side: Floats  #: 0 in the middle of a tooth, 1 at its sides
 
 
-def rows(grid: Grid, pose: Pose, calm: Floats, wanted: Floats) -> tuple[Row, Row]:
+def teeth_rows(
+    grid: FaceGrid, pose: Pose, closed_mouth: Floats, wanted: Floats
+) -> tuple[TeethRow, TeethRow]:
     """Return the upper and the lower row.
 
     Args:
-        grid: pixels.
+        grid: coordinates of the pixels.
         pose: of one frame.
-        calm: (61, 3) canonical mouth of the speaker when closed.
-        wanted: (61, 3) canonical mouth to paint.
+        closed_mouth: (61, 3) canonical mouth shape of the speaker when closed.
+        wanted: (61, 3) canonical mouth shape to paint.
     """
-    line = (calm[UPPER_INNER] + calm[LOWER_INNER]).mean(0) / 2
-    size = float(np.clip(np.ptp(calm[CORNERS, 0]) / 0.48, 0.85, 1.15))
-    fall = float((wanted[CHIN, 1] - calm[CHIN, 1]).mean()) * JAW_FOLLOW
+    line = (closed_mouth[UPPER_INNER_ROWS] + closed_mouth[LOWER_INNER_ROWS]).mean(0) / 2
+    width = np.ptp(closed_mouth[INNER_CORNER_ROWS, 0])
+    scale = float(np.clip(width / TYPICAL_MOUTH_WIDTH, *ARCH_SCALE))
+    fall = float((wanted[CHIN_ROWS, 1] - closed_mouth[CHIN_ROWS, 1]).mean()) * JAW_FOLLOW
     front = line + np.array([0, BELOW_LINE, BEHIND_LIPS], np.float32)
-    upper = _row(grid, pose, front, size, UPPER_WIDTHS, 1)
-    lip = float(wanted[LOWER_INNER, 1].mean())
-    edge = max(line[1] + BELOW_LINE - OVERBITE + max(fall, 0), lip - LOWER_MOST)
-    below = np.array([front[0], edge, front[2] + 0.01], np.float32)
-    return upper, _row(grid, pose, below, size, LOWER_WIDTHS, -1)
+    upper = _teeth_row(grid, pose, front, scale, UPPER_WIDTHS, 1)
+    lip = float(wanted[LOWER_INNER_ROWS, 1].mean())
+    edge = max(line[1] + BELOW_LINE - OVERBITE + max(fall, 0), lip - MAX_LOWER_SHOWN)
+    lower_front = np.array([front[0], edge, front[2] + LOWER_BEHIND_UPPER], np.float32)
+    return upper, _teeth_row(grid, pose, lower_front, scale, LOWER_WIDTHS, -1)
 
 
-def _row(
-    grid: Grid, pose: Pose, front: Floats, size: float, widths: tuple[float, ...], sign: int
-) -> Row:
-    """Return a row whose middle edge is at *front*; *sign* 1 hangs down, -1 stands up."""
-    across, back = ARCH_WIDTH * size * np.sin(SPAN), ARCH_DEPTH * size * (1 - np.cos(SPAN))
+def _teeth_row(
+    grid: FaceGrid, pose: Pose, front: Floats, scale: float, widths: tuple[float, ...], sign: int
+) -> TeethRow:
+    """Return a row whose middle edge is at *front*; *sign* is 1 for the upper, -1 for the lower."""
+    across = ARCH_WIDTH * scale * np.sin(ARCH_ANGLES)
+    back = ARCH_DEPTH * scale * (1 - np.cos(ARCH_ANGLES))
     arch = np.stack([across, np.zeros_like(across), back], 1) + front
     placed = grid.place(to_image(arch[None].astype(np.float32), pose)[0])
-    seen = _rising(placed[:, 0])
+    visible = _visible_stretch(placed[:, 0])
     steps = np.hypot(np.diff(across), np.diff(back))
     arc = np.concatenate([[0], np.cumsum(steps)])
     arc -= np.interp(0.0, across, arc)
-    x, at = placed[seen, 0], arc[seen]
+    x, arc_visible = placed[visible, 0], arc[visible]
     along = grid.along.ravel()
     shape = grid.along.shape
-    where = np.interp(along, x, at)
-    edge = np.interp(along, x, placed[seen, 1])
-    facing = np.interp(along, x, np.exp(-((back[seen] / 0.17) ** 2)), left=0, right=0)
-    bounds = np.cumsum(widths) * size
-    tooth = np.minimum(np.searchsorted(bounds, np.abs(where)), len(widths) - 1)
-    half = np.asarray(widths)[tooth] * size / 2
-    off = (np.abs(where) - (bounds[tooth] - half)) / half  # -1 to 1 over one tooth
-    bent = ROUND * np.abs(off) ** 3
+    position = np.interp(along, x, arc_visible)  # along the arch, 0 in its middle
+    edge = np.interp(along, x, placed[visible, 1])
+    light = np.exp(-((back[visible] / ARCH_SHADE_DEPTH) ** 2))
+    facing = np.interp(along, x, light, left=0, right=0)
+    bounds = np.cumsum(widths) * scale
+    tooth = np.minimum(np.searchsorted(bounds, np.abs(position)), len(widths) - 1)
+    half = np.asarray(widths)[tooth] * scale / 2
+    offset = (np.abs(position) - (bounds[tooth] - half)) / half  # -1 to 1 over one tooth
+    raised = EDGE_ROUNDING * np.abs(offset) ** 3
     if sign > 0:
-        bent = bent + np.asarray(UPPER_SHORTER)[tooth]
-    edge = edge - sign * bent
-    gap = np.maximum(1 - np.abs(off), 0) * half
-    groove = np.exp(-((gap / max(GROOVE, 0.5 / grid.unit)) ** 2))
+        raised = raised + np.asarray(UPPER_SHORTER)[tooth]
+    edge = edge - sign * raised
+    gap = np.maximum(1 - np.abs(offset), 0) * half
+    groove = np.exp(-((gap / max(GROOVE_WIDTH, MIN_GROOVE_PIXELS / grid.unit)) ** 2))
 
-    def laid(values: NDArray[np.floating]) -> Floats:
+    def to_grid(values: NDArray[np.floating]) -> Floats:
         out: Floats = values.reshape(shape).astype(np.float32)
         return out
 
-    return Row(
-        drop=laid(grid.down.ravel() - edge),
-        facing=laid(facing),
-        groove=laid(groove),
-        side=laid(np.minimum(np.abs(off), 1)),
+    return TeethRow(
+        drop=to_grid(grid.down.ravel() - edge),
+        facing=to_grid(facing),
+        groove=to_grid(groove),
+        side=to_grid(np.minimum(np.abs(offset), 1)),
     )
 
 
-def _rising(x: Floats) -> slice:
-    """Return the stretch around the middle over which *x* rises: what a turned head shows."""
-    steps = np.diff(x) > 1e-6
+def _visible_stretch(x: Floats) -> slice:
+    """Return the stretch around the middle over which *x* rises: the part that a turned head shows.
+
+    Args:
+        x: (n,) points of an arch along the face.
+    """
+    rising = np.diff(x) > FRONT_STEP
     middle = len(x) // 2
     first, last = middle, middle
-    while first > 0 and steps[first - 1]:
+    while first > 0 and rising[first - 1]:
         first -= 1
-    while last < len(steps) and steps[last]:
+    while last < len(rising) and rising[last]:
         last += 1
     return slice(first, last + 1)

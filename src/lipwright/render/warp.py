@@ -1,4 +1,4 @@
-"""Mesh warp: one coarse raster of the target, any number of sources, pixels sampled finely."""
+"""Mesh warp: rasterise the target mesh once on a coarse grid, then sample any number of sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from lipwright.media.picture import Box
 from lipwright.types import Floats, Ints
 
 CELLS_PER_UNIT = 60  # grid cells per inter-ocular distance: finer than a lip line
-TOUCHING = 1e-3  # so little outside of a triangle a cell still counts as in it
+TOLERANCE = 1e-3  # barycentric weight: a cell this little outside a triangle counts as inside
+MIN_AREA = 1e-6  # squared cells, twice the area of a degenerate triangle; avoids a division by 0
+MIN_EDGE_SQUARED = 1e-9  # squared cells; avoids a division by 0
 
 Affine = NDArray[np.float64]
 Cells = NDArray[np.int32]
@@ -23,19 +25,19 @@ IDENTITY: Affine = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 @dataclass(frozen=True, kw_only=True)
 class Raster:
-    """Target mesh on a coarse grid: which triangle lies where, and where in it."""
+    """A target mesh on a coarse grid: the triangle of each cell and its position in it."""
 
     box: Box  #: pixels of the frame that the grid covers
     step: int  #: pixels per cell
     target: Floats  #: (n, 3) vertices, pixels
     faces: Ints  #: (m, 3) vertex indices
-    triangle: Cells  #: (gh, gw) index into the mesh, -1 outside
-    cells: Ints  #: (k,) those inside the mesh, row by row
+    triangle: Cells  #: (gh, gw) index into *faces*, -1 outside the mesh
+    cells: Ints  #: (k,) flat indices of the cells inside the mesh, row by row
     weights: Floats  #: (3, k) their barycentric coordinates
 
     @property
     def covered(self) -> Box:
-        """The pixels from the first cell on that as many steps as there are cells cover."""
+        """The pixels that whole cells cover: the box, rounded up to the grid."""
         height, width = (n * self.step for n in self.triangle.shape)
         return Box(self.box.x0, self.box.y0, self.box.x0 + width, self.box.y0 + height)
 
@@ -58,13 +60,13 @@ class Raster:
 
 
 def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
-    """Lay a grid over *box* and find each cell's triangle.
+    """Find the triangle of each cell of a grid over *box*.
 
     Args:
         target: (n, 3) vertices in pixels; the nearest (smallest z) triangle wins.
         faces: (m, 3) vertex indices.
-        box: where to rasterise.
-        unit: pixels per inter-ocular distance, sets the grid.
+        box: pixels to rasterise.
+        unit: pixels per inter-ocular distance; sets the size of a cell.
     """
     step = max(1, round(unit / CELLS_PER_UNIT))
     gw, gh = (box.x1 - box.x0 + step - 1) // step + 1, (box.y1 - box.y0 + step - 1) // step + 1
@@ -72,13 +74,13 @@ def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
     far_first = np.argsort(-target[:, 2][faces].sum(1), kind="stable")
     triangle, y, x = _candidates(corners, far_first, gw, gh)
     weights = _barycentric(corners, triangle, y, x)
-    inside = np.flatnonzero(_least(weights) > -TOUCHING)
+    inside = np.flatnonzero(_minimum(weights) > -TOLERANCE)
     nearest = np.full(gw * gh, -1, np.int64)
-    nearest[(y * gw + x)[inside]] = inside  # where several lie, the last one stays
+    nearest[(y * gw + x)[inside]] = inside  # of several triangles the last, nearest one stays
     cells = np.flatnonzero(nearest >= 0)
-    shown = nearest[cells]
+    visible = nearest[cells]
     ids = np.full((gh, gw), -1, np.int32)
-    ids.ravel()[cells] = triangle[shown]
+    ids.ravel()[cells] = triangle[visible]
     return Raster(
         box=box,
         step=step,
@@ -86,21 +88,29 @@ def rasterise(target: Floats, faces: Ints, box: Box, unit: float) -> Raster:
         faces=faces,
         triangle=ids,
         cells=cells,
-        weights=_pulled_in(corners, triangle[shown], y[shown], x[shown], weights.take(shown, 1)),
+        weights=_clamp_to_edge(
+            corners, triangle[visible], y[visible], x[visible], weights.take(visible, 1)
+        ),
     )
 
 
 def _candidates(
     corners: NDArray[np.float64], order: Ints, width: int, height: int
 ) -> tuple[Ints, Cells, Cells]:
-    """Return all cells of a grid that lie in the rectangles around triangles (m, 3, 2).
+    """Return all cells of a grid that lie in the bounding boxes of triangles.
+
+    Args:
+        corners: (m, 3, 2) of the triangles, in cells.
+        order: (m,) in which the triangles are returned.
+        width: of the grid, cells.
+        height: of the grid, cells.
 
     Returns:
-        The triangle, the row and the column of each (k,), triangle after triangle in that order.
+        The triangle, the row and the column of each cell (k,), triangle by triangle.
     """
     a, b, c = corners[order].transpose(1, 0, 2)
-    low = np.ceil(_least((a, b, c)) - TOUCHING).astype(np.int32)
-    high = np.floor(-_least((-a, -b, -c)) + TOUCHING).astype(np.int32)
+    low = np.ceil(_minimum((a, b, c)) - TOLERANCE).astype(np.int32)
+    high = np.floor(-_minimum((-a, -b, -c)) + TOLERANCE).astype(np.int32)
     low = np.maximum(low, 0)
     last = np.array([width - 1, height - 1], np.int32)
     across, down = np.maximum(np.minimum(high, last) - low + 1, 0).T
@@ -113,7 +123,7 @@ def _candidates(
 
 
 def _barycentric(corners: NDArray[np.float64], triangle: Ints, y: Cells, x: Cells) -> Floats:
-    """Return the coordinates of cells in triangles, (3, k), adding up to 1; negative outside.
+    """Return barycentric coordinates (3, k): they add up to 1; some are negative outside.
 
     Args:
         corners: (m, 3, 2) of the triangles, in cells.
@@ -121,7 +131,7 @@ def _barycentric(corners: NDArray[np.float64], triangle: Ints, y: Cells, x: Cell
         y: (k,) row of each cell.
         x: (k,) column of each cell.
     """
-    x0, y0, bx, by, cx, cy = (column[triangle] for column in _slopes(corners))
+    x0, y0, bx, by, cx, cy = (values[triangle] for values in _gradients(corners))
     px, py = x.astype(np.float32) - x0, y.astype(np.float32) - y0
     weights = np.empty((3, len(triangle)), np.float32)
     weights[1], weights[2] = px * bx + py * by, px * cx + py * cy
@@ -129,65 +139,65 @@ def _barycentric(corners: NDArray[np.float64], triangle: Ints, y: Cells, x: Cell
     return weights
 
 
-def _least(three: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
-    """Return the least of three arrays, element by element."""
-    least: NDArray[Any] = np.minimum(np.minimum(three[0], three[1]), three[2])
-    return least
+def _minimum(three: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
+    """Return the element-wise minimum of three arrays."""
+    minimum: NDArray[Any] = np.minimum(np.minimum(three[0], three[1]), three[2])
+    return minimum
 
 
-def _pulled_in(
+def _clamp_to_edge(
     corners: NDArray[np.float64],
     triangle: Ints,
     y: Cells,
     x: Cells,
     weights: Floats,
 ) -> Floats:
-    """Return coordinates (3, k) of which those a little outside are moved to the edge."""
-    outside = np.flatnonzero(_least(weights) < 0)
+    """Return barycentric coordinates (3, k) with those a little outside moved to the edge."""
+    outside = np.flatnonzero(_minimum(weights) < 0)
     points = np.stack([x[outside], y[outside]], -1).astype(np.float64)
     near = _nearest_on_edge(points, corners[triangle[outside]], weights[:, outside].T)
     weights[:, outside] = near.T
     return weights
 
 
-def _slopes(corners: NDArray[np.float64]) -> Floats:
-    """Return of each triangle (m, 3, 2) its first corner and how coordinates grow, (6, m).
+def _gradients(corners: NDArray[np.float64]) -> Floats:
+    """Return the first corner of each triangle (m, 3, 2) and its coordinates' gradients, (6, m).
 
-    From the first corner, the second coordinate grows by the rows 2 and 3 along x and y, the third
-    one by 4 and 5.
+    Rows 0 and 1 are x and y of the corner; rows 2 and 3 the gradient of the second barycentric
+    coordinate along x and y; rows 4 and 5 that of the third.
     """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     u, v = b - a, c - a
     area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
-    area = np.where(np.abs(area) < 1e-6, np.copysign(1e-6, area), area)
-    grow = np.stack([v[:, 1], -v[:, 0], -u[:, 1], u[:, 0]]) / area
-    slopes: Floats = np.concatenate([a.T, grow]).astype(np.float32)
-    return slopes
+    area = np.where(np.abs(area) < MIN_AREA, np.copysign(MIN_AREA, area), area)
+    slopes = np.stack([v[:, 1], -v[:, 0], -u[:, 1], u[:, 0]]) / area
+    gradients: Floats = np.concatenate([a.T, slopes]).astype(np.float32)
+    return gradients
 
 
 def _nearest_on_edge(
     points: NDArray[np.float64], corners: NDArray[np.float64], weights: Floats
 ) -> Floats:
-    """Return coordinates (n, 3) of the points nearest to *points* (n, 2) on their triangles' edges.
+    """Return barycentric coordinates (n, 3) of the edge points nearest to *points* (n, 2).
 
-    The edge is that across from the corner whose weight is most negative.
+    The edge of each triangle is that opposite the corner whose weight is most negative.
     """
-    row, across = np.arange(len(points)), weights.argmin(-1)
-    first, second = (across + 1) % 3, (across + 2) % 3
+    row, opposite = np.arange(len(points)), weights.argmin(-1)
+    first, second = (opposite + 1) % 3, (opposite + 2) % 3
     start, end = corners[row, first], corners[row, second]
     along = end - start
-    length = np.maximum((along**2).sum(-1), 1e-9)
-    share = np.clip(((points - start) * along).sum(-1) / length, 0, 1)
+    squared = np.maximum((along**2).sum(-1), MIN_EDGE_SQUARED)
+    share = np.clip(((points - start) * along).sum(-1) / squared, 0, 1)
     out = np.zeros_like(weights)
     out[row, first], out[row, second] = 1 - share, share
     return out
 
 
-def departure(raster: Raster, source: Floats, base: Affine | None = None) -> Floats:
-    """Return how far the source lies from *base* in each cell, (gh, gw, 2) source pixels.
+def mesh_offsets(raster: Raster, source: Floats, base: Affine | None = None) -> Floats:
+    """Return the offset of the source from *base* in each cell, (gh, gw, 2) source pixels.
 
-    Only this departure is interpolated over the mesh, so that a cell misjudged at the edge of a
-    triangle is off by next to nothing. Outside the mesh it is 0.
+    Only this small offset is interpolated over the mesh, so a cell assigned to the wrong triangle
+    at an edge causes a negligible error. Outside the mesh the offset is 0.
 
     Args:
         raster: of the target mesh.
@@ -195,8 +205,8 @@ def departure(raster: Raster, source: Floats, base: Affine | None = None) -> Flo
         base: 2x3 matrix from target to source pixels; None for the identity.
     """
     base = IDENTITY if base is None else base
-    apart = (source[:, :2] - _apply(base, raster.target[:, :2])).astype(np.float32)
-    corners = np.ascontiguousarray(apart[raster.faces].transpose(2, 1, 0))  # (2, 3, m)
+    offsets = (source[:, :2] - _apply(base, raster.target[:, :2])).astype(np.float32)
+    corners = np.ascontiguousarray(offsets[raster.faces].transpose(2, 1, 0))  # (2, 3, m)
     triangle = raster.triangle.ravel()[raster.cells]
     coarse = np.zeros((raster.triangle.size, 2), np.float32)
     for axis, values in enumerate(corners):
@@ -208,28 +218,28 @@ def departure(raster: Raster, source: Floats, base: Affine | None = None) -> Flo
 def backward_map(
     raster: Raster, source: Floats, base: Affine | None = None, within: Box | None = None
 ) -> Floats:
-    """Return where each pixel of a box comes from: (h, w, 2) x, y in source pixels.
+    """Return the source position of each pixel of a box: (h, w, 2) x, y in source pixels.
 
     Args:
         raster: of the target mesh.
         source: (n, 3) the same vertices in the source.
-        base: 2x3 matrix from target to source pixels, as :func:`departure` takes it.
-        within: the part of the raster's box that is asked for; None for all of it.
+        base: 2x3 matrix from target to source pixels, as :func:`mesh_offsets` takes it.
+        within: part of the raster's box to compute; None for all of it.
     """
     box = within or raster.box
     part = raster.within(box)
-    positions = refine(departure(part, source, base), part, box)
-    positions += grid(box, IDENTITY if base is None else base)
+    positions = upsample(mesh_offsets(part, source, base), part, box)
+    positions += affine_grid(box, IDENTITY if base is None else base)
     return positions
 
 
-def pixels(box: Box) -> Floats:
+def pixel_grid(box: Box) -> Floats:
     """Return x, y of every pixel of a box, (h, w, 2)."""
-    return grid(box, IDENTITY)
+    return affine_grid(box, IDENTITY)
 
 
-def grid(box: Box, matrix: Affine, step: int = 1) -> Floats:
-    """Return where a 2x3 matrix brings every *step*-th pixel of a box, (h, w, 2)."""
+def affine_grid(box: Box, matrix: Affine, step: int = 1) -> Floats:
+    """Return every *step*-th pixel of a box, mapped by a 2x3 matrix, (h, w, 2) x, y."""
     x, y = np.arange(box.x0, box.x1, step), np.arange(box.y0, box.y1, step)
     out = np.empty((len(y), len(x), 2), np.float32)
     for axis, (along, down, start) in enumerate(matrix):
@@ -237,8 +247,8 @@ def grid(box: Box, matrix: Affine, step: int = 1) -> Floats:
     return out
 
 
-def affine_between(target: Floats, source: Floats) -> Affine:
-    """Return the 2x3 matrix that brings target points (n, 2+) nearest to source points."""
+def fit_affine(target: Floats, source: Floats) -> Affine:
+    """Return the 2x3 matrix that maps target points (n, 2+) to source points by least squares."""
     known = np.column_stack([target[:, :2], np.ones(len(target))])
     solved: Affine = np.linalg.lstsq(known, source[:, :2].astype(np.float64), rcond=None)[0].T
     return solved
@@ -249,7 +259,7 @@ def _apply(matrix: NDArray[Any], points: NDArray[Any]) -> Floats:
     return moved
 
 
-def refine(coarse: Floats, raster: Raster, box: Box) -> Floats:
+def upsample(coarse: Floats, raster: Raster, box: Box) -> Floats:
     """Interpolate grid values to every pixel of a box inside the raster's."""
     w, h = box.x1 - box.x0, box.y1 - box.y0
     x, y = box.x0 - raster.box.x0, box.y0 - raster.box.y0
@@ -267,7 +277,7 @@ def refine(coarse: Floats, raster: Raster, box: Box) -> Floats:
     return fine
 
 
-def sample(image: NDArray[Any], positions: Floats, origin: tuple[int, int]) -> NDArray[Any]:
+def sample_bicubic(image: NDArray[Any], positions: Floats, origin: tuple[int, int]) -> NDArray[Any]:
     """Sample an (h, w, 3) image bicubically at frame positions (…, 2); its dtype is kept.
 
     Args:

@@ -1,8 +1,7 @@
-"""Where a job computes: on the CPU, or on a GPU too."""
+"""The device of a job: the CPU, or an NVIDIA GPU beside it."""
 
 from __future__ import annotations
 
-import os
 from contextlib import redirect_stdout
 from enum import StrEnum
 from functools import cache
@@ -10,47 +9,44 @@ from io import StringIO
 
 from lipwright.errors import DeviceUnavailable, InvalidOptions
 
-VARIABLE = "LIPWRIGHT_DEVICE"
-PROVIDER = "CUDAExecutionProvider"  # ONNX Runtime's name of what computes on one
+PROVIDER = "CUDAExecutionProvider"  # ONNX Runtime's name
 
 
 class Device(StrEnum):
-    """What may be used beside the CPU."""
+    """What a job uses beside the CPU."""
 
     CPU = "cpu"  #: nothing
-    CUDA = "cuda"  #: a GPU by NVIDIA; without it there is no job
-    AUTO = "auto"  #: the same where it is there
+    CUDA = "cuda"  #: an NVIDIA GPU; without one the job fails
+    AUTO = "auto"  #: an NVIDIA GPU if there is one
 
 
-def select_device(asked: str | None = None) -> Device:
-    """Return the device to use: as asked, as the environment says, or the CPU.
+def select_device(requested: str | None = None) -> Device:
+    """Return the device to use: the requested one, or the CPU.
 
     Raises:
-        InvalidOptions: it is none that is known.
-        DeviceUnavailable: it was asked for by name, and ONNX Runtime knows no such device here.
+        InvalidOptions: *requested* is no known device.
+        DeviceUnavailable: CUDA was requested and ONNX Runtime is not built for it.
     """
-    text = asked or os.environ.get(VARIABLE) or Device.CPU
     try:
-        device = Device(text)
+        device = Device(requested or Device.CPU)
     except ValueError:
-        source = "device" if asked else VARIABLE
         known = ", ".join(Device)
-        raise InvalidOptions(f"cannot use {source} = {text!r}: give one of {known}") from None
+        raise InvalidOptions(f"cannot use device = {requested!r}: use one of {known}") from None
     if device is Device.CUDA and not has_cuda():
         raise DeviceUnavailable(
-            "ONNX Runtime as it is installed here cannot use CUDA: install onnxruntime-gpu in the "
-            "place of onnxruntime, or leave the device out to compute on the CPU"
+            "the installed ONNX Runtime has no CUDA support: install onnxruntime-gpu in place of "
+            "onnxruntime, or use the device cpu"
         )
     return device
 
 
 @cache
 def has_cuda() -> bool:
-    """Return whether ONNX Runtime was built for CUDA; whether a GPU is there, it tells later."""
+    """Return whether ONNX Runtime is built for CUDA; a missing GPU shows up when it is used."""
     import onnxruntime
 
     if PROVIDER not in onnxruntime.get_available_providers():
         return False
-    with redirect_stdout(StringIO()):  # it prints what it misses, and logs it when that is needed
-        onnxruntime.preload_dlls()  # of NVIDIA's packages, where CUDA came with pip
+    with redirect_stdout(StringIO()):  # it prints missing libraries, and logs them on use
+        onnxruntime.preload_dlls()  # from NVIDIA's packages, if CUDA was installed by pip
     return True

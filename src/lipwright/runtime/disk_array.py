@@ -1,10 +1,13 @@
-"""Long arrays, a row per frame, that do not lie in memory.
+"""Arrays with a row per frame that are kept on disk or computed on access.
 
-What is known of every frame of a video (landmarks, rasters) is some kilobytes: of an hour's frames
-half a gigabyte, and each step that makes an array of the last one's would hold as much again. A
-:class:`Reel` keeps rows in a temporary file instead; :class:`Made` rows are made when they are
-asked for. Both are indexed as NumPy arrays are and give NumPy arrays, so that a function that
-looks at some rows, or at a few columns of all, need not know.
+The data of one frame (landmarks, rasters) takes some kilobytes: that of an hour half a gigabyte,
+and each stage that derives an array from it would need as much again. A :class:`DiskArray` keeps
+its rows in a temporary file; a :class:`LazyArray` computes rows on access. Both are indexed like
+NumPy arrays and return NumPy arrays, so functions that read some rows, or a few columns of all,
+work with either.
+
+They are not full arrays: no arithmetic, no assignment, no negative or missing steps in the first
+index beyond what :meth:`VirtualArray.__getitem__` lists, and each access reads or computes anew.
 """
 
 from __future__ import annotations
@@ -20,16 +23,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lipwright.errors import EncodeFailed
+from lipwright.errors import EncodeFailed, OutputError, StorageFull, is_disk_full
 from lipwright.types import Ints
 
 CHUNK_ROWS = 256  # rows in memory at a time
 
 
 class VirtualArray(ABC):
-    """An array of n rows, each of the same shape, read row by row."""
+    """An array of n rows of equal shape that is read row by row."""
 
     def __init__(self, row: tuple[int, ...], dtype: DTypeLike) -> None:
+        """Take the shape of one row."""
         self._row = row
         self.dtype = np.dtype(dtype)
 
@@ -38,12 +42,12 @@ class VirtualArray(ABC):
         """Return the number of rows."""
 
     @abstractmethod
-    def take(self, places: Ints) -> NDArray[Any]:
-        """Return the rows at places (m,), each from 0 to n - 1, as an array (m, …) of its own."""
+    def take(self, indices: Ints) -> NDArray[Any]:
+        """Return a copy of the rows at indices (m,), each from 0 to n - 1, as an array (m, …)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows and the shape of each."""
+        """The number of rows, then the shape of a row."""
         return (len(self), *self._row)
 
     @property
@@ -52,30 +56,30 @@ class VirtualArray(ABC):
         return 1 + len(self._row)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Return what NumPy returns for this key, as an array of its own.
+        """Return what NumPy returns for this key, as a copy.
 
-        The first index may be a number, a slice, or an array of numbers or of truth values (n,);
-        the others pick from each row.
+        The first index is an integer, a slice, or an array of integers or booleans (n,); further
+        ones select from each row.
 
         Raises:
-            IndexError: there is no such row.
+            IndexError: a row is out of range.
         """
         first, *rest = key if isinstance(key, tuple) else (key,)
-        places = np.arange(len(self))[first]
-        if np.ndim(places) == 0:
-            row = self.take(np.array([places], np.int64))[0]
+        indices = np.arange(len(self))[first]
+        if np.ndim(indices) == 0:
+            row = self.take(np.array([indices], np.int64))[0]
             return np.asarray(row[tuple(rest)])
         if not rest:
-            return self.take(places)
-        pick = (slice(None), *rest)
-        parts = [  # copies: a view would hold its whole chunk until the end
-            self.take(places[at : at + CHUNK_ROWS])[pick].copy()
-            for at in range(0, max(len(places), 1), CHUNK_ROWS)
+            return self.take(indices)
+        columns = (slice(None), *rest)
+        parts = [  # copies: a view would keep its whole chunk alive
+            self.take(indices[start : start + CHUNK_ROWS])[columns].copy()
+            for start in range(0, max(len(indices), 1), CHUNK_ROWS)
         ]
         return np.concatenate(parts)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        """Return everything as one array in memory."""
+        """Return all rows as one array in memory."""
         return np.asarray(self.take(np.arange(len(self))), dtype)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
@@ -91,22 +95,27 @@ class DiskArray(VirtualArray):
         super().__init__(row, dtype)
         self._size = int(np.prod(row)) * self.dtype.itemsize
         self._count = 0
-        self._file: TempFile | None = None  # opened when there is something to keep
+        self._file: TempFile | None = None  # opened by the first write
 
     def __len__(self) -> int:
         return self._count
 
     def append(self, row: NDArray[Any]) -> int:
-        """Keep a row; return its place."""
+        """Add a row and return its index.
+
+        Raises:
+            ValueError: its shape differs.
+            StorageFull: the disk of temporary files is full.
+        """
         self.extend(row[None])
         return self._count - 1
 
     def extend(self, rows: NDArray[Any]) -> None:
-        """Keep rows (m, …).
+        """Add rows (m, …).
 
         Raises:
-            ValueError: they are of another shape.
-            EncodeFailed: the folder for temporary files is full.
+            ValueError: their shape differs.
+            StorageFull: the disk of temporary files is full.
         """
         if rows.shape[1:] != self._row:
             raise ValueError(f"cannot keep rows of shape {rows.shape[1:]}: these are {self._row}")
@@ -114,128 +123,129 @@ class DiskArray(VirtualArray):
         self._file.write(rows.astype(self.dtype, copy=False), self._count * self._size)
         self._count += len(rows)
 
-    def take(self, places: Ints) -> NDArray[Any]:
-        """Return the rows at places (m,); neighbours are read at once."""
-        out = np.empty((len(places), *self._row), self.dtype)
-        bounds = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
+    def take(self, indices: Ints) -> NDArray[Any]:
+        """Return a copy of the rows at indices (m,); neighbours are read at once."""
+        out = np.empty((len(indices), *self._row), self.dtype)
+        bounds = [0, *(np.flatnonzero(np.diff(indices) != 1) + 1).tolist(), len(indices)]
         for start, stop in pairwise(bounds):
             if self._file and start < stop:
-                at = int(places[start]) * self._size
-                out[start:stop] = self._file.read((stop - start, *self._row), self.dtype, at)
+                offset = int(indices[start]) * self._size
+                out[start:stop] = self._file.read((stop - start, *self._row), self.dtype, offset)
         return out
 
 
 class LazyArray(VirtualArray):
-    """Rows that a function makes of their places whenever they are asked for."""
+    """Rows that a function computes on access."""
 
     def __init__(
         self,
         count: int,
         row: tuple[int, ...],
         dtype: DTypeLike,
-        make: Callable[[Ints], NDArray[Any]],
+        compute: Callable[[Ints], NDArray[Any]],
     ) -> None:
-        """Take a function from places (m,) to rows (m, …)."""
+        """Take a function from indices (m,) to rows (m, …)."""
         super().__init__(row, dtype)
-        self._count, self._make = count, make
+        self._count, self._compute = count, compute
 
     def __len__(self) -> int:
         return self._count
 
-    def take(self, places: Ints) -> NDArray[Any]:
-        """Make the rows at places (m,)."""
-        return np.asarray(self._make(places), self.dtype)
+    def take(self, indices: Ints) -> NDArray[Any]:
+        """Compute the rows at indices (m,)."""
+        return np.asarray(self._compute(indices), self.dtype)
 
 
-#: An array of rows in memory or elsewhere; both are indexed alike.
+#: An array of rows in memory, on disk or computed on access; all are indexed alike.
 Array = NDArray[Any] | VirtualArray
 
 
 def chunks(rows: Array, size: int = CHUNK_ROWS) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """Yield parts of at most *size* rows: where each lies, and the part."""
+    """Yield parts of at most *size* rows: the slice of each, and its rows."""
     for start in range(0, len(rows), size):
         part = slice(start, min(start + size, len(rows)))
         yield part, rows[part]
 
 
-def sample_runs(count: int, most: int, run: int) -> Ints:
-    """Return which of *count* rows to look at, at most *most*: runs of *run*, evenly spread."""
-    if count <= most:
+def sample_runs(count: int, limit: int, run: int) -> Ints:
+    """Return indices of at most *limit* of *count* rows: runs of *run* rows, evenly spread."""
+    if count <= limit:
         return np.arange(count)
-    runs = max(1, most // run)
+    runs = max(1, limit // run)
     starts = np.linspace(0, count - run, runs).astype(np.int64)
     return np.unique(starts[:, None] + np.arange(run))
 
 
-def gather(rows: DiskArray, places: Ints, blank: Any) -> LazyArray:
-    """Return rows (n,) of which the k-th is ``rows[places[k]]``, or *blank* where that is -1."""
+def gather(rows: DiskArray, indices: Ints, fill: Any) -> LazyArray:
+    """Return rows (n,): the k-th is ``rows[indices[k]]``, or *fill* where that index is -1."""
     row = rows.shape[1:]
 
-    def make(asked: Ints) -> NDArray[Any]:
-        at = places[asked]
-        out = np.full((len(asked), *row), blank, rows.dtype)
-        known = at >= 0
+    def compute(wanted: Ints) -> NDArray[Any]:
+        chosen = indices[wanted]
+        out = np.full((len(wanted), *row), fill, rows.dtype)
+        known = chosen >= 0
         if known.any():
-            out[known] = rows.take(at[known])
+            out[known] = rows.take(chosen[known])
         return out
 
-    return LazyArray(len(places), row, rows.dtype, make)
+    return LazyArray(len(indices), row, rows.dtype, compute)
 
 
-def merge_where(rows: Array, others: Array, added: NDArray[np.bool_]) -> LazyArray:
-    """Return *rows* (n, …) with *others* instead where *added* (n,) is true."""
+def merge_where(rows: Array, others: Array, replaced: NDArray[np.bool_]) -> LazyArray:
+    """Return *rows* (n, …) with those of *others* where *replaced* (n,) is true."""
 
-    def make(asked: Ints) -> NDArray[Any]:
-        out, here = rows[asked].copy(), added[asked]
+    def compute(wanted: Ints) -> NDArray[Any]:
+        out, here = rows[wanted].copy(), replaced[wanted]
         if here.any():
-            out[here] = others[asked[here]]
+            out[here] = others[wanted[here]]
         return out
 
-    return LazyArray(len(rows), rows.shape[1:], rows.dtype, make)
+    return LazyArray(len(rows), rows.shape[1:], rows.dtype, compute)
 
 
 class TempFile:
-    """A temporary file without a name: whatever ends the process, nothing is left of it."""
+    """A temporary file without a name: however the process ends, no file remains."""
 
-    def __init__(self, number: int | None = None) -> None:
-        """Open it, or take one that another process has opened under a *number*.
+    def __init__(self, descriptor: int | None = None) -> None:
+        """Open a new file, or take over one that another process has passed on.
 
         Raises:
-            EncodeFailed: there is no room for one.
+            OutputError: it cannot be created; StorageFull if the disk is full.
         """
         try:
-            if number is None:
-                number, path = tempfile.mkstemp(prefix="lipwright-")
+            if descriptor is None:
+                descriptor, path = tempfile.mkstemp(prefix="lipwright-")
                 os.unlink(path)
         except OSError as error:
-            raise storage_full("what is known of the frames", error) from error
-        self.number = number  #: by which the system knows it
-        weakref.finalize(self, os.close, number)
+            raise temp_file_error("the data of the frames", error) from error
+        self.descriptor = descriptor  #: of the open file
+        weakref.finalize(self, os.close, descriptor)
 
-    def write(self, values: NDArray[Any], at: int) -> int:
-        """Write an array at a place, in bytes; return where it ends.
+    def write(self, values: NDArray[Any], offset: int) -> int:
+        """Write an array at an offset in bytes and return the offset of its end.
 
         Raises:
-            EncodeFailed: the disk is full.
+            OutputError: it cannot be written; StorageFull if the disk is full.
         """
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
         try:
             while data:
-                done = os.pwrite(self.number, data, at)
-                data, at = data[done:], at + done
+                done = os.pwrite(self.descriptor, data, offset)
+                data, offset = data[done:], offset + done
         except OSError as error:
-            raise storage_full("what is known of the frames", error) from error
-        return at
+            raise temp_file_error("the data of the frames", error) from error
+        return offset
 
-    def read(self, shape: tuple[int, ...], dtype: DTypeLike, at: int) -> NDArray[Any]:
-        """Return the array of that shape that was written at a place; it cannot be changed."""
+    def read(self, shape: tuple[int, ...], dtype: DTypeLike, offset: int) -> NDArray[Any]:
+        """Return the array of that shape that was written at an offset; it is read-only."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return np.frombuffer(os.pread(self.number, size, at), dtype).reshape(shape)
+        return np.frombuffer(os.pread(self.descriptor, size, offset), dtype).reshape(shape)
 
 
-def storage_full(what: str, error: OSError) -> EncodeFailed:
-    """Return the error to raise when temporary files have no room for something."""
-    return EncodeFailed(
-        f"cannot keep {what} ({error.strerror}): make room in the folder for temporary files, or "
-        "set TMPDIR to another one"
+def temp_file_error(content: str, error: OSError) -> OutputError:
+    """Return the error to raise when *content* cannot be written to a temporary file."""
+    kind = StorageFull if is_disk_full(error) else EncodeFailed
+    return kind(
+        f"cannot keep {content} ({error.strerror}): free space in the folder for temporary files, "
+        "or set TMPDIR to another one"
     )

@@ -1,4 +1,4 @@
-"""Memory that is free again goes back to the system."""
+"""Return free memory to the system."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import cache
 
 
 def release_free_memory() -> None:
-    """Return what is free on the heap to the system, where the C library can.
+    """Return free heap memory to the system, where the C library supports it.
 
-    glibc keeps freed arrays of up to 32 MB for later ones, which seldom fit into their place: a
-    process would go on looking as large as its largest stage was.
+    glibc keeps freed blocks of up to 32 MB for later requests, which rarely fit: without this call
+    a process stays as large as its largest stage.
     """
     trim = _trim()
     if trim is not None:

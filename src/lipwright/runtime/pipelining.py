@@ -1,8 +1,8 @@
-"""Stages of a job side by side: each in a thread, a few items apart.
+"""Run the stages of a job side by side: each in a thread of its own, a few items apart.
 
-Decoding, painting and encoding spend their time in native code that lets go of Python's lock, so a
-thread each keeps two cores busy. Only a few items wait between them: memory does not grow with the
-clip.
+Decoding, painting and encoding spend their time in native code that releases Python's lock, so a
+thread each keeps two cores busy. Queues between them are short: memory does not grow with the
+length of the clip.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ QUEUE_SIZE = 3  # items between two stages
 _END: Any = object()
 
 
-def prefetch(items: Iterable[T], room: int = QUEUE_SIZE) -> Generator[T]:
-    """Yield *items*, made in a thread of their own up to *room* before they are asked for.
+def prefetch(items: Iterable[T], queue_size: int = QUEUE_SIZE) -> Generator[T]:
+    """Yield *items*, which a thread computes up to *queue_size* ahead.
 
-    Without room there is no thread, and each is made when it is asked for.
+    With a size of 0 there is no thread, and each item is computed when it is requested.
 
-    What making them raises is raised here, after the items before it. Closing the generator early
-    waits for the item that is being made, and closes *items* if that is a generator.
+    An exception of *items* is raised here, after the items before it. Closing the generator early
+    waits for the item that is being computed, and closes *items* if that is a generator.
     """
     source = iter(items)
-    if not room:
+    if not queue_size:
         try:
             yield from source
         finally:
             if isinstance(source, Generator):
                 source.close()
         return
-    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
-        coming = deque(pool.submit(next, source, _END) for _ in range(room))
-        while (item := coming.popleft().result()) is not _END:
-            coming.append(pool.submit(next, source, _END))
+        pending = deque(pool.submit(next, source, _END) for _ in range(queue_size))
+        while (item := pending.popleft().result()) is not _END:
+            pending.append(pool.submit(next, source, _END))
             yield item
     finally:
         pool.shutdown(cancel_futures=True)
@@ -52,64 +52,67 @@ def prefetch(items: Iterable[T], room: int = QUEUE_SIZE) -> Generator[T]:
 
 
 class BackgroundTask(AbstractContextManager["BackgroundTask[T]"], Generic[T]):
-    """Does *work* in a thread while the block goes on; a context manager.
+    """Runs a function in a thread while the block runs; a context manager.
 
-    *work* is given a function to call every now and then, which ends it when nobody waits any more:
-    the block was left, whatever the reason. Unless it is to be *apart*, it is done when its result
-    is asked for.
+    The function receives a ``check`` callback and calls it now and then: it raises
+    :class:`Cancelled` once the block has ended, for whatever reason.
     """
 
-    def __init__(self, work: Callable[[Callable[[], None]], T], *, apart: bool = True) -> None:
-        self._work, self._left = work, Event()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
-        self._done = self._pool.submit(work, self._go_on) if apart else None
+    def __init__(
+        self, function: Callable[[Callable[[], None]], T], *, threaded: bool = True
+    ) -> None:
+        """Start *function*; without a thread it runs when its result is requested."""
+        self._function, self._ended = function, Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="background")
+        self._future = self._pool.submit(function, self._check) if threaded else None
 
     def result(self) -> T:
-        """Wait for what *work* returns.
+        """Wait for the return value of the function.
 
         Raises:
-            BaseException: what *work* raised.
+            BaseException: the exception of the function.
         """
-        return self._work(self._go_on) if self._done is None else self._done.result()
+        return self._function(self._check) if self._future is None else self._future.result()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._left.set()
+        self._ended.set()
         self._pool.shutdown()
 
-    def _go_on(self) -> None:
-        if self._left.is_set():
+    def _check(self) -> None:
+        if self._ended.is_set():
             raise Cancelled
 
 
 class WriteBehind(AbstractContextManager["WriteBehind[T]"], Generic[T]):
-    """Hands items to *work* in a thread of its own, in order; a context manager.
+    """Passes items to a function in a thread of its own, in order; a context manager.
 
-    Leaving the block waits until all is done. What *work* raises is raised by a later call, or when
-    the block is left; it gets no item after that. When the block itself raises, what waits is
-    dropped. Without room there is no thread, and each item is worked on at once.
+    Leaving the block waits for all items. An exception of the function is raised by a later call or
+    when the block ends; no further items are passed to it. If the block itself raises, waiting
+    items are dropped.
     """
 
-    def __init__(self, work: Callable[[T], object], room: int = QUEUE_SIZE) -> None:
-        self._work, self._room = work, room
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="behind")
+    def __init__(self, function: Callable[[T], object], queue_size: int = QUEUE_SIZE) -> None:
+        """Take the function; with a queue size of 0 there is no thread."""
+        self._function, self._queue_size = function, queue_size
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
         self._waiting: deque[Future[None]] = deque()
         self._failed = False
 
     def __call__(self, item: T) -> None:
-        """Put *item* in line; wait while the line is full.
+        """Queue *item*; block while the queue is full.
 
         Raises:
-            BaseException: what *work* raised for an item before.
+            BaseException: the exception of the function for an earlier item.
         """
-        if not self._room:
-            self._work(item)
+        if not self._queue_size:
+            self._function(item)
             return
-        while len(self._waiting) >= self._room:
+        while len(self._waiting) >= self._queue_size:
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._do, item))
+        self._waiting.append(self._pool.submit(self._run, item))
 
     def __enter__(self) -> Self:
         return self
@@ -122,11 +125,11 @@ class WriteBehind(AbstractContextManager["WriteBehind[T]"], Generic[T]):
     ) -> None:
         self._pool.shutdown(cancel_futures=error is not None)
         if error is None:
-            for done in self._waiting:
-                done.result()
+            for future in self._waiting:
+                future.result()
 
-    def _do(self, item: T) -> None:
+    def _run(self, item: T) -> None:
         if not self._failed:
             self._failed = True
-            self._work(item)
+            self._function(item)
             self._failed = False

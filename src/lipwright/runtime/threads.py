@@ -1,4 +1,4 @@
-"""How many threads a job may use."""
+"""The number of threads that a job may use."""
 
 from __future__ import annotations
 
@@ -10,35 +10,31 @@ from typing import Any
 
 from lipwright.errors import InvalidOptions
 
-VARIABLE = "LIPWRIGHT_THREADS"
-
 _lock = Lock()
-_blocks = 0  # that limit linear algebra now
-_limits: Any = None  # what gives it its threads back
+_blocks = 0  # open blocks of `single_threaded_blas`
+_limits: Any = None  # restores the threads of BLAS
 
 
-def thread_count(asked: int | None = None) -> int:
-    """Return how many threads to use: as asked, as the environment says, or one per core.
+def thread_count(requested: int | None = None) -> int:
+    """Return the number of threads to use: the requested one, or one per core.
 
     Raises:
-        InvalidOptions: it is no whole number from 1 on.
+        InvalidOptions: *requested* is below 1.
     """
-    text = os.environ.get(VARIABLE, "") if asked is None else str(asked)
-    if not text:
+    if requested is None:
         return available_cores()
-    if not text.isdecimal() or int(text) < 1:
-        source = VARIABLE if asked is None else "threads"
-        raise InvalidOptions(f"cannot use {source} = {text!r}: give a whole number from 1 on")
-    return int(text)
+    if requested < 1:
+        raise InvalidOptions(f"cannot use threads = {requested}: give a whole number from 1 on")
+    return requested
 
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Let linear algebra compute in one thread, in this process, for the time of a call or block.
+    """Limit linear algebra of this process to one thread, during a block or a decorated call.
 
-    Its matrices are small here, and the threads of OpenBLAS go on spinning after each product: they
-    would take a core from the stages that share the machine. Blocks may overlap; the last one to
-    end gives the threads back.
+    Its matrices are small here, and the threads of OpenBLAS keep spinning after each product: they
+    would take a core from the stages beside them. Blocks may overlap; the end of the last one
+    restores the limit.
     """
     from threadpoolctl import threadpool_limits
 
@@ -57,7 +53,7 @@ def single_threaded_blas() -> Iterator[None]:
 
 
 def available_cores() -> int:
-    """Return how many cores this process may run on."""
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

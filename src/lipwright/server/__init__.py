@@ -1,1 +1,1 @@
-"""The HTTP service: wire formats, keys, and nothing that a job needs to run."""
+"""The HTTP service: wire formats, authentication and uploads."""

@@ -1,7 +1,7 @@
-"""Who calls: an API key in ``Authorization: Bearer`` or ``x-api-key``.
+"""Authentication by an API key in ``Authorization: Bearer`` or ``x-api-key``.
 
-A missing, malformed, wrong or revoked key gets the same answer. Keys hold 256 random bits and are
-looked up by their hash, so neither the answer nor its time tells how near a guess was.
+Missing, malformed, wrong and revoked keys get the same response. A key has 256 random bits and is
+looked up by its hash, so neither the response nor its timing helps to guess one.
 """
 
 from __future__ import annotations
@@ -9,53 +9,45 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from lipwright.errors import AccessDenied
-from lipwright.jobs.model import Key
-from lipwright.server.deployment import deployment_of
+from lipwright.jobs.model import ApiKey
+from lipwright.server.deployment import get_deployment
 
-MAX_SECRET = 256  # characters; ours have 46
-
-# Both are for the OpenAPI document; what is accepted is decided below, the same for both dialects.
-_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key.")
-_header = APIKeyHeader(
-    name="x-api-key", auto_error=False, scheme_name="apiKey", description="An API key."
-)
+MAX_KEY_LENGTH = 256  # characters; ours have 46
 
 
-def secret_in(headers: Headers) -> str:
-    """Return the key that a request carries, empty when it carries none.
+def extract_api_key(headers: Headers) -> str:
+    """Return the API key of a request, empty if it has none.
 
-    ``Authorization`` goes first; a scheme other than Bearer carries none.
+    ``Authorization`` takes precedence, also with another scheme than Bearer, which has no key.
     """
-    given = headers.get("authorization")
-    if given is None:
+    authorization = headers.get("authorization")
+    if authorization is None:
         return headers.get("x-api-key", "").strip()
-    scheme, _, secret = given.strip().partition(" ")
+    scheme, _, secret = authorization.strip().partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
 
 
-async def caller(request: Request) -> Key:
-    """Return the key of the caller.
+async def authenticate(request: Request) -> ApiKey:
+    """Return the API key of the caller.
 
     Raises:
         AccessDenied: it is missing, wrong or revoked.
     """
-    secret = secret_in(request.headers)
-    plain = secret.isascii() and secret.isprintable() and len(secret) <= MAX_SECRET
-    verify = deployment_of(request).services.keys.verify
-    key = await run_in_threadpool(verify, secret if plain else "")
+    secret = extract_api_key(request.headers)
+    well_formed = secret.isascii() and secret.isprintable() and len(secret) <= MAX_KEY_LENGTH
+    verify = get_deployment(request).services.keys.verify
+    key = await run_in_threadpool(verify, secret if well_formed else "")
     if key is None:
         raise AccessDenied(
             "the API key is missing, wrong or revoked: send 'Authorization: Bearer <key>' or "
-            "'x-api-key: <key>'; 'lipwright keys create NAME' makes one"
+            "'x-api-key: <key>'; 'lipwright keys create NAME' creates one"
         )
     request.state.key_id = key.id
     return key
 
 
-Caller = Annotated[Key, Depends(caller)]
-SECURITY = [Depends(_bearer), Depends(_header)]
+ApiKeyDep = Annotated[ApiKey, Depends(authenticate)]

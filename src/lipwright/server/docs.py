@@ -1,4 +1,4 @@
-"""The documentation pages: the OpenAPI document, and a page that shows it without the internet."""
+"""The OpenAPI document, and Swagger UI to read and try it; no foreign host is involved."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from importlib.resources import files
 from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.responses import JSONResponse
 
-from lipwright.server.openapi import document
+from lipwright.server.openapi import build_openapi
 
-KINDS = {"docs.css": "text/css", "docs.js": "text/javascript"}
-POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+#: Files of the page by URL name: path below ``static``, media type.
+ASSETS = {
+    "docs.css": ("docs.css", "text/css"),
+    "docs.js": ("docs.js", "text/javascript"),
+    "swagger-ui.css": ("swagger-ui/swagger-ui.css", "text/css"),
+    "swagger-ui-bundle.js": ("swagger-ui/swagger-ui-bundle.js", "text/javascript"),
+}
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+ASSET_CACHING = "public, max-age=3600"
 
 router = APIRouter(include_in_schema=False)
 
@@ -22,24 +29,26 @@ router = APIRouter(include_in_schema=False)
 @router.get("/openapi.json")
 def get_openapi_document(request: Request) -> Response:
     """Return the OpenAPI document."""
-    return JSONResponse(document(request.app))
+    return JSONResponse(build_openapi(request.app))
 
 
 @router.get("/docs")
 def get_docs() -> Response:
-    """Return the page that shows it."""
-    headers = {"Content-Security-Policy": POLICY}
-    return Response(_asset("docs.html"), media_type="text/html", headers=headers)
+    """Return the page that shows the OpenAPI document."""
+    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+    return Response(_read_static("docs.html"), media_type="text/html", headers=headers)
 
 
 @router.get("/docs/{name}")
 def get_docs_asset(name: str) -> Response:
-    """Return a file of that page."""
-    if name not in KINDS:
+    """Return a script or style sheet of that page."""
+    if name not in ASSETS:
         raise HTTPException(404, "there is no such page")
-    return Response(_asset(name), media_type=KINDS[name])
+    path, media_type = ASSETS[name]
+    headers = {"Cache-Control": ASSET_CACHING}
+    return Response(_read_static(path), media_type=media_type, headers=headers)
 
 
 @cache
-def _asset(name: str) -> bytes:
-    return (files("lipwright.server") / "static" / name).read_bytes()
+def _read_static(path: str) -> bytes:
+    return (files("lipwright.server") / "static" / path).read_bytes()

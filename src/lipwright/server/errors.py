@@ -1,9 +1,9 @@
-"""What went wrong, told in the words of each dialect.
+"""Errors in the format of each dialect.
 
 RunComfy: ``{"error_code": 422001, "error_message": "…", "detail": […]}``. sync.so v2 has the same
-three, its codes are words, and there are ``errorCode``, ``message`` and ``statusCode`` beside them
-for its clients. ``detail`` is a list everywhere: ``type`` is the stable code of
-:mod:`lipwright.errors`, ``msg`` what is wrong, ``loc`` the field, where one is to blame.
+three fields with words as codes, and for its clients also ``errorCode``, ``message`` and
+``statusCode``. ``detail`` is always a list: ``type`` is the stable code of :mod:`lipwright.errors`,
+``msg`` the message, ``loc`` the field, if one is at fault.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from starlette.responses import JSONResponse
+
 from lipwright.errors import (
     AccessDenied,
     EngineNotFound,
@@ -22,81 +24,90 @@ from lipwright.errors import (
     TooManyRequests,
 )
 
-Loc = tuple[str | int, ...]  #: where: ``("body", "video_url")``
+Loc = tuple[str | int, ...]  #: location of a field: ``("body", "video_url")``
 
-MAX_SHOWN = 120  # characters of a value or name that a client sent, in a message to it
-RETRY_SECONDS = 1  # for what passes by itself: a locked database, a full disk
-NUMBERS = {AccessDenied: 400004, EngineNotFound: 400001}  # RunComfy's own; else status * 1000 + 1
+MAX_ECHOED = 120  # characters of a client's value or name in a message
+RETRY_SECONDS = 1  # Retry-After of transient errors: a locked database, a full disk
+RUNCOMFY_CODES = {  # of RunComfy itself; all others: status * 1000 + 1
+    AccessDenied: 400004,
+    EngineNotFound: 400001,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One thing that is wrong with a request."""
+class FieldError:
+    """One error in a request."""
 
-    loc: Loc
+    loc: Loc  #: empty: no single field
     message: str
 
 
 class InvalidBody(InvalidOptions):
-    """The request does not fit; every fault names its field."""
+    """The request is invalid; every error names its field.
 
-    def __init__(self, *faults: Fault, reason: LipwrightError | None = None) -> None:
-        super().__init__("; ".join(f"{where(fault.loc)}: {fault.message}" for fault in faults))
-        self.faults = faults
-        self.reason = reason  #: whose code and status it has, if not its own
+    Args:
+        field_errors: what is wrong.
+        cause: the error whose code and HTTP status the response has, if not those of this class.
+    """
+
+    def __init__(self, *field_errors: FieldError, cause: LipwrightError | None = None) -> None:
+        texts = (f"{format_location(error.loc)}: {error.message}" for error in field_errors)
+        super().__init__("; ".join(texts))
+        self.field_errors = field_errors
+        self.cause = cause
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """An error as it goes over the wire, before a dialect words it."""
+    """An error response, independent of the dialect."""
 
-    status: int  #: of HTTP
+    status: int  #: HTTP status
     code: str  #: stable word
-    number: int  #: RunComfy's error code
+    runcomfy_code: int
     message: str
     detail: Sequence[Mapping[str, Any]]
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, error: LipwrightError) -> Problem:
-        """Return the problem that *error* means."""
-        kind, faults = error, [Fault(loc=(), message=str(error))]
+    def from_error(cls, error: LipwrightError) -> Problem:
+        """Return the response to *error*."""
+        cause, field_errors = error, [FieldError(loc=(), message=str(error))]
         if isinstance(error, InvalidBody):
-            kind, faults = error.reason or error, list(error.faults)
+            cause, field_errors = error.cause or error, list(error.field_errors)
         return cls(
-            status=kind.http_status,
-            code=kind.code,
-            number=_number(kind),
+            status=cause.http_status,
+            code=cause.code,
+            runcomfy_code=_runcomfy_code(cause),
             message=str(error),
-            detail=[_detail(kind.code, fault) for fault in faults],
-            headers=_headers(kind),
+            detail=[_detail(cause.code, field_error) for field_error in field_errors],
+            headers=_headers(cause),
         )
 
     @classmethod
     def http(
         cls, status: int, message: str, headers: Mapping[str, str] | None = None, code: str = ""
     ) -> Problem:
-        """Return a problem of HTTP itself: no such path, method, media type, range."""
+        """Return an error of HTTP itself, such as an unknown path, method or media type."""
         word = code or HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
         return cls(
             status=status,
             code=word,
-            number=status * 1000 + 1,
+            runcomfy_code=status * 1000 + 1,
             message=message,
-            detail=[_detail(word, Fault(loc=(), message=message))],
+            detail=[_detail(word, FieldError(loc=(), message=message))],
             headers=headers or {},
         )
 
-    def runcomfy(self) -> dict[str, Any]:
-        """Return the body in RunComfy's words."""
+    def to_runcomfy(self) -> dict[str, Any]:
+        """Return the body in RunComfy's format."""
         return {
-            "error_code": self.number,
+            "error_code": self.runcomfy_code,
             "error_message": self.message,
             "detail": list(self.detail),
         }
 
-    def sync_v2(self) -> dict[str, Any]:
-        """Return the body in the words of sync.so."""
+    def to_sync_v2(self) -> dict[str, Any]:
+        """Return the body in the format of sync.so."""
         return {
             "error_code": self.code,
             "errorCode": self.code,
@@ -108,25 +119,34 @@ class Problem:
 
     @property
     def sync_v2_status(self) -> int:
-        """HTTP status of that dialect: its clients know a bad body as 400."""
-        bad_body = self.status == HTTPStatus.UNPROCESSABLE_ENTITY or self.number == 400001
+        """HTTP status for clients of sync.so, which expect 400 for an invalid body."""
+        bad_body = self.status == HTTPStatus.UNPROCESSABLE_ENTITY or self.runcomfy_code == 400001
         return HTTPStatus.BAD_REQUEST.value if bad_body else self.status
 
 
-def where(loc: Loc) -> str:
-    """Write a place as people do: ``input[0].url``."""
+def problem_response(problem: Problem, path: str) -> JSONResponse:
+    """Return *problem* in the dialect of the request's *path*."""
+    headers = dict(problem.headers)
+    if path.startswith("/v2/"):
+        status = problem.sync_v2_status
+        return JSONResponse(problem.to_sync_v2(), status_code=status, headers=headers)
+    return JSONResponse(problem.to_runcomfy(), status_code=problem.status, headers=headers)
+
+
+def format_location(loc: Loc) -> str:
+    """Return the location of a field as people write it: ``input[0].url``."""
     steps = loc[1:] if len(loc) > 1 else loc
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return text.removeprefix(".")
 
 
-def shown(text: str) -> str:
-    """Cut what a client sent to a length that fits into a message."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+def truncate(text: str) -> str:
+    """Shorten a client's text so that it fits into a message."""
+    return text if len(text) <= MAX_ECHOED else f"{text[:MAX_ECHOED]}…"
 
 
-def _number(error: LipwrightError) -> int:
-    known = (number for kind, number in NUMBERS.items() if isinstance(error, kind))
+def _runcomfy_code(error: LipwrightError) -> int:
+    known = (code for kind, code in RUNCOMFY_CODES.items() if isinstance(error, kind))
     return next(known, error.http_status * 1000 + 1)
 
 
@@ -139,6 +159,6 @@ def _headers(error: LipwrightError) -> dict[str, str]:
     return {"Retry-After": str(RETRY_SECONDS)} if error.retryable else {}
 
 
-def _detail(code: str, fault: Fault) -> dict[str, Any]:
-    place = {"loc": list(fault.loc)} if fault.loc else {}
-    return {"type": code, "msg": fault.message, **place}
+def _detail(code: str, error: FieldError) -> dict[str, Any]:
+    loc = {"loc": list(error.loc)} if error.loc else {}
+    return {"type": code, "msg": error.message, **loc}

@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it can work, and its numbers."""
+"""Liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from starlette.responses import JSONResponse
 
 from lipwright.errors import LipwrightError, PublishFailed, WorkerDied
 from lipwright.server import metrics
-from lipwright.server.deployment import Deployment, Parts
-from lipwright.server.openapi import answers
+from lipwright.server.deployment import Deployment, DeploymentDep
+from lipwright.server.openapi import responses
 from lipwright.server.runcomfy import schemas
 
-PROBE = "health/probe"  # a blob that is written and read to see whether storage works
-PROBE_EVERY = 5.0  # seconds; in between the last answer stands, so that asking costs no disk
+PROBE_BLOB = "health/probe"  # written and read to test the storage
+PROBE_INTERVAL = 5.0  # seconds between two tests of the storage
 
 router = APIRouter(tags=["health"])
 
 
 @router.get(
     "/healthz",
-    summary="Does it live?",
+    summary="Check liveness",
     operation_id="get_health",
-    responses=answers(schemas.Health),
+    responses=responses(schemas.Health),
 )
 async def get_health() -> Response:
-    """Answer as long as the process can answer at all."""
+    """Respond as long as the process can respond at all."""
     return JSONResponse({"status": "ok"})
 
 
 @router.get(
     "/readyz",
-    summary="Can it work?",
+    summary="Check readiness",
     operation_id="get_readiness",
     responses={
-        **answers(schemas.Readiness),
-        503: {"model": schemas.Readiness, "description": "It cannot; `checks` tells why."},
+        **responses(schemas.Readiness),
+        503: {"model": schemas.Readiness, "description": "Not ready; `checks` has the reasons."},
     },
 )
-def get_readiness(parts: Parts) -> Response:
+def get_readiness(deployment: DeploymentDep) -> Response:
     """Check the database, the storage and the workers."""
     checks = {
-        "database": _told(lambda: _database(parts)),
-        "storage": _told(lambda: _storage(parts)),
-        "workers": _told(lambda: _workers(parts)),
+        "database": _run_check(lambda: _check_database(deployment)),
+        "storage": _run_check(lambda: _check_storage(deployment)),
+        "workers": _run_check(lambda: _check_workers(deployment)),
     }
-    ready = set(checks.values()) == {"ok"} and not parts.closing.is_set()
+    ready = set(checks.values()) == {"ok"} and not deployment.closing.is_set()
     body = {"status": "ok" if ready else "not_ready", "checks": checks}
     return JSONResponse(body, status_code=200 if ready else 503)
 
 
 @router.get(
     "/metrics",
-    summary="Its numbers",
+    summary="Get metrics",
     operation_id="get_metrics",
     response_class=Response,
     responses={
@@ -63,12 +63,12 @@ def get_readiness(parts: Parts) -> Response:
         }
     },
 )
-def get_metrics(parts: Parts) -> Response:
-    """Return counts of jobs and calls, times by stage, failures by code."""
-    return Response(parts.metrics.render(), media_type=metrics.CONTENT_TYPE)
+def get_metrics(deployment: DeploymentDep) -> Response:
+    """Return counts of jobs and HTTP requests, seconds by stage, failures by code."""
+    return Response(deployment.metrics.render(), media_type=metrics.CONTENT_TYPE)
 
 
-def _told(check: Callable[[], None]) -> str:
+def _run_check(check: Callable[[], None]) -> str:
     try:
         check()
     except LipwrightError as error:
@@ -76,23 +76,23 @@ def _told(check: Callable[[], None]) -> str:
     return "ok"
 
 
-def _database(parts: Deployment) -> None:
-    parts.services.ledger.counts()
+def _check_database(deployment: Deployment) -> None:
+    deployment.services.ledger.counts()
 
 
-def _storage(parts: Deployment) -> None:
-    storage = parts.services.storage
-    if parts.storage_worked.within(PROBE_EVERY):
+def _check_storage(deployment: Deployment) -> None:
+    storage = deployment.services.storage
+    if deployment.storage_probe.within(PROBE_INTERVAL):
         return
-    storage.put(PROBE, [b"ok"], content_type="text/plain")
-    if b"".join(storage.read(PROBE)) != b"ok":
-        raise PublishFailed("the storage gives back other bytes than it was given: check the disk")
-    parts.storage_worked.note()
+    storage.put(PROBE_BLOB, [b"ok"], content_type="text/plain")
+    if b"".join(storage.read(PROBE_BLOB)) != b"ok":
+        raise PublishFailed("the storage returned other bytes than were written: check the disk")
+    deployment.storage_probe.record()
 
 
-def _workers(parts: Deployment) -> None:
-    if parts.workers is None:
+def _check_workers(deployment: Deployment) -> None:
+    if deployment.workers is None:
         return
-    dead = [name for name, alive in parts.workers().items() if not alive]
+    dead = [name for name, alive in deployment.workers().items() if not alive]
     if dead:
-        raise WorkerDied(f"not running: {', '.join(dead)}; they are started again")
+        raise WorkerDied(f"not running: {', '.join(dead)}; they are being restarted")

@@ -1,4 +1,4 @@
-"""Checking a parsed body against its model, and what both dialects make of it."""
+"""Validating a request body, and the submit request that both dialects produce from it."""
 
 from __future__ import annotations
 
@@ -11,112 +11,120 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from lipwright.server.errors import Fault, InvalidBody, Loc, shown
+from lipwright.options import SyncOptions
+from lipwright.server.errors import FieldError, InvalidBody, Loc, truncate
 
-MAX_FAULTS = 20  # told of one body
-HASH_STEP = 1 << 20  # characters
+MAX_FIELD_ERRORS = 20  # reported for one body
+HASH_CHUNK = 1 << 20  # characters
 
-Body = TypeVar("Body", bound=BaseModel)
+BodyModel = TypeVar("BodyModel", bound=BaseModel)
 
-IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a file is to come from, as the caller wrote it, and in which field."""
+class SourceRef:
+    """The URL of an input file, and the field of the request that it came in."""
 
     url: str
     loc: Loc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """One submit call, understood: what both dialects come down to."""
+class SubmitRequest:
+    """A validated submit call, independent of the dialect."""
 
     dialect: str  #: ``runcomfy`` or ``sync_v2``
-    model_id: str  #: as asked for
+    model_id: str  #: as given by the caller
     engine: str
-    video: Source
-    audio: Source
-    work: Mapping[str, Any]  #: what the worker does, but for the two sources
-    input: Mapping[str, Any]  #: the wire's own object, for answers
-    webhook: Source | None = None
+    video: SourceRef
+    audio: SourceRef
+    options: SyncOptions
+    seed: int | None = None  #: for engines that draw random numbers
+    input: Mapping[str, Any]  #: input object of the dialect, repeated in responses
+    webhook: SourceRef | None = None
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all that was asked for: the same for the same body, however spaced."""
+        """SHA-256 of dialect, model and input; independent of the JSON formatting."""
         digest = hashlib.sha256()
         body = [self.dialect, self.model_id, self.input]
         for text in json.JSONEncoder(sort_keys=True).iterencode(body):
-            for at in range(0, len(text), HASH_STEP):  # a data URI is long; a copy is too
-                digest.update(text[at : at + HASH_STEP].encode())
+            for start in range(0, len(text), HASH_CHUNK):  # do not copy a long data URI at once
+                digest.update(text[start : start + HASH_CHUNK].encode())
         return digest.hexdigest()
 
 
-def check(model: type[Body], value: Mapping[str, Any]) -> Body:
+def validate_body(model: type[BodyModel], value: Mapping[str, Any]) -> BodyModel:
     """Return *value* as a *model*.
 
     Raises:
-        InvalidBody: it does not fit; every fault names its field.
+        InvalidBody: it does not match the model; every error names its field.
     """
     try:
         return model.model_validate(value)
     except ValidationError as cause:
-        raise InvalidBody(
-            *faults_of(cause.errors(include_url=False, include_input=False))
-        ) from None
+        errors = cause.errors(include_url=False, include_input=False)
+        raise InvalidBody(*to_field_errors(errors)) from None
 
 
-def faults_of(errors: Sequence[Any], root: Loc = ("body",)) -> list[Fault]:
-    """Return what pydantic found as faults; the first few."""
+def to_field_errors(errors: Sequence[Any], root: Loc = ("body",)) -> list[FieldError]:
+    """Return the first few errors of pydantic as field errors.
+
+    Args:
+        errors: as `pydantic.ValidationError.errors` returns them.
+        root: where the validated value is in the request.
+    """
     return [
-        Fault(loc=(*root, *map(_step, error["loc"])), message=_plain(error))
-        for error in errors[:MAX_FAULTS]
+        FieldError(loc=(*root, *map(_truncate_step, error["loc"])), message=_message(error))
+        for error in errors[:MAX_FIELD_ERRORS]
     ]
 
 
-def without_nulls(value: Any) -> Any:
-    """Return *value* without the keys whose value is null: clients send them for 'not given'."""
+def drop_nulls(value: Any) -> Any:
+    """Return *value* without keys whose value is null, which clients send for missing options."""
     if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+        return {key: drop_nulls(item) for key, item in value.items() if item is not None}
+    return [drop_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def swapped(value: Any, replacements: Mapping[str, str]) -> Any:
-    """Return *value* with whole texts replaced wherever they are."""
+def replace_strings(value: Any, replacements: Mapping[str, str]) -> Any:
+    """Return *value* with every string that is a key of *replacements* replaced."""
     if isinstance(value, str):
         return replacements.get(value, value)
     if isinstance(value, Mapping):
-        return {key: swapped(item, replacements) for key, item in value.items()}
-    return [swapped(item, replacements) for item in value] if isinstance(value, list) else value
+        return {key: replace_strings(item, replacements) for key, item in value.items()}
+    if isinstance(value, list):
+        return [replace_strings(item, replacements) for item in value]
+    return value
 
 
-def idempotency_key(given: str | None) -> str | None:
-    """Return a usable ``Idempotency-Key``.
+def check_idempotency_key(header: str | None) -> str | None:
+    """Return a valid ``Idempotency-Key``, None if there is none.
 
     Raises:
-        InvalidBody: it is empty, too long or holds more than visible ASCII.
+        InvalidBody: it is empty, too long or has other characters than visible ASCII.
     """
-    if given is not None and not IDEMPOTENCY_KEY.fullmatch(given):
+    if header is not None and not _IDEMPOTENCY_KEY.fullmatch(header):
         message = "use 1 to 255 visible ASCII characters, such as a UUID"
-        raise InvalidBody(Fault(loc=("header", "Idempotency-Key"), message=message))
-    return given
+        raise InvalidBody(FieldError(loc=("header", "Idempotency-Key"), message=message))
+    return header
 
 
-def traceparent(given: str | None) -> str | None:
-    """Return a valid W3C ``traceparent``, None for any other; a bad one must be ignored."""
-    match = _TRACEPARENT.fullmatch(given or "")
+def parse_traceparent(header: str | None) -> str | None:
+    """Return a valid W3C ``traceparent``; the specification says to ignore an invalid one."""
+    match = _TRACEPARENT.fullmatch(header or "")
     if match is None or match[1] == "ff" or not match[2].strip("0") or not match[3].strip("0"):
         return None
-    return given
+    return header
 
 
-def _step(step: str | int) -> str | int:
-    return shown(step) if isinstance(step, str) else step
+def _truncate_step(step: str | int) -> str | int:
+    return truncate(step) if isinstance(step, str) else step
 
 
-def _plain(error: Mapping[str, Any]) -> str:
+def _message(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return "unknown field: leave it out"
     if error["type"] == "missing":

@@ -1,7 +1,8 @@
-"""Reading media in a process of its own: a file that crashes or stalls FFmpeg costs that file only.
+"""Measuring the length of a media file in a separate process.
 
-``python -m lipwright.server.measure NEED PATH`` reads one file and answers with one line of JSON.
-It ends at its limits of memory and time, and when the process that started it does.
+A file that crashes or stalls FFmpeg then affects only its own request.
+``python -m lipwright.server.measure KIND PATH`` reads one file and prints one line of JSON. It ends
+at its limits of memory and time, and when its parent process ends.
 """
 
 from __future__ import annotations
@@ -21,38 +22,40 @@ from lipwright.errors import BY_CODE, InputError, LimitExceeded, MediaUnreadable
 from lipwright.worker.parent_watch import watch_parent
 
 COMMAND = (sys.executable, "-m", "lipwright.server.measure")
-MEMORY_BYTES = 4 << 30  # of addresses; a large frame and its references fit many times
-PREFIX = "LIPWRIGHT_"  # of variables with settings
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-MAX_ANSWER = 65_536  # bytes
+MEMORY_BYTES = 4 << 30  # address space; several times a large frame and its references
+SETTINGS_PREFIX = "LIPWRIGHT_"  # of environment variables with settings
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+MAX_OUTPUT = 65_536  # bytes of the reader's output that are parsed
 
-Need = Literal["video", "audio"]
+StreamKind = Literal["video", "audio"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
-    """What a length is counted from."""
+class MediaLength:
+    """The length of a video or audio stream."""
 
-    duration: Fraction | None  #: seconds; None of a still picture, which has no length
-    rate: Fraction | None = None  #: frames per second, of pictures
+    duration: Fraction | None  #: seconds; None: a still picture
+    rate: Fraction | None = None  #: frames per second of a video
 
 
-def measure(path: Path, need: Need, *, seconds: float, command: Sequence[str] = COMMAND) -> Measure:
-    """Return how long the pictures or the sound of a file are.
+def measure(
+    path: Path, kind: StreamKind, *, seconds: float, command: Sequence[str] = COMMAND
+) -> MediaLength:
+    """Return the length of the video or audio stream of a file.
 
     Args:
-        path: the file; no error names it, for the caller never saw it.
-        need: which of the two.
-        seconds: longest time to read it.
-        command: what is started, for tests.
+        path: the file; error messages do not contain it, as the caller has never seen it.
+        kind: which stream.
+        seconds: longest time to read the file.
+        command: of the reader process; for tests.
 
     Raises:
-        InputError: the file cannot be read, or not within the limits.
+        InputError: the file cannot be read within the limits.
     """
-    answer = _ask([*command, need, str(path)], seconds)
-    match answer:
+    output = _run_reader([*command, kind, str(path)], seconds)
+    match output:
         case {"duration": str(duration), "rate": rate}:
-            return Measure(
+            return MediaLength(
                 duration=Fraction(duration) if duration else None,
                 rate=Fraction(rate) if rate else None,
             )
@@ -61,57 +64,58 @@ def measure(path: Path, need: Need, *, seconds: float, command: Sequence[str] = 
     raise MediaUnreadable("the file cannot be measured: re-encode it or use another file")
 
 
-def _ask(command: Sequence[str], seconds: float) -> Any:
-    """Run the reader and return its answer, None when that is no answer."""
-    reading, writing = os.pipe()  # its stdin: it ends when this process does
+def _run_reader(command: Sequence[str], seconds: float) -> Any:
+    """Run the reader process and return its parsed output, None if it is not JSON."""
+    read_end, write_end = os.pipe()  # stdin of the reader, which ends when this process does
     try:
-        child = subprocess.Popen(
+        reader = subprocess.Popen(
             command,
-            stdin=reading,
+            stdin=read_end,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a decoder says a lot about a hostile file
-            env=_environment(),
+            stderr=subprocess.DEVNULL,  # decoders write a lot about damaged files
+            env=_reader_environment(),
             start_new_session=True,
         )
-        os.close(reading)
-        with child:
-            return _answer(child, seconds)
+        os.close(read_end)
+        with reader:
+            return _read_output(reader, seconds)
     finally:
-        os.close(writing)
+        os.close(write_end)
 
 
-def _environment() -> dict[str, str]:
-    """Return ours without what a hostile file has no business with: settings may hold passwords."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return {**ours, **dict.fromkeys(ONE_THREAD, "1")}
+def _reader_environment() -> dict[str, str]:
+    """Return the environment without settings, which may contain passwords."""
+    kept = {k: value for k, value in os.environ.items() if not k.startswith(SETTINGS_PREFIX)}
+    return {**kept, **dict.fromkeys(THREAD_VARIABLES, "1")}
 
 
-def _answer(child: subprocess.Popen[bytes], seconds: float) -> Any:
+def _read_output(reader: subprocess.Popen[bytes], seconds: float) -> Any:
     try:
-        told, _ = child.communicate(timeout=seconds)
+        output, _ = reader.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as cause:
         raise LimitExceeded(
             f"reading the file took longer than {seconds:g} s: use a smaller one"
         ) from cause
     finally:
-        child.kill()  # nothing happens to one that has ended
-    if child.returncode < 0:
+        reader.kill()  # no effect once it has ended
+    if reader.returncode < 0:
         raise MediaUnreadable(
-            f"the file crashed its reader (signal {-child.returncode}): re-encode it or use another"
+            f"the file crashed its reader (signal {-reader.returncode}): re-encode it or use "
+            "another"
         )
     try:
-        return json.loads(told[:MAX_ANSWER])
+        return json.loads(output[:MAX_OUTPUT])
     except ValueError:
         return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read one file and answer; return the exit status."""
-    need, path = sys.argv[1:] if arguments is None else arguments
-    _bound()
+    """Measure one file, print the result as JSON and return the exit status."""
+    kind, path = sys.argv[1:] if arguments is None else arguments
+    _limit_resources()
     watch_parent(lambda _line: None, lambda: os.kill(os.getpid(), signal.SIGKILL))
     try:
-        print(json.dumps(_read(Path(path), need)))
+        print(json.dumps(_measure_stream(Path(path), kind)))
     except InputError as error:
         print(json.dumps({"error": {"code": error.code, "message": str(error)}}))
     except MemoryError:
@@ -120,30 +124,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read(path: Path, need: str) -> dict[str, str]:
+def _measure_stream(path: Path, kind: str) -> dict[str, str]:
     from lipwright.media.probe import probe, require_audio, require_video
 
-    if need == "audio":
+    if kind == "audio":
         return {"duration": str(require_audio(probe(path)).duration), "rate": ""}
     video = require_video(probe(path))
     return {"duration": "" if video.still else str(video.duration), "rate": str(video.rate)}
 
 
-def _bound() -> None:
-    """Take no more memory than a file may need, write no file, leave no image of the memory."""
+def _limit_resources() -> None:
+    """Limit the memory of this process, and forbid it to write files and core dumps."""
     try:
         import resource
-    except ImportError:  # not there on every system; the time limit holds all the same
+    except ImportError:  # missing on some systems; the time limit still applies
         return
-    for what, most in (
+    for limit, value in (
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
-        _, hard = resource.getrlimit(what)
+        _, hard = resource.getrlimit(limit)
         if hard != resource.RLIM_INFINITY:
-            most = min(most, hard)
-        resource.setrlimit(what, (most, most))
+            value = min(value, hard)
+        resource.setrlimit(limit, (value, value))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which model ids there are, and which engine carries each out."""
+"""The catalogue of model ids, and the engine that runs each of them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 from lipwright.engines.base import EngineSpec
 from lipwright.errors import EngineNotFound
-from lipwright.server.errors import shown
+from lipwright.server.errors import truncate
 
 PREFIX = "lipwright/"  # lipwright/<engine>: every installed engine
-CONTRACT = "sync/sync/lipsync/v2/pro"  # the model id of RunComfy that this service stands in for
-SYNC_V2_NAMES = ("lipsync-2", "lipsync-2-pro")  # of sync.so
-BEST = "exemplar"  # carries out the ids of others
+RUNCOMFY_MODEL_ID = "sync/sync/lipsync/v2/pro"  # RunComfy's model that this service replaces
+SYNC_V2_NAMES = ("lipsync-2", "lipsync-2-pro")  # models of sync.so
+DEFAULT_ENGINE = "exemplar"  # runs the model ids of other services
 CATEGORIES = ("lip-sync", "video-to-video")
-KIND = "lipsync"
+MODEL_KIND = "lipsync"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Something that a job can name."""
+    """A model that a request can name."""
 
     id: str
     engine: str
-    name: str  #: for people
+    name: str  #: display name
     summary: str  #: one line
 
 
@@ -31,23 +31,28 @@ class Model:
 class Catalogue:
     """The models of this deployment."""
 
-    models: tuple[Model, ...]  #: as RunComfy names them
-    sync_v2: tuple[Model, ...]  #: as sync.so names them
+    models: tuple[Model, ...]  #: by RunComfy's names
+    sync_v2: tuple[Model, ...]  #: by sync.so's names
 
     @classmethod
-    def of(cls, engines: Iterable[EngineSpec]) -> Catalogue:
-        """Return what the installed *engines* can carry out."""
+    def from_engines(cls, engines: Iterable[EngineSpec]) -> Catalogue:
+        """Return the models that the installed *engines* can run."""
         specs = {spec.name: spec for spec in engines}
-        own = [_own(spec) for spec in specs.values()]
-        if BEST not in specs:
+        own = [_own_model(spec) for spec in specs.values()]
+        if DEFAULT_ENGINE not in specs:
             return cls(models=tuple(own), sync_v2=tuple(own))
-        best = specs[BEST].summary
-        contract = Model(id=CONTRACT, engine=BEST, name="Lipsync v2 pro", summary=best)
-        names = [Model(id=n, engine=BEST, name=n, summary=best) for n in SYNC_V2_NAMES]
-        return cls(models=(contract, *own), sync_v2=(*names, *own))
+        summary = specs[DEFAULT_ENGINE].summary
+        runcomfy_model = Model(
+            id=RUNCOMFY_MODEL_ID, engine=DEFAULT_ENGINE, name="Lipsync v2 pro", summary=summary
+        )
+        sync_v2_models = [
+            Model(id=name, engine=DEFAULT_ENGINE, name=name, summary=summary)
+            for name in SYNC_V2_NAMES
+        ]
+        return cls(models=(runcomfy_model, *own), sync_v2=(*sync_v2_models, *own))
 
     def find(self, model_id: str) -> Model:
-        """Return the model of that id.
+        """Return the model with that id.
 
         Raises:
             EngineNotFound: there is none.
@@ -55,7 +60,7 @@ class Catalogue:
         return _find(model_id, self.models)
 
     def find_sync_v2(self, name: str) -> Model:
-        """Return the model of that name; ours may leave out ``lipwright/``.
+        """Return the model with that name; our own models are found without ``lipwright/`` too.
 
         Raises:
             EngineNotFound: there is none.
@@ -65,7 +70,7 @@ class Catalogue:
         return _find(full if own else name, self.sync_v2)
 
 
-def _own(spec: EngineSpec) -> Model:
+def _own_model(spec: EngineSpec) -> Model:
     return Model(id=f"{PREFIX}{spec.name}", engine=spec.name, name=spec.name, summary=spec.summary)
 
 
@@ -74,4 +79,4 @@ def _find(model_id: str, models: Sequence[Model]) -> Model:
         if model.id == model_id:
             return model
     known = ", ".join(model.id for model in models)
-    raise EngineNotFound(f"there is no model {shown(repr(model_id))}: use one of {known}")
+    raise EngineNotFound(f"there is no model {truncate(repr(model_id))}: use one of {known}")

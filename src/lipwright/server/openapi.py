@@ -1,6 +1,6 @@
-"""The OpenAPI document: what FastAPI knows of the routes, and what it cannot know.
+"""The OpenAPI document: FastAPI's description of the routes, completed.
 
-Bodies are read by our own strict reader, keys by our own check, so both are written down here.
+FastAPI does not see bodies and API keys, which our own code reads; this module describes them.
 """
 
 from __future__ import annotations
@@ -20,37 +20,42 @@ from lipwright.server.sync_v2 import schemas as schemas_v2
 from lipwright.server.sync_v2.schemas import Generate
 from lipwright.version import __version__
 
-REF = "#/components/schemas/{model}"
-OPEN = ("/healthz", "/readyz", "/metrics", "/v1/outputs/{request_id}/{name}")  # no key needed
+SCHEMA_REF = "#/components/schemas/{model}"
+PUBLIC_PATHS = (
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v1/outputs/{request_id}/{name}",
+)  # no API key required
 
 TITLE = "Lipwright"
-ABOUT = """Give a video of a person a new voice, on your own machines.
+DESCRIPTION = """Give a video of a person a new voice, on your own machines.
 
 Submit a request, poll its status or follow its events, download the result. The calls under `/v1`
-speak RunComfy's Model API, those under `/v2` the API of sync.so. Every call but health, metrics
-and signed downloads needs an API key: `Authorization: Bearer <key>` or `x-api-key: <key>`.
+are RunComfy's Model API, those under `/v2` the API of sync.so. Every call except health, metrics
+and signed downloads requires an API key: `Authorization: Bearer <key>` or `x-api-key: <key>`.
 """
 TAGS = [
     {"name": "requests", "description": "RunComfy's Model API: submit, poll, result, cancel."},
-    {"name": "models", "description": "What a request may name."},
+    {"name": "models", "description": "The models that a request can name."},
     {"name": "files", "description": "Uploads, and downloads of results."},
-    {"name": "sync.so v2", "description": "The same service for clients of sync.so."},
+    {"name": "sync.so v2", "description": "The API of sync.so for the same service."},
     {"name": "health", "description": "For the operator."},
 ]
-MEANINGS = {
-    400: "The body does not fit; `detail` names the fields.",
+STATUS_DESCRIPTIONS = {
+    400: "The body is invalid; `detail` names the fields.",
     401: "The API key is missing, wrong or revoked.",
     403: "The link has expired or was altered.",
-    404: "There is no such thing, or it has expired, or it belongs to another key.",
-    408: "The body stopped coming.",
-    409: "Its state does not allow that.",
-    412: "It is another version than `If-Match` names.",
-    413: "It is over a limit.",
-    415: "The body is of another type than the call takes.",
+    404: "It does not exist, has expired, or belongs to another key.",
+    408: "The body did not arrive in time.",
+    409: "Its state does not allow the call.",
+    412: "The file is not the version in `If-Match`.",
+    413: "The body or a file is over a limit.",
+    415: "The call does not support the content type.",
     416: "The file has no such range.",
-    422: "The input does not fit; `detail` names the fields.",
-    429: "Too many requests; `Retry-After` tells when to try again.",
-    503: "The database or the disk is away; try again.",
+    422: "The input is invalid; `detail` names the fields.",
+    429: "Too many requests; try again after `Retry-After` seconds.",
+    503: "The database or the storage is unavailable; try again.",
 }
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
 FILE_HEADERS = {
@@ -97,64 +102,78 @@ SCHEMES = {
 }
 
 
-def answers(
+def responses(
     model: Any, *errors: int, status: int = 200, dialect: type[BaseModel] = ErrorInfo
 ) -> dict[int | str, dict[str, Any]]:
-    """Return the answers of a call: the good one, and the errors it can give."""
-    good = {"model": model, "description": HTTPStatus(status).phrase}
-    return {status: good, **{error: _error(error, dialect) for error in errors}}
+    """Return the OpenAPI responses of a call.
+
+    Args:
+        model: body of the successful response.
+        errors: HTTP statuses of its errors.
+        status: HTTP status of the successful response.
+        dialect: body of its errors.
+    """
+    success = {"model": model, "description": HTTPStatus(status).phrase}
+    return {status: success, **{error: _error(error, dialect) for error in errors}}
 
 
-def file_answers(*errors: int) -> dict[int | str, dict[str, Any]]:
-    """Return the answers of a download."""
+def file_responses(*errors: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a download."""
     return {
         200: {"description": "The whole file.", "content": BINARY, "headers": FILE_HEADERS},
-        206: {"description": "The range asked for.", "content": BINARY, "headers": FILE_HEADERS},
-        304: {"description": "The caller has it already."},
+        206: {"description": "The requested range.", "content": BINARY, "headers": FILE_HEADERS},
+        304: {"description": "Not modified."},
         **{error: _error(error, ErrorInfo) for error in errors},
     }
 
 
-def json_body(model: type[BaseModel], others: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return a body that is one JSON object, or of other types."""
-    schema = {"$ref": REF.format(model=model.__name__)}
+def json_request_body(
+    model: type[BaseModel], others: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the OpenAPI request body of a call that takes a JSON object.
+
+    Args:
+        model: of the object.
+        others: other content types.
+    """
+    schema = {"$ref": SCHEMA_REF.format(model=model.__name__)}
     content = {"application/json": {"schema": schema}, **(others or {})}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return the whole document; made once."""
+def build_openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of *app*; it is built once."""
     if app.openapi_schema is None:
-        made = get_openapi(
-            title=TITLE, version=__version__, description=ABOUT, tags=TAGS, routes=app.routes
+        spec = get_openapi(
+            title=TITLE, version=__version__, description=DESCRIPTION, tags=TAGS, routes=app.routes
         )
         _, bodies = models_json_schema(
-            [(SubmitInput, "validation"), (Generate, "validation")], ref_template=REF
+            [(SubmitInput, "validation"), (Generate, "validation")], ref_template=SCHEMA_REF
         )
-        parts = made.setdefault("components", {})
-        parts["schemas"] = {**parts.get("schemas", {}), **bodies["$defs"]}
-        parts["securitySchemes"] = SCHEMES
-        _restore_examples(parts["schemas"])
-        _secure(made["paths"])
-        app.openapi_schema = made
+        components = spec.setdefault("components", {})
+        components["schemas"] = {**components.get("schemas", {}), **bodies["$defs"]}
+        components["securitySchemes"] = SCHEMES
+        _restore_examples(components["schemas"])
+        _require_key(spec["paths"])
+        app.openapi_schema = spec
     return app.openapi_schema
 
 
-def _restore_examples(found: dict[str, Any]) -> None:
-    """Put examples back as they are written: FastAPI leaves their nulls out."""
+def _restore_examples(components: dict[str, Any]) -> None:
+    """Restore the examples of the schemas: FastAPI removes their nulls."""
     for name, model in {**vars(schemas), **vars(schemas_v2)}.items():
         extra = getattr(model, "model_config", {}).get("json_schema_extra")
-        if name in found and isinstance(extra, dict):
-            found[name] |= extra
+        if name in components and isinstance(extra, dict):
+            components[name] |= extra
 
 
-def _secure(paths: dict[str, Any]) -> None:
+def _require_key(paths: dict[str, Any]) -> None:
     for path, calls in paths.items():
-        if path not in OPEN:
+        if path not in PUBLIC_PATHS:
             for call in calls.values():
                 call["security"] = [{name: []} for name in SCHEMES]
 
 
 def _error(status: int, dialect: type[BaseModel]) -> dict[str, Any]:
     headers = {"headers": RETRY_AFTER} if status in (429, 503) else {}
-    return {"model": dialect, "description": MEANINGS[status], **headers}
+    return {"model": dialect, "description": STATUS_DESCRIPTIONS[status], **headers}

@@ -1,11 +1,12 @@
-"""Taking a job in: its sources checked or stored, its row and work written.
+"""Submitting a job: checks or stores its sources, then writes it to the ledger.
 
 A source is a public URL (checked now, fetched by the worker), the URL of an upload of the same
-key, or a ``data:`` URI, which becomes an upload. Rows never hold file contents.
+API key, or a ``data:`` URI, which becomes an upload. The ledger never holds file contents.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tempfile
@@ -17,21 +18,26 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lipwright.errors import InputError, LimitExceeded, SourceUnreachable
-from lipwright.jobs.model import Job, Key, Limits, Ticket, Upload
+from lipwright.jobs.ledger.rules import upload_ids
+from lipwright.jobs.model import ApiKey, Job, JobSpec, SubmitLimits, Upload
+from lipwright.jobs.payload import JobPayload
+from lipwright.jobs.sweeper import job_prefix
 from lipwright.net.fetch import FetchRules, check_url, save_data_uri
 from lipwright.server.deployment import Deployment, Links
-from lipwright.server.errors import Fault, InvalidBody
-from lipwright.server.inputs import Source, Wish, swapped
+from lipwright.server.errors import FieldError, InvalidBody
+from lipwright.server.inputs import SourceRef, SubmitRequest, replace_strings
 from lipwright.server.runcomfy.schemas import MAX_URL
-from lipwright.server.uploads.service import Shelf
+from lipwright.server.uploads.service import UploadService
+
+log = logging.getLogger("lipwright.server")
 
 UPLOAD_PATH = re.compile(r"/v1/files/(file_[0-9a-f]{32})")
-DATA = "data:"
+DATA_SCHEME = "data:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brought:
-    """A file that came along with a call."""
+class AttachedFile:
+    """A file in the body of a submit call."""
 
     path: Path
     name: str
@@ -39,189 +45,207 @@ class Brought:
 
     @property
     def url(self) -> str:
-        """What its source says: the same for the same bytes, so that equal calls are equal."""
+        """The URL of its source: the same for the same bytes, so that equal requests are equal."""
         return f"sha256:{self.sha256}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
-    """Who submits, and what came in headers."""
+class SubmitContext:
+    """The caller of a submit call, its headers and its attached files."""
 
-    key: Key
+    key: ApiKey
     links: Links
+    http_request_id: str
     idempotency_key: str | None = None
-    trace: str | None = None
-    files: Mapping[str, Brought] = field(default_factory=dict)  #: by their URL in the wish
+    trace: str | None = None  #: W3C traceparent
+    files: Mapping[str, AttachedFile] = field(default_factory=dict)  #: by the URL of their source
 
 
-def submit(parts: Deployment, wish: Wish, call: Call) -> Job:
-    """Check and store the sources, write the job; return it, or the one of an equal earlier call.
+def submit(deployment: Deployment, submission: SubmitRequest, context: SubmitContext) -> Job:
+    """Check and store the sources and write the job.
+
+    Returns:
+        The new job, or the job of an earlier call with the same idempotency key.
 
     Raises:
         InputError: a source cannot be used.
-        IdempotencyConflict: the same idempotency key came with another body.
-        TooManyRequests: over a limit.
-        QueueUnavailable: the database is away.
-        PublishFailed: a data URI cannot be stored.
+        IdempotencyConflict: the idempotency key was used with another body.
+        TooManyRequests: a limit is reached.
+        QueueUnavailable: the database is unavailable.
+        OutputError: a data URI or an attached file cannot be stored.
     """
-    shelf = Shelf.of(parts, call.key)
-    with _stored_sources(shelf, wish, call) as stored:
-        job, new = parts.services.ledger.submit(
-            _ticket(wish, call, stored), _limits(parts, call.key)
+    uploads = UploadService.for_key(deployment, context.key)
+    with _store_sources(uploads, submission, context) as stored:
+        job, created = deployment.services.ledger.submit(
+            _job_spec(submission, context, stored), _submit_limits(deployment, context.key)
         )
-        if new:
-            stored.keep = True
-        return job
+        stored.keep = created
+    ids = {"http_request_id": context.http_request_id, "job_id": job.id}
+    log.info("job submitted" if created else "job submitted before", extra=ids)
+    return job
 
 
-def erase(parts: Deployment, job_id: str, key: Key) -> None:
-    """Erase a job with its results, and its uploads unless another unfinished job holds them.
+def erase(deployment: Deployment, job_id: str, key: ApiKey) -> None:
+    """Erase a job, its results, and its uploads unless another unfinished job reads them.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: there is no such job.
         JobNotFinished: it is running.
     """
-    services = parts.services
+    services = deployment.services
     job = services.ledger.erase(job_id, key.id)
-    services.storage.delete(f"jobs/{job.id}/")
-    shelf = Shelf.of(parts, key)
-    for file_id in uploads_of(job):
-        shelf.remove(file_id)
-
-
-def uploads_of(job: Job) -> list[str]:
-    """Return the ids of the uploads that a job reads."""
-    sources = (str(job.ticket.work.get(name, "")) for name in ("video", "audio"))
-    return sorted({s.removeprefix("file:") for s in sources if s.startswith("file:")})
+    services.storage.delete(job_prefix(job.id))
+    uploads = UploadService.for_key(deployment, key)
+    for file_id in sorted(upload_ids(job.spec.payload)):
+        uploads.remove(file_id)
 
 
 @dataclass(kw_only=True)
-class _Stored:
-    """The sources of one call, and the uploads made for it."""
+class _StoredSources:
+    """The sources of one submit call, and the uploads created for it."""
 
     video: str = ""
     audio: str = ""
-    made: dict[str, Upload]  #: by the data URI, or the URL of a file that came along
+    created: dict[str, Upload]  #: by the URL of the source: a data URI or an attached file
     keep: bool = False
 
 
 @contextmanager
-def _stored_sources(shelf: Shelf, wish: Wish, call: Call) -> Iterator[_Stored]:
-    """Yield the sources as the worker reads them; what was stored goes again unless kept."""
-    stored = _Stored(made={})
+def _store_sources(
+    uploads: UploadService, submission: SubmitRequest, context: SubmitContext
+) -> Iterator[_StoredSources]:
+    """Yield the sources as the worker reads them; the created uploads are removed unless kept."""
+    stored = _StoredSources(created={})
     try:
-        stored.video = _source(shelf, wish.video, call, stored.made)
-        stored.audio = _source(shelf, wish.audio, call, stored.made)
-        if wish.webhook:
-            _check_url(wish.webhook, shelf.rules)
+        stored.video = _resolve_source(uploads, submission.video, context, stored.created)
+        stored.audio = _resolve_source(uploads, submission.audio, context, stored.created)
+        if submission.webhook:
+            _check_url(submission.webhook, uploads.fetch_rules)
         yield stored
     finally:
         if not stored.keep:
-            for upload in stored.made.values():
-                shelf.remove(upload.id)
+            for upload in stored.created.values():
+                uploads.remove(upload.id)
 
 
-def _source(shelf: Shelf, source: Source, call: Call, made: dict[str, Upload]) -> str:
+def _resolve_source(
+    uploads: UploadService, source: SourceRef, context: SubmitContext, created: dict[str, Upload]
+) -> str:
     """Return a source as the worker reads it: ``file:ID`` or a checked URL."""
-    with blamed(source):
-        if source.url[: len(DATA)].lower() == DATA:
-            if source.url not in made:
-                made[source.url] = _store_data_uri(shelf, source.url)
-            return f"file:{made[source.url].id}"
-        if file := call.files.get(source.url):
-            if source.url not in made:
-                made[source.url] = shelf.put(file.path, name=file.name, sha256=file.sha256)
-            return f"file:{made[source.url].id}"
+    with errors_name_field(source):
+        if is_data_uri(source.url):
+            if source.url not in created:
+                created[source.url] = _store_data_uri(uploads, source.url)
+            return f"file:{created[source.url].id}"
+        if file := context.files.get(source.url):
+            if source.url not in created:
+                created[source.url] = uploads.put(file.path, name=file.name, sha256=file.sha256)
+            return f"file:{created[source.url].id}"
         _check_length(source)
-        if file_id := own_upload(shelf, source.url, call.links.base):
+        if file_id := find_upload_id(uploads, source.url, context.links.base):
             return f"file:{file_id}"
-        _check_url(source, shelf.rules)
+        _check_url(source, uploads.fetch_rules)
         return source.url
 
 
-def own_upload(shelf: Shelf, url: str, base: str) -> str | None:
-    """Return the upload of this key that *url* names, None when it is another server's URL.
+def is_data_uri(url: str) -> bool:
+    """Whether *url* is a ``data:`` URI."""
+    return url[: len(DATA_SCHEME)].lower() == DATA_SCHEME
 
-    An id is 128 random bits: who has it in a path of this form means that upload, whatever name
-    this service was reached by.
+
+def find_upload_id(uploads: UploadService, url: str, base: str) -> str | None:
+    """Return the id of this key's upload that *url* names, None if it is another server's URL.
+
+    The host is not compared, as this service may have several names: an id has 128 random bits, so
+    a path with it can only mean that upload.
+
+    Args:
+        uploads: of the caller.
+        url: of the source.
+        base: base URL of this service, as the caller knows it.
 
     Raises:
-        SourceUnreachable: it is a URL of this service, but no such upload is there.
+        SourceUnreachable: *url* begins with *base*, but there is no such upload.
     """
     try:
         path = urlsplit(url).path
     except ValueError:
         return None
-    found = UPLOAD_PATH.search(path)
-    if not (found and path.endswith(found[0])):
+    match = UPLOAD_PATH.search(path)
+    if not (match and path.endswith(match[0])):
         return None
     try:
-        return shelf.find(found[1]).id
+        return uploads.find(match[1]).id
     except SourceUnreachable:
         if url.startswith(f"{base}/"):
             raise
         return None
 
 
-def _store_data_uri(shelf: Shelf, uri: str) -> Upload:
-    with scratch(shelf.incoming) as folder:
-        return shelf.put(save_data_uri(uri, folder, shelf.rules), name="")
+def _store_data_uri(uploads: UploadService, uri: str) -> Upload:
+    with temporary_folder(uploads.incoming) as folder:
+        return uploads.put(save_data_uri(uri, folder, uploads.fetch_rules), name="")
 
 
 @contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """Yield a new folder that goes with all that is in it."""
-    made = Path(tempfile.mkdtemp(dir=folder))
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in *parent*; it is removed at the end of the block."""
+    folder = Path(tempfile.mkdtemp(dir=parent))
     try:
-        yield made
+        yield folder
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_url(source: Source, rules: FetchRules) -> None:
-    with blamed(source):
+def _check_url(source: SourceRef, rules: FetchRules) -> None:
+    with errors_name_field(source):
         _check_length(source)
         check_url(source.url, rules)
 
 
-def _check_length(source: Source) -> None:
+def _check_length(source: SourceRef) -> None:
     if len(source.url) > MAX_URL:
         raise LimitExceeded(f"the URL is longer than {MAX_URL} characters: use a shorter one")
 
 
 @contextmanager
-def blamed(source: Source) -> Iterator[None]:
-    """Say which field a source came in when it cannot be used."""
+def errors_name_field(source: SourceRef) -> Iterator[None]:
+    """Re-raise input errors of the block as errors of the field that *source* came in."""
     try:
         yield
     except InvalidBody:
         raise
     except InputError as error:
-        raise InvalidBody(Fault(loc=source.loc, message=str(error)), reason=error) from error
+        raise InvalidBody(FieldError(loc=source.loc, message=str(error)), cause=error) from error
 
 
-def _ticket(wish: Wish, call: Call, stored: _Stored) -> Ticket:
-    echo = {uri: call.links.of_upload(upload.id) for uri, upload in stored.made.items()}
-    return Ticket(
+def _job_spec(submission: SubmitRequest, context: SubmitContext, stored: _StoredSources) -> JobSpec:
+    upload_urls = {
+        url: context.links.upload_url(upload.id) for url, upload in stored.created.items()
+    }
+    payload = JobPayload(
+        video=stored.video, audio=stored.audio, options=submission.options, seed=submission.seed
+    )
+    return JobSpec(
         id=str(uuid.uuid4()),
-        key_id=call.key.id,
-        model_id=wish.model_id,
-        dialect=wish.dialect,
-        engine=wish.engine,
-        input=swapped(dict(wish.input), echo),
-        work={"video": stored.video, "audio": stored.audio, **wish.work},
-        priority=call.key.priority,
-        webhook_url=wish.webhook.url if wish.webhook else None,
-        idempotency_key=call.idempotency_key,
-        fingerprint=wish.fingerprint,
-        trace=call.trace,
+        key_id=context.key.id,
+        model_id=submission.model_id,
+        dialect=submission.dialect,
+        engine=submission.engine,
+        input=replace_strings(dict(submission.input), upload_urls),
+        payload=payload.to_json(),
+        priority=context.key.priority,
+        webhook_url=submission.webhook.url if submission.webhook else None,
+        idempotency_key=context.idempotency_key,
+        fingerprint=submission.fingerprint,
+        trace=context.trace,
     )
 
 
-def _limits(parts: Deployment, key: Key) -> Limits:
-    settings = parts.settings
+def _submit_limits(deployment: Deployment, key: ApiKey) -> SubmitLimits:
+    settings = deployment.settings
     queued, rate = key.max_queued, key.submits_per_minute
-    return Limits(
+    return SubmitLimits(
         max_queued=settings.max_queued_per_key if queued is None else queued,
         submits_per_minute=settings.submits_per_minute if rate is None else rate,
     )

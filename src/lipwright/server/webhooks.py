@@ -1,4 +1,4 @@
-"""What a webhook call says: the same object as the result call of its dialect."""
+"""The body of webhooks: the result of a job in the dialect that submitted it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from lipwright.server.deployment import Links
 from lipwright.server.runcomfy import wire as runcomfy
 from lipwright.server.sync_v2 import wire as sync_v2
 from lipwright.settings import Settings
-from lipwright.storage.publish import Signer
+from lipwright.storage.signed_urls import Signer
 
 
-def payload_of(settings: Settings, signer: Signer) -> Callable[[Job], Mapping[str, Any]]:
-    """Return what makes the body of webhook calls.
+def payload_builder(settings: Settings, signer: Signer) -> Callable[[Job], Mapping[str, Any]]:
+    """Return a function that builds the webhook body of a job.
 
-    Their URLs begin with ``public_url``; without one, with the address that is listened on.
+    URLs in the body begin with ``public_url``, or with the listening address if it is not set.
     """
 
-    def payload(job: Job) -> Mapping[str, Any]:
+    def build_payload(job: Job) -> Mapping[str, Any]:
         links = Links(
             base=settings.public_url or f"http://{settings.host}:{settings.port}",
             signer=signer,
             seconds=settings.url_seconds,
             now=time.time(),
         )
-        if job.ticket.dialect == sync_v2.DIALECT:
+        if job.spec.dialect == sync_v2.DIALECT:
             return sync_v2.generation(job, links)
         return runcomfy.result(job, links)
 
-    return payload
+    return build_payload

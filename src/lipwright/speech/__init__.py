@@ -1,3 +1,3 @@
-"""Hear: any sound to speech states and speech activity at 50 Hz."""
+"""Speech analysis: from sound to speech states and speech activity at 50 Hz."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where speech is: Silero VAD at 50 Hz.
+"""Detect speech: Silero VAD at 50 Hz.
 
-The network hears 32 ms at a time, each with the 4 ms before it, and carries an LSTM's state. Its
-31.25 values a second are read at the centres of the 50 Hz states, linearly between frame centres.
+The network reads frames of 32 ms, each with the 4 ms before it, and carries an LSTM's state. Its
+31.25 values a second are interpolated linearly at the centres of the 50 Hz states.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.speech.encoder import HOP, pieces
+from lipwright.speech.encoder import HOP, split_samples
 from lipwright.weights.store import WeightStore, onnx_session
 
-FRAME = 512  # samples that the network hears at once, 32 ms
-CONTEXT = 64  # samples before them that it hears again
-MEMORY = (1, 1, 128)  # shape of each of the LSTM's two states
-BLOCK = 1000  # frames put through the network in one call, 32 s
+FRAME = 512  # samples that the network reads at once, 32 ms
+CONTEXT = 64  # samples before them that it reads again
+STATE_SHAPE = (1, 1, 128)  # shape of each of the LSTM's two states
+BLOCK = 1000  # frames in one call of the network, 32 s
 
 Samples = NDArray[np.float32]
 
@@ -28,21 +28,21 @@ def speech_activity(
     """Return the probability of speech at 50 Hz, aligned with the states of `SpeechEncoder`.
 
     Args:
-        samples: mono sound, float32 (n,), 16 kHz, -1 to 1; or the same in pieces of any length,
-            of which only 32 s are held.
-        store: where the network is.
+        samples: mono sound, float32 (n,), 16 kHz, -1 to 1; or the same in chunks of any length,
+            of which only 32 s are in memory.
+        store: where the network is; None: the files of the package.
 
     Returns:
         float32 (ceil(n / 320),), 0 to 1; value ``i`` is at ``(i + 0.5) / 50`` s. Breath, music and
         noise count as no speech.
 
     Raises:
-        WeightsMissing: if the network is not installed.
-        WeightsCorrupt: if it is not the published one.
+        WeightsMissing: the network is not installed.
+        WeightsCorrupt: the network is not the published one.
     """
-    chunks = pieces(samples, BLOCK * FRAME) if isinstance(samples, np.ndarray) else samples
+    chunks = split_samples(samples, BLOCK * FRAME) if isinstance(samples, np.ndarray) else samples
     session = onnx_session((store or WeightStore()).path("silero_vad"))
-    hidden = cell = np.zeros(MEMORY, np.float32)
+    hidden = cell = np.zeros(STATE_SHAPE, np.float32)
     context, parts, length = np.zeros(CONTEXT, np.float32), [np.zeros(0, np.float32)], 0
     for block, count in _blocks(chunks):
         frames = block.reshape(-1, FRAME)
@@ -55,19 +55,19 @@ def speech_activity(
 
 
 def _blocks(chunks: Iterable[Samples]) -> Iterator[tuple[Samples, int]]:
-    """Yield whole frames, at most `BLOCK`, padded at the end, with the count of true samples."""
-    held = np.zeros(0, np.float32)
+    """Yield at most `BLOCK` whole frames, the last one padded, and the number of real samples."""
+    buffer = np.zeros(0, np.float32)
     for chunk in chunks:
-        held = np.concatenate([held, np.asarray(chunk, np.float32)])
-        while len(held) > BLOCK * FRAME:
-            yield held[: BLOCK * FRAME], BLOCK * FRAME
-            held = held[BLOCK * FRAME :]
-    if len(held):
-        yield np.pad(held, (0, -len(held) % FRAME)), len(held)
+        buffer = np.concatenate([buffer, np.asarray(chunk, np.float32)])
+        while len(buffer) > BLOCK * FRAME:
+            yield buffer[: BLOCK * FRAME], BLOCK * FRAME
+            buffer = buffer[BLOCK * FRAME :]
+    if len(buffer):
+        yield np.pad(buffer, (0, -len(buffer) % FRAME)), len(buffer)
 
 
 def _at_states(probabilities: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Read values at 31.25 Hz at the centres of the 50 Hz states of ``length`` samples."""
+    """Interpolate values at 31.25 Hz at the centres of the 50 Hz states of ``length`` samples."""
     states = np.arange(-(-length // HOP)) * HOP + HOP / 2
     frames = np.arange(len(probabilities)) * FRAME + FRAME / 2
     if not len(frames):

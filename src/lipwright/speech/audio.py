@@ -1,4 +1,4 @@
-"""Sound as the analysis hears it: mono float32 at 16 kHz."""
+"""Load sound for analysis: mono float32 at 16 kHz."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lipwright.media.decode.video import read_audio
+from lipwright.media.decode.audio import read_audio
 from lipwright.speech.mel import SAMPLE_RATE
 
 
-def load(path: str | Path) -> NDArray[np.float32]:
-    """Return the whole first sound track of any file.
+def load_audio(path: str | Path) -> NDArray[np.float32]:
+    """Return the whole first audio track of a file.
 
     Returns:
         float32 (n,), mono, 16 kHz, -1 to 1.

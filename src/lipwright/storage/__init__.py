@@ -1,1 +1,1 @@
-"""Where inputs and results lie, and the signed URLs under which they are served."""
+"""Storage of uploads and results, signed URLs to them, and secrets of the installation."""

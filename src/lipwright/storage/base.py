@@ -1,7 +1,7 @@
-"""The seam of storage: named blobs, written whole or not at all.
+"""The storage interface: named blobs that are written completely or not at all.
 
-A name is a path of plain segments, such as ``jobs/<request id>/video.mp4`` or
-``uploads/<file id>``; deleting a prefix deletes all below it.
+A name is a path of plain segments, such as ``jobs/<job id>/video.mp4`` or ``uploads/<file id>``;
+deleting a prefix deletes everything below it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TYPE = re.compile(r"[a-z0-9][\w.+-]*/[\w.+-]+(; ?[\x21-\x7e]+)*", re.ASCII | re
 
 @dataclass(frozen=True, kw_only=True)
 class Blob:
-    """What is known of a stored file."""
+    """The metadata of a stored file."""
 
     name: str
     size: int  #: bytes
@@ -36,23 +36,27 @@ def check_name(name: str) -> list[str]:
     """Return the segments of a name.
 
     Raises:
-        InvalidOptions: it is not made of plain segments: letters, digits, ``.``, ``_``, ``-``, the
-            first of them a letter or a digit.
+        InvalidOptions: a segment has other characters than letters, digits, ``.``, ``_`` and ``-``,
+            or does not start with a letter or a digit.
     """
     segments = name.split("/")
     if len(name) > MAX_NAME or not all(_SEGMENT.fullmatch(s) for s in segments):
-        raise InvalidOptions(f"{name[:80]!r} is no name in storage: use plain segments, as jobs/a1")
+        raise InvalidOptions(
+            f"{name[:80]!r} is not a storage name: use plain segments such as jobs/a1"
+        )
     return segments
 
 
 def check_content_type(content_type: str) -> str:
-    """Return a content type that can be kept.
+    """Return *content_type* if it can be stored.
 
     Raises:
-        InvalidOptions: it is none, or too long.
+        InvalidOptions: it is malformed or too long.
     """
     if len(content_type) > MAX_CONTENT_TYPE or not _TYPE.fullmatch(content_type):
-        raise InvalidOptions(f"{content_type[:80]!r} is no content type: write one as video/mp4")
+        raise InvalidOptions(
+            f"{content_type[:80]!r} is not a content type: use one such as video/mp4"
+        )
     return content_type
 
 
@@ -60,35 +64,35 @@ class Storage(Protocol):
     """Blobs by name.
 
     Raises:
-        InvalidOptions: from any method, when a name is not made of plain segments.
-        PublishFailed: from any writing method, when it cannot be stored; retryable. What was there
-            before is there still.
+        InvalidOptions: from any method, for a name that is not made of plain segments.
+        PublishFailed: from any writing method, if the storage fails; retryable. The previous blob
+            remains.
+        StorageFull: likewise, if a disk is full.
     """
 
     def put(self, name: str, source: Path | Iterable[bytes], *, content_type: str) -> Blob:
         """Store a file or a stream; readers see all of it or nothing.
 
-        A file is moved: when all went well it is no longer where it was. It must not be a link.
+        A file is moved: after success it is no longer at *source*. It must not be a symbolic link.
         """
         ...
 
     def stat(self, name: str) -> Blob | None:
-        """Return what is known of a blob, None when it is not there."""
+        """Return the metadata of a blob, None if it does not exist."""
         ...
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from *start* up to *stop* (exclusive), in pieces.
+        """Yield the bytes from *start* up to *stop* (exclusive), in chunks.
 
-        The blob is opened by this call: what is read is what was there then, whatever happens to
-        the name meanwhile.
+        This call opens the blob: later writes and deletes do not affect what is read.
 
         Raises:
-            FileNotFoundError: there is no such blob; at once, not at the first piece.
+            FileNotFoundError: there is no such blob; raised at once, not at the first chunk.
         """
         ...
 
-    def local(self, name: str, folder: Path) -> Path:
-        """Return a path at which the blob can be read; copied into *folder* if it must be.
+    def local_path(self, name: str, folder: Path) -> Path:
+        """Return a path at which the blob can be read; copied into *folder* if necessary.
 
         Raises:
             FileNotFoundError: there is no such blob.
@@ -96,8 +100,8 @@ class Storage(Protocol):
         ...
 
     def delete(self, prefix: str) -> int:
-        """Delete a blob, or all below a prefix that ends in ``/``; return how many went.
+        """Delete a blob, or all blobs below a prefix that ends in ``/``; return how many.
 
-        Nothing there is fine: 0 went.
+        A missing blob is not an error.
         """
         ...

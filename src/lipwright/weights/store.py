@@ -1,4 +1,4 @@
-"""Find model files, check them, open them."""
+"""Locate model files, verify them, and open them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lipwright.weights.manifest import MANIFEST, Weight
 
 CPU_PROVIDER = "CPUExecutionProvider"
 
-#: Where the vendored files lie.
+#: Folder of the files that come with the package.
 FILES = Path(__file__).parent / "files"
 
 
@@ -25,19 +25,23 @@ def sha256(path: Path) -> str:
 
 
 class WeightStore:
-    """The model files of one folder, each checked against the manifest before use."""
+    """The model files of one folder, each verified against the manifest before use.
+
+    The store records every weight that it hands out. Pass one store to everything that loads
+    weights, so that :meth:`used` is complete.
+    """
 
     def __init__(self, folder: Path | str | None = None) -> None:
-        """Look in ``folder``, or in the files that came with the package."""
+        """Use the files in ``folder``, or those that come with the package."""
         self.folder = FILES if folder is None else Path(folder)
         self._used: dict[str, str] = {}
 
     def path(self, name: str) -> Path:
-        """Return where the weight ``name`` lies, after checking its bytes once per process.
+        """Return the path of the weight ``name``, after verifying its content once per process.
 
         Raises:
-            WeightsMissing: if the manifest does not list it or the file is not there.
-            WeightsCorrupt: if size or SHA-256 differ from the manifest.
+            WeightsMissing: the manifest does not list the name, or the file is missing.
+            WeightsCorrupt: size or SHA-256 differ from the manifest.
         """
         if name not in MANIFEST:
             raise WeightsMissing(f"no weight is called {name!r}; there are: {', '.join(MANIFEST)}")
@@ -51,7 +55,7 @@ class WeightStore:
         return dict(self._used)
 
 
-@cache  # failures are not kept, so a repaired file is found again
+@cache  # exceptions are not cached, so a repaired file works
 def _verify(path: Path, weight: Weight) -> None:
     try:
         size = path.stat().st_size
@@ -71,20 +75,20 @@ def _verify(path: Path, weight: Weight) -> None:
 def onnx_session(
     path: Path, threads: int = 1, *, arena: bool = True, device: Device = Device.CPU
 ) -> Any:
-    """Open an ONNX model with ``threads`` threads on the CPU that sleep while idle.
+    """Open an ONNX model; its CPU threads sleep while idle.
 
     Args:
         path: of the model.
-        threads: that it computes with.
-        arena: whether it keeps the memory of its largest run for later ones.
-        device: what may compute instead.
+        threads: number of CPU threads.
+        arena: whether the session keeps the memory of its largest run for later ones.
+        device: where the model runs. AUTO falls back to the CPU.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
 
     Raises:
-        WeightsCorrupt: if ONNX Runtime cannot load the file.
-        DeviceUnavailable: if the device was asked for by name and cannot be used.
+        WeightsCorrupt: ONNX Runtime cannot load the file.
+        DeviceUnavailable: *device* names a device that cannot be used.
     """
     import onnxruntime
 
@@ -93,25 +97,25 @@ def onnx_session(
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     options.enable_cpu_mem_arena = arena
-    # Spinning threads would take the cores from decoding and encoding, which run beside.
+    # Spinning threads would take cores from decoding and encoding, which run at the same time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
-    def opened(*providers: str) -> Any:
+    def open_with(*providers: str) -> Any:
         return onnxruntime.InferenceSession(path, options, providers=providers)
 
     if device is not Device.CPU and has_cuda():
-        # Where a library or the GPU is missing, ONNX Runtime raises or quietly takes the CPU.
+        # If a library or the GPU is missing, ONNX Runtime raises or silently uses the CPU.
         with suppress(Exception):
-            session = opened(PROVIDER, CPU_PROVIDER)
+            session = open_with(PROVIDER, CPU_PROVIDER)
             if PROVIDER in session.get_providers():
                 return session
     if device is Device.CUDA:
         raise DeviceUnavailable(
-            f"ONNX Runtime {onnxruntime.__version__} finds no GPU that it can use for {path.name}: "
-            "it needs NVIDIA's driver, CUDA and cuDNN; leave the device out to compute on the CPU"
+            f"ONNX Runtime {onnxruntime.__version__} finds no usable GPU for {path.name}: "
+            "it needs NVIDIA's driver, CUDA and cuDNN; omit the device to use the CPU"
         )
     try:
-        return opened(CPU_PROVIDER)
+        return open_with(CPU_PROVIDER)
     except Exception as error:  # onnxruntime's own classes have no public common root
         raise WeightsCorrupt(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it; "

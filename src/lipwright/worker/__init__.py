@@ -1,1 +1,1 @@
-"""The worker processes: claim a job, render it, publish the result."""
+"""Worker processes: one per slot, each with a render process, kept alive by a supervisor."""

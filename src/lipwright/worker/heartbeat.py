@@ -1,4 +1,4 @@
-"""The heartbeat of a running job: it tells how far the job is, and ends it when it must end."""
+"""The heartbeat of a running job: it reports progress and aborts the job when it has to end."""
 
 from __future__ import annotations
 
@@ -11,50 +11,51 @@ from types import TracebackType
 from typing import Self
 
 from lipwright.errors import Cancelled, LipwrightError
-from lipwright.jobs.model import Stage
+from lipwright.jobs.model import JobProgress
 from lipwright.progress import CancelToken, Progress
 
-RENDER = (0.02, 0.98)  # where rendering begins and ends in the whole job; fetching goes before
-SURE = 0.02  # of the rendering: before that, the time left is a guess
+RENDER_RANGE = (0.02, 0.98)  # start and end of rendering within the whole job, after fetching
+MIN_FRACTION = 0.02  # of the rendering; below it no remaining time is estimated
 
 _log = logging.getLogger(__name__)
 
 
-class Reason(StrEnum):
-    """Why a job was ended from outside."""
+class AbortReason(StrEnum):
+    """Why a job was aborted."""
 
     TIMED_OUT = "timed_out"
-    LOST = "lost"  #: another worker has it now
-    STOPPED = "stopped"  #: this worker is to end
+    LOST = "lost"  #: another worker has claimed it
+    STOPPED = "stopped"  #: this worker is stopping
 
 
-class Pulse:
-    """Beats from a thread of its own while a job runs; a context manager."""
+class Heartbeat:
+    """Sends heartbeats from its own thread while a job runs; a context manager."""
 
     def __init__(
         self,
-        beat: Callable[[Stage], bool],
+        send: Callable[[JobProgress], bool],
         *,
-        every: float,
+        interval: float,
         timeout: float,
-        on_end: Callable[[], None],
+        on_abort: Callable[[], None],
     ) -> None:
-        """Prepare to beat.
+        """Create a heartbeat.
 
         Args:
-            beat: tells the ledger; False when the claim is lost.
-            every: seconds between beats.
+            send: writes a heartbeat to the ledger; returns False if the claim is lost.
+            interval: seconds between heartbeats.
             timeout: seconds that the job may take.
-            on_end: called once, from any thread, when the job must end; `token` is set before.
+            on_abort: called once, from any thread, when the job is aborted; `cancel_token` is
+                cancelled before.
         """
-        self._beat, self._every, self._on_end = beat, every, on_end
+        self._send, self._interval, self._on_abort = send, interval, on_abort
         self._deadline = time.monotonic() + timeout
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._stage = Stage()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
-        self.token = CancelToken()  #: for what can be cancelled
-        self.reason: Reason | None = None
+        self._progress = JobProgress()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self.cancel_token = CancelToken()  #: for operations that can be cancelled
+        self.reason: AbortReason | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -66,83 +67,85 @@ class Pulse:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
-    def show(self, stage: Stage) -> None:
-        """Set what the next beat tells."""
-        self._stage = stage
+    def set_progress(self, progress: JobProgress) -> None:
+        """Set the progress that the next heartbeat reports."""
+        self._progress = progress
 
-    def end(self, reason: Reason) -> None:
-        """End the job; the first reason stays."""
+    def abort(self, reason: AbortReason) -> None:
+        """Abort the job; only the first reason is kept."""
         with self._lock:
             if self.reason is not None:
                 return
             self.reason = reason
-        self.token.cancel()
-        self._on_end()
+        self.cancel_token.cancel()
+        self._on_abort()
 
-    def check(self) -> None:
-        """Go on only while the job may.
+    def raise_if_aborted(self) -> None:
+        """Raise if the job was aborted.
 
         Raises:
-            Cancelled: it must end; `reason` says why.
+            Cancelled: it was; `reason` says why.
         """
         if self.reason is not None:
             raise Cancelled(self.reason)
 
-    def confirm(self) -> None:
-        """Beat now, and go on only if the job is still ours.
+    def confirm_claim(self) -> None:
+        """Send a heartbeat now, and raise if the claim is lost or the job was aborted.
 
         Raises:
-            Cancelled: it must end; `reason` says why.
+            Cancelled: the job must end; `reason` says why.
         """
-        if not self._beat(self._stage):
-            self.end(Reason.LOST)
-        self.check()
+        if not self._send(self._progress):
+            self.abort(AbortReason.LOST)
+        self.raise_if_aborted()
 
     def _run(self) -> None:
-        while not self._over.wait(max(0.0, min(self._every, self._deadline - time.monotonic()))):
+        while not self._stopped.wait(
+            max(0.0, min(self._interval, self._deadline - time.monotonic()))
+        ):
             if time.monotonic() >= self._deadline:
-                self.end(Reason.TIMED_OUT)
+                self.abort(AbortReason.TIMED_OUT)
                 return
-            self._tell()
+            self._try_send()
 
-    def _tell(self) -> None:
+    def _try_send(self) -> None:
         try:
-            if not self._beat(self._stage):
-                self.end(Reason.LOST)
+            if not self._send(self._progress):
+                self.abort(AbortReason.LOST)
         except LipwrightError as error:
             _log.warning("a heartbeat was not written: %s", error)
 
 
-class Meter:
-    """Turns progress into a stage with speed and time left."""
+class ProgressMeter:
+    """Converts rendering progress into job progress with speed and remaining time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._began = clock()
-        self._name, self._entered = "", self._began
+        self._started_at = clock()
+        self._stage, self._stage_started_at = "", self._started_at
 
-    def stage(self, progress: Progress) -> Stage:
-        """Return what the ledger is told about a moment of rendering."""
+    def job_progress(self, progress: Progress) -> JobProgress:
+        """Return the progress of the whole job, given that of its rendering."""
         now = self._clock()
-        if progress.stage != self._name:
-            self._name, self._entered = progress.stage, now
-        begin, end = RENDER
-        return Stage(
+        if progress.stage != self._stage:
+            self._stage, self._stage_started_at = progress.stage, now
+        start, end = RENDER_RANGE
+        return JobProgress(
             stage=progress.stage,
             done=progress.done,
             total=progress.total,
-            fraction=round(begin + (end - begin) * progress.fraction, 4),
-            fps=_speed(progress.done, now - self._entered),
-            seconds_left=_left(progress.fraction, now - self._began),
+            fraction=round(start + (end - start) * progress.fraction, 4),
+            fps=_frames_per_second(progress.done, now - self._stage_started_at),
+            seconds_left=_seconds_left(progress.fraction, now - self._started_at),
         )
 
 
-def _speed(done: int, seconds: float) -> float | None:
-    return round(done / seconds, 2) if done and seconds > 0 else None
+def _frames_per_second(frames: int, seconds: float) -> float | None:
+    return round(frames / seconds, 2) if frames and seconds > 0 else None
 
 
-def _left(fraction: float, seconds: float) -> float | None:
-    return round(seconds * (1 - fraction) / fraction, 1) if fraction >= SURE else None
+def _seconds_left(fraction: float, seconds: float) -> float | None:
+    return round(seconds * (1 - fraction) / fraction, 1) if fraction >= MIN_FRACTION else None

@@ -1,4 +1,4 @@
-"""The pipe that ties a process to the one that started it."""
+"""Ties a process to its parent by a pipe: it notices when the parent is gone."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import threading
 from collections.abc import Callable
 
 
-def watch_parent(take: Callable[[bytes], None], end: Callable[[], None]) -> threading.Thread:
-    """Give each line of stdin to *take*, and call *end* when whoever holds the pipe is gone.
+def watch_parent(on_line: Callable[[bytes], None], on_exit: Callable[[], None]) -> threading.Thread:
+    """Read stdin in a thread: call *on_line* for each line, and *on_exit* at its end.
 
-    The operating system closes the pipe however its holder ends, kill -9 included. That is surer
-    than a parent-death signal, which is tied to the thread that started this process.
+    The operating system closes the pipe however the parent ends, kill -9 included. That is more
+    reliable than a parent-death signal, which is tied to the thread that started this process.
     """
 
     def listen() -> None:
         with open(0, "rb", closefd=False) as stdin:
             for line in stdin:
-                take(line)
-        end()
+                on_line(line)
+        on_exit()
 
-    thread = threading.Thread(target=listen, name="lifeline", daemon=True)
+    thread = threading.Thread(target=listen, name="parent-watch", daemon=True)
     thread.start()
     return thread

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from face_clips import SIDE, frames, write_clip, write_speech
+from lipwright.face.canonical import interocular_distance
 from lipwright.face.landmarker import FaceLandmarker
-from lipwright.face.lips import LIPS
-from lipwright.face.shape import interocular
+from lipwright.face.landmarks import LIPS
 from lipwright.face.track import Tracker
 from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.picture import Picture
+from lipwright.media.decode.video import read_video
+from lipwright.media.probe import probe
 from lipwright.pipeline import pipeline as module
 from lipwright.pipeline.pipeline import Pipeline
 
@@ -56,14 +58,14 @@ def test_a_stick_before_the_mouth_stays_and_the_rest_is_painted(tmp_path: Path, 
     for k, rgb in enumerate(clean):
         mask = np.zeros((SIDE, SIDE), bool)
         if k in range(COUNT)[THERE]:
-            mask = stick(rgb, landmarks[k, LIPS, :2].mean(0), interocular(landmarks[k]))
+            mask = stick(rgb, landmarks[k, LIPS, :2].mean(0), interocular_distance(landmarks[k]))
         pictures.append(np.where(mask[..., None], np.uint8([40, 60, 150]), rgb))
         masks.append(mask)
     clip = write_clip(tmp_path / "stick.mp4", pictures)
     speech = write_speech(tmp_path / "speech.wav", COUNT / 25)
     with Pipeline() as pipeline:
         pipeline.sync(clip, speech, tmp_path / "out.mp4")
-    before = [f.picture for f in module.read_video(module.probe(clip))]
+    before = [f.picture for f in read_video(probe(clip))]
     changed = [
         np.abs(a.rgb().astype(int) - b.rgb()).max(-1) > SAME
         for a, b in zip(before, handed, strict=True)

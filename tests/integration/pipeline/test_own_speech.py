@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from face_clips import RATE, frames, write_clip, write_speech
-from lipwright.media.decode.video import read_audio
-from lipwright.motion import adaptation as adapt
-from lipwright.motion.adaptation import LEAST_SECONDS, Pairs
-from lipwright.pipeline import pipeline as module
+from lipwright.media.decode.audio import read_audio
+from lipwright.motion import animate as module
+from lipwright.motion.adaptation import MIN_SECONDS, TrainingPairs
 from lipwright.pipeline.pipeline import Pipeline
 
-SECONDS = LEAST_SECONDS + 1.0
+SECONDS = MIN_SECONDS + 1.0
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +22,16 @@ def pipeline():
 
 
 @pytest.fixture
-def learnt(monkeypatch: pytest.MonkeyPatch) -> list[Pairs]:
+def learnt(monkeypatch: pytest.MonkeyPatch) -> list[TrainingPairs]:
     """The pairs that jobs tried to learn from."""
-    seen: list[Pairs] = []
-    true = adapt.learn
+    seen: list[TrainingPairs] = []
+    fit = module.fit_adaptation
 
-    def learn(basis, pairs):
+    def spy(basis, pairs):
         seen.append(pairs)
-        return true(basis, pairs)
+        return fit(basis, pairs)
 
-    monkeypatch.setattr(module.adapt, "learn", learn)
+    monkeypatch.setattr(module, "fit_adaptation", spy)
     return seen
 
 
@@ -46,18 +45,18 @@ def talking(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_a_clip_teaches_with_its_own_sound(
-    pipeline: Pipeline, talking: Path, learnt: list[Pairs], tmp_path: Path
+    pipeline: Pipeline, talking: Path, learnt: list[TrainingPairs], tmp_path: Path
 ) -> None:
     other = write_speech(tmp_path / "other.wav", 1.0)
     result = pipeline.sync(talking, other, tmp_path / "out.mp4")
     (pairs,) = learnt
-    assert pairs.seconds > LEAST_SECONDS
+    assert pairs.seconds > MIN_SECONDS
     assert abs(pairs.times[0]) < 0.1  # picture and sound are in time
     assert ("own speech" in result.style) or ("own range" in result.style)
 
 
 def test_a_mute_clip_has_nothing_to_teach(
-    pipeline: Pipeline, learnt: list[Pairs], tmp_path: Path
+    pipeline: Pipeline, learnt: list[TrainingPairs], tmp_path: Path
 ) -> None:
     clip = write_clip(tmp_path / "mute.mp4", frames(10))
     speech = write_speech(tmp_path / "speech.wav", 0.4)
@@ -68,7 +67,7 @@ def test_a_mute_clip_has_nothing_to_teach(
 
 def test_only_so_much_of_a_long_sound_is_read(tmp_path: Path) -> None:
     speech = write_speech(tmp_path / "long.wav", 5.0)
-    whole, part = read_audio(speech), read_audio(speech, seconds=1.25)
+    whole, part = read_audio(speech), read_audio(speech, max_seconds=1.25)
     assert len(part) == 20000
     assert (whole[:20000] == part).all()
-    assert len(read_audio(speech, seconds=60)) == len(whole)
+    assert len(read_audio(speech, max_seconds=60)) == len(whole)

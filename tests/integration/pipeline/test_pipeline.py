@@ -15,8 +15,8 @@ from face_clips import FRAMES, RATE, SIDE, frames, shifted, wall, write_clip, wr
 from lipwright.engines.base import DrivingSequence, Patch
 from lipwright.engines.registry import find_engine
 from lipwright.errors import Cancelled, EngineNotFound, InvalidOptions, NoFaceFound
+from lipwright.face.canonical import mouth_opening, mouth_shapes
 from lipwright.face.landmarker import FaceLandmarker
-from lipwright.face.shape import mouth_shapes, opening
 from lipwright.face.track import Tracker
 from lipwright.media.decode.video import read_video
 from lipwright.media.encode.mux import VideoWriter
@@ -24,7 +24,8 @@ from lipwright.media.picture import Picture
 from lipwright.media.probe import probe, require_audio, require_video
 from lipwright.options import SpeakerPick, SyncMode, SyncOptions
 from lipwright.pipeline import pipeline as module
-from lipwright.pipeline.pipeline import Pipeline, SyncResult, sync
+from lipwright.pipeline.pipeline import Pipeline, sync
+from lipwright.pipeline.result import SyncResult
 from lipwright.progress import CancelToken, Progress
 from lipwright.sample import make_sample, speech_asset
 
@@ -67,7 +68,7 @@ def watched(spied: Spied, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pip
                 yield patch
 
     monkeypatch.setattr(
-        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+        module, "find_engine", lambda _: replace(spec, load=lambda device, store: Engine())
     )
     with Pipeline() as pipeline:
         yield pipeline, spied
@@ -258,7 +259,7 @@ def test_the_mouth_speaks_with_the_speech_and_rests_in_silence(talk, exemplar, s
         tracker.feed(picture)
     (found,) = tracker.tracks()
     assert found.seen.all()
-    gap = opening(mouth_shapes(found.landmarks))
+    gap = mouth_opening(mouth_shapes(found.landmarks))
     speaking, silent = gap[2:38], gap[50:68]
     assert speaking.std() > 2 * silent.std()
     assert speaking.max() > silent.mean() + 0.03
@@ -437,7 +438,7 @@ def test_a_failure_leaves_nothing_behind(where, talk, short, monkeypatch, tmp_pa
             super().write(picture)
 
     monkeypatch.setattr(
-        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+        module, "find_engine", lambda _: replace(spec, load=lambda device, store: Engine())
     )
     monkeypatch.setattr(module, "VideoWriter", Writer)
     with pytest.raises(Breakdown), Pipeline() as pipeline:
@@ -453,7 +454,7 @@ def test_an_engine_that_yields_too_little_is_no_success(talk, short, monkeypatch
             yield from list(super().paint(speaker, script, views))[:-1]
 
     monkeypatch.setattr(
-        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+        module, "find_engine", lambda _: replace(spec, load=lambda device, store: Engine())
     )
     with pytest.raises(Exception, match="12 of its 13"), Pipeline() as pipeline:
         pipeline.sync(talk, short, tmp_path / "out.mp4")
@@ -468,7 +469,7 @@ def test_an_engine_may_look_ahead(talk, short, monkeypatch, spied, tmp_path):
             yield from list(super().paint(speaker, script, views))
 
     monkeypatch.setattr(
-        module, "find_engine", lambda _: replace(spec, load=lambda device: Engine())
+        module, "find_engine", lambda _: replace(spec, load=lambda device, store: Engine())
     )
     with Pipeline() as pipeline:
         pipeline.sync(talk, short, tmp_path / "out.mp4")

@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 
 from lipwright.errors import Cancelled, InvalidOptions
-from lipwright.face import shape
+from lipwright.face import canonical
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.track import track_faces
 from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe, require_audio, require_video
 from lipwright.progress import CancelToken, Progress
-from lipwright.sample import SampleTruth, Scene, head_sway, make_sample, mouth_moves, speech_curves
+from lipwright.sample import (
+    AnimatedPortrait,
+    SampleTruth,
+    head_motion,
+    make_sample,
+    mouth_curves,
+    mouth_displacements,
+)
 
 SIZE = (640, 480)
 
@@ -43,9 +50,9 @@ def test_the_truth_is_kept_beside_the_clip(truth: SampleTruth):
 def test_the_tracker_sees_the_true_mouth(truth: SampleTruth):
     (seen,) = track_faces(read_video(probe(truth.path)), FaceLandmarker())
     assert seen.seen.all()
-    mouths = shape.mouth_shapes(seen.landmarks)
-    assert np.corrcoef(shape.opening(mouths), truth.opening)[0, 1] > 0.95
-    assert np.corrcoef(shape.width(mouths), truth.width)[0, 1] > 0.6
+    mouths = canonical.mouth_shapes(seen.landmarks)
+    assert np.corrcoef(canonical.mouth_opening(mouths), truth.opening)[0, 1] > 0.95
+    assert np.corrcoef(canonical.mouth_width(mouths), truth.width)[0, 1] > 0.6
     unit = np.linalg.norm(truth.landmarks[:, 263, :2] - truth.landmarks[:, 33, :2], axis=1)
     off = np.linalg.norm((seen.landmarks - truth.landmarks)[..., :2], axis=2).mean(1) / unit
     assert off.max() < 0.03
@@ -98,38 +105,40 @@ def test_what_cannot_be_made_is_refused(wish: dict[str, object], tmp_path: Path)
 def test_curves_follow_the_sound():
     t = np.arange(32000) / 16000
     sound = np.where(t < 1, 0, 0.5 * np.sin(2 * np.pi * 150 * t)).astype(np.float32)
-    opening, width = speech_curves(sound, np.array([0.5, 1.5, 3.0]))
+    opening, width = mouth_curves(sound, np.array([0.5, 1.5, 3.0]))
     assert opening[0] == opening[2] == 0
     assert opening[1] > 0.15
     assert width[1] > width[0]
 
 
 def test_silence_moves_nothing():
-    opening, _ = speech_curves(np.zeros(0, np.float32), np.array([0.0, 1.0]))
+    opening, _ = mouth_curves(np.zeros(0, np.float32), np.array([0.0, 1.0]))
     assert not opening.any()
 
 
 def test_moves_reach_the_wanted_opening_and_width():
-    scene = Scene(size=SIZE)
+    scene = AnimatedPortrait(size=SIZE)
     wanted = np.array([0.0, 0.05, 0.2], np.float32)
     share = np.array([0.8, 0.9, 1.0], np.float32)
-    mouths = scene.mouth + mouth_moves(scene.mouth, wanted, share)
-    assert np.allclose(shape.opening(mouths), wanted, atol=0.03)
-    assert np.allclose(shape.width(mouths) / shape.width(scene.mouth[None]), share, atol=0.01)
+    mouths = scene.mouth + mouth_displacements(scene.mouth, wanted, share)
+    assert np.allclose(canonical.mouth_opening(mouths), wanted, atol=0.03)
+    assert np.allclose(
+        canonical.mouth_width(mouths) / canonical.mouth_width(scene.mouth[None]), share, atol=0.01
+    )
 
 
 def test_the_head_sways_a_little_and_without_jerks():
     times = np.arange(250) / 25
-    sways = head_sway(times, 50.0, np.array([100.0, 80.0]), 3)
+    sways = head_motion(times, 50.0, np.array([100.0, 80.0]), 3)
     at = sways[:, :, :2] @ np.array([100.0, 80.0]) + sways[:, :, 2]
     assert 0.5 < np.abs(at - [100, 80]).max() < 3
     assert np.abs(np.diff(at, n=2, axis=0)).max() < 0.1
 
 
 def test_pixels_far_from_the_mouth_do_not_change():
-    scene = Scene(size=SIZE)
+    scene = AnimatedPortrait(size=SIZE)
     still = np.array([[1.0, 0, 0], [0, 1, 0]])
-    moves = mouth_moves(scene.mouth, np.array([0.0, 0.2]), np.array([0.8, 1.0]))
+    moves = mouth_displacements(scene.mouth, np.array([0.0, 0.2]), np.array([0.8, 1.0]))
     closed, opened = (scene.draw(move, still) for move in moves)
     changed = np.argwhere((closed != opened).any(-1))
     assert len(changed) > 100

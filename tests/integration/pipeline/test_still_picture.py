@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from lipwright.errors import LimitExceeded, NoFaceFound
+from lipwright.face.canonical import estimate_pose, mouth_opening, mouth_shapes
 from lipwright.face.landmarker import FaceLandmarker
-from lipwright.face.shape import align, mouth_shapes, opening
 from lipwright.face.track import Tracker
 from lipwright.media.decode.video import read_video
 from lipwright.media.encode.mux import VideoWriter
@@ -22,8 +22,10 @@ from lipwright.media.picture import Picture
 from lipwright.media.probe import probe, require_audio, require_video
 from lipwright.options import SyncMode, SyncOptions
 from lipwright.pipeline import pipeline as module
-from lipwright.pipeline.pipeline import Pipeline, SyncResult
-from lipwright.sample import SAMPLE_RATE, speech_asset
+from lipwright.pipeline.pipeline import Pipeline
+from lipwright.pipeline.result import SyncResult
+from lipwright.sample import speech_asset
+from lipwright.sample.curves import SAMPLE_RATE
 from lipwright.speech import audio
 
 SILENCE = 0.6  # seconds before the speech
@@ -41,7 +43,7 @@ def portrait() -> np.ndarray:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("still")
     cv2.imwrite(str(folder / "face.jpg"), portrait(), [cv2.IMWRITE_JPEG_QUALITY, 95])
-    spoken = audio.load(speech_asset("en"))[: round(SPEECH * SAMPLE_RATE)]
+    spoken = audio.load_audio(speech_asset("en"))[: round(SPEECH * SAMPLE_RATE)]
     samples = np.concatenate([np.zeros(round(SILENCE * SAMPLE_RATE), np.float32), spoken])
     with wave.open(str(folder / "speech.wav"), "wb") as file:
         file.setnchannels(1)
@@ -103,13 +105,13 @@ def test_the_head_stands_still_and_only_the_mouth_moves(folder: Path, spoken):
         for plane, before in zip(picture.planes, source.picture.planes, strict=True):
             rows = upper * plane.shape[0] // 512
             assert np.array_equal(plane[:rows], before[:rows])
-    angles = align(followed(pictures)).angles()
+    angles = estimate_pose(followed(pictures)).angles()
     assert np.ptp(angles, axis=0).max() < 3  # degrees: the tracker's own doubt as the jaw moves
 
 
 def test_lips_are_closed_before_the_speech_and_open_in_it(spoken):
     _, pictures = spoken
-    gap = opening(mouth_shapes(followed(pictures)))
+    gap = mouth_opening(mouth_shapes(followed(pictures)))
     calm = gap[3 : int((SILENCE - 0.2) * 25)]  # the tracker has settled
     assert calm.max() < 0.03
     assert np.ptp(calm) < 0.005

@@ -13,7 +13,7 @@ from lipwright.media.decode.video import read_video
 from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, probe, require_video
-from lipwright.media.timeline import plan
+from lipwright.media.timeline import plan_timeline
 from lipwright.pipeline import pipeline as module
 from lipwright.pipeline.pipeline import Pipeline
 from lipwright.sample import make_sample, speech_asset
@@ -48,7 +48,7 @@ def test_the_face_that_moves_with_the_voice_is_the_one_that_changes(
     order = ("en", "de") if side == "left" else ("de", "en")
     pairs = zip(*(read_video(people[name]) for name in order), strict=True)
     like = replace(require_video(people["en"]), width=2 * SIDE)
-    timeline = plan("cut_off", video=like.duration, audio=like.duration, rate=like.rate)
+    timeline = plan_timeline("cut_off", video=like.duration, audio=like.duration, rate=like.rate)
     clip = tmp_path / "two.mp4"
     with VideoWriter(clip, like=like, timeline=timeline, audio=people["en"], crf=12) as writer:
         for a, b in pairs:

@@ -31,7 +31,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-def test_every_call_needs_a_key_and_says_so_in_its_dialect(api: Api, method, path):
+def test_every_call_without_a_key_is_refused_in_its_dialect(api: Api, method, path):
     answer = api.plain(method, path)
     told = answer.json()
     assert answer.status_code == 401
@@ -42,7 +42,7 @@ def test_every_call_needs_a_key_and_says_so_in_its_dialect(api: Api, method, pat
         assert told["error_code"] == 400004
 
 
-def test_every_call_of_the_document_is_in_the_list_above_or_open(api: Api):
+def test_every_call_of_the_document_is_in_the_list_above_or_public(api: Api):
     document = api.plain("GET", "/openapi.json").json()
     secured = {
         (method.upper(), path)
@@ -64,11 +64,11 @@ def test_every_call_of_the_document_is_in_the_list_above_or_open(api: Api):
 @pytest.mark.parametrize(
     "path", ["/healthz", "/openapi.json", "/docs", "/docs/docs.js", "/metrics"]
 )
-def test_health_numbers_and_documents_are_open(api: Api, path):
+def test_health_metrics_and_documents_are_public(api: Api, path):
     assert api.plain("GET", path).status_code == 200
 
 
-def test_a_key_is_taken_in_either_header(api: Api):
+def test_a_key_is_accepted_in_either_header(api: Api):
     secret = api.secret
     for headers in (
         {"Authorization": f"Bearer {secret}"},
@@ -99,7 +99,7 @@ def test_a_key_is_taken_in_either_header(api: Api):
         {"x-api-key": "' OR 1=1 --"},
     ],
 )
-def test_any_other_key_gets_one_and_the_same_answer(api: Api, headers):
+def test_all_invalid_keys_get_the_same_response(api: Api, headers):
     filled = {
         name: value
         if isinstance(value, bytes)
@@ -113,18 +113,18 @@ def test_any_other_key_gets_one_and_the_same_answer(api: Api, headers):
     assert api.secret not in answer.text
 
 
-def test_a_revoked_key_is_closed_at_once(api: Api):
+def test_a_revoked_key_is_refused_at_once(api: Api):
     assert api("GET", "/v1/models").status_code == 200
     api.services.keys.revoke(api.key.id)
     assert api("GET", "/v1/models").status_code == 401
 
 
-def test_a_wrong_key_is_refused_before_the_body_is_looked_at(api: Api):
+def test_a_wrong_key_is_refused_before_the_body_is_parsed(api: Api):
     answer = api.plain("POST", CONTRACT, content=b"{broken", headers={"x-api-key": "wrong"})
     assert answer.status_code == 401
 
 
-def test_another_keys_request_is_not_there_in_any_call(api: Api):
+def test_another_keys_request_is_not_found_by_any_call(api: Api):
     job = api.submit()
     other = api.another_key()
     answers = [
@@ -156,11 +156,11 @@ def test_lists_show_only_the_callers_own(api: Api):
     assert [g["id"] for g in shown.json()] == [theirs]
 
 
-def test_priorities_of_keys_decide_who_waits_longer(api: Api):
+def test_the_priority_of_a_key_decides_the_queue_position(api: Api):
     slow = api.submit()
     fast = api.plain("POST", CONTRACT, json=BODY, headers=api.another_key(priority=1)).json()
     assert api("GET", f"/v1/requests/{slow}/status").json()["queue_position"] == 1
-    assert api.services.ledger.get(fast["request_id"]).ticket.priority == 1
+    assert api.services.ledger.get(fast["request_id"]).spec.priority == 1
 
 
 def test_a_key_and_its_secret_never_reach_the_log(api: Api, caplog):

@@ -15,10 +15,10 @@ import pytest
 from test_live_abuse import answer, head
 
 from api_parts import BODY, CONTRACT, Api, open_api
-from lipwright.server.http.body import SMALL_BYTES
+from lipwright.server.http.body import SMALL_BODY_BYTES
 from live_api import Live, open_live, until
 
-LIMIT = 4 * SMALL_BYTES
+LIMIT = 4 * SMALL_BODY_BYTES
 NUMBERS = {"max_json_bytes": LIMIT, "max_json_bytes_at_once": LIMIT}
 MEDIA = b"\0\0\0\x18ftypmp42"
 
@@ -41,11 +41,11 @@ def long_body(size: int = LIMIT) -> bytes:
 
 
 def bodies_of(api: Api):
-    return api.app.state.deployment.bodies
+    return api.app.state.deployment.body_memory
 
 
 def impatient(live: Live) -> None:
-    bodies_of(live.api)._patience = 0.05
+    bodies_of(live.api)._wait_seconds = 0.05
 
 
 def begin(live: Live, size: int = LIMIT) -> socket.socket:
@@ -56,16 +56,16 @@ def begin(live: Live, size: int = LIMIT) -> socket.socket:
     return connection
 
 
-def test_many_long_bodies_at_once_take_turns_and_all_succeed(live: Live):
+def test_many_large_bodies_at_once_wait_for_memory_and_all_succeed(live: Live):
     seen: list[int] = []
     bodies = bodies_of(live.api)
-    take_in = bodies._take
+    take_in = bodies._acquire
 
     async def watched(size: int) -> None:
         await take_in(size)
         seen.append(bodies.free)
 
-    bodies._take = watched
+    bodies._acquire = watched
 
     async def send() -> list[int]:
         headers = {"Authorization": f"Bearer {live.api.secret}", "Content-Type": "application/json"}
@@ -79,11 +79,11 @@ def test_many_long_bodies_at_once_take_turns_and_all_succeed(live: Live):
     assert bodies.free == bodies.total
 
 
-def test_a_long_body_that_finds_no_room_is_told_when_to_come_back(live: Live):
+def test_a_large_body_without_memory_gets_429_with_retry_after(live: Live):
     impatient(live)
     with begin(live) as holder:
         until(lambda: bodies_of(live.api).free == 0)
-        with begin(live, SMALL_BYTES + 1) as late:
+        with begin(live, SMALL_BODY_BYTES + 1) as late:
             status, told = answer(late)
         assert (status, told["detail"][0]["type"]) == (429, "too_many_requests")
         refused = live.api("POST", CONTRACT, content=long_body())
@@ -94,17 +94,17 @@ def test_a_long_body_that_finds_no_room_is_told_when_to_come_back(live: Live):
     assert live.api("POST", CONTRACT, content=long_body()).status_code == 200
 
 
-def test_a_plain_request_needs_no_room(live: Live):
+def test_a_small_body_needs_no_reservation(live: Live):
     with begin(live):
         until(lambda: bodies_of(live.api).free == 0)
         assert live.api("POST", CONTRACT, json=BODY).status_code == 200
 
 
-def test_a_body_of_unknown_length_is_counted_at_the_limit_once_it_is_long(live: Live):
+def test_a_large_body_of_unknown_length_counts_as_the_limit(live: Live):
     impatient(live)
     with live.connect() as connection:
         chunked = head(live, CONTRACT, "application/json", "Transfer-Encoding: chunked")
-        piece = b"x" * SMALL_BYTES
+        piece = b"x" * SMALL_BODY_BYTES
         connection.sendall(chunked + b"%x\r\n%s\r\n" % (len(piece), piece))
         assert live.api("POST", CONTRACT, content=long_body()).status_code == 200
         connection.sendall(b"1\r\nx\r\n")
@@ -112,7 +112,7 @@ def test_a_body_of_unknown_length_is_counted_at_the_limit_once_it_is_long(live: 
         assert live.api("POST", CONTRACT, content=long_body()).status_code == 429
 
 
-def test_a_long_body_that_only_trickles_is_given_up(tmp_path: Path):
+def test_a_slow_large_body_times_out(tmp_path: Path):
     settings = {**NUMBERS, "json_seconds": 0.3, "body_idle_seconds": 60.0}
     with open_live("memory", tmp_path, **settings) as live, begin(live) as slow:
         done = threading.Event()
@@ -129,7 +129,7 @@ def test_a_long_body_that_only_trickles_is_given_up(tmp_path: Path):
             done.set()
             thread.join()
         assert status == 408
-        assert "did not come within 0.3 s" in told["error_message"]
+        assert "did not arrive within 0.3 s" in told["error_message"]
         until(lambda: bodies_of(live.api).free == LIMIT)
 
 
@@ -141,8 +141,8 @@ def test_a_long_body_that_only_trickles_is_given_up(tmp_path: Path):
         b'{"video_url": "\xf0\x9f\x98\x80' + b"x" * (LIMIT // 3) + b'"}',
     ],
 )
-def test_a_body_that_would_swell_when_it_is_parsed_is_refused_before(api: Api, raw):
-    assert SMALL_BYTES < len(raw) < LIMIT
+def test_a_body_that_takes_too_much_memory_is_refused_before_parsing(api: Api, raw):
+    assert SMALL_BODY_BYTES < len(raw) < LIMIT
     told = api("POST", CONTRACT, content=raw)
     assert told.status_code == 413
     assert "too much memory" in told.json()["error_message"]
@@ -150,13 +150,13 @@ def test_a_body_that_would_swell_when_it_is_parsed_is_refused_before(api: Api, r
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[]", b'{"unknown": 1}'])
-def test_a_long_body_that_is_refused_gives_its_room_back(api: Api, raw):
-    answered = api("POST", CONTRACT, content=raw + b" " * (2 * SMALL_BYTES))
+def test_a_refused_large_body_releases_its_memory(api: Api, raw):
+    answered = api("POST", CONTRACT, content=raw + b" " * (2 * SMALL_BODY_BYTES))
     assert answered.status_code == 422
     assert bodies_of(api).free == LIMIT
 
 
-def test_an_object_of_too_many_keys_is_refused_in_short(api: Api):
+def test_an_object_with_too_many_keys_is_refused_with_one_error(api: Api):
     raw = json.dumps({str(n): n for n in range(1001)}).encode()
     told = api("POST", CONTRACT, content=raw)
     assert (told.status_code, len(told.json()["detail"])) == (422, 1)

@@ -50,7 +50,7 @@ def test_a_file_can_be_uploaded_as_a_form(api: Api):
 
 @pytest.mark.parametrize("kind", ["application/octet-stream", "video/mp4", None,
                                   "application/x-www-form-urlencoded"])  # fmt: skip
-def test_a_file_can_be_uploaded_as_the_bare_body(api: Api, kind):
+def test_a_file_can_be_uploaded_as_the_raw_body(api: Api, kind):
     headers = {"Content-Type": kind} if kind else {}
     answer = api("POST", "/v1/files?filename=a.mp4", content=VIDEO, headers=headers)
     assert answer.status_code == 201
@@ -67,7 +67,7 @@ def test_a_file_comes_back_as_a_download_and_never_as_a_page(api: Api):
 
 
 @pytest.mark.parametrize("name", ["ä ö.mp4", "", "x" * 2000, "a\x00b", "..", "con\u202e4pm.exe"])
-def test_any_file_name_is_taken_and_shown_harmlessly(api: Api, name):
+def test_any_file_name_is_accepted_and_sanitized(api: Api, name):
     form = (
         b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\""
         + name.encode() + b"\"\r\n\r\nabc\r\n--x--\r\n"
@@ -94,7 +94,7 @@ def test_any_file_name_is_taken_and_shown_harmlessly(api: Api, name):
          "multipart/form-data; boundary=x"),
     ],
 )  # fmt: skip
-def test_a_body_without_one_whole_file_is_refused_and_leaves_nothing(api: Api, content, kind):
+def test_a_body_without_one_complete_file_is_refused_and_leaves_nothing(api: Api, content, kind):
     answer = api("POST", "/v1/files", content=content, headers={"Content-Type": kind})
     assert answer.status_code == 422
     assert answer.json()["error_code"] == 422001
@@ -124,7 +124,7 @@ def test_an_upload_over_the_limit_is_413_and_leaves_nothing(tmp_path: Path, form
         assert incoming(api) == stored(api) == []
 
 
-def test_an_upload_of_exactly_the_limit_is_taken(tmp_path: Path):
+def test_an_upload_of_exactly_the_limit_is_accepted(tmp_path: Path):
     with open_api("memory", tmp_path, max_upload_bytes=1000) as api:
         assert api("POST", "/v1/files", content=b"x" * 1000).status_code == 201
         assert api("POST", "/v1/files", files={"file": b"x" * 1000}).status_code == 201
@@ -132,7 +132,7 @@ def test_an_upload_of_exactly_the_limit_is_taken(tmp_path: Path):
         assert api("POST", "/v1/files", files={"file": b"x" * 1001}).status_code == 413
 
 
-def test_a_disk_that_is_full_is_503_and_leaves_nothing(api: Api, monkeypatch):
+def test_a_full_disk_is_503_and_leaves_nothing(api: Api, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise PublishFailed("no space left")
 
@@ -143,7 +143,7 @@ def test_a_disk_that_is_full_is_503_and_leaves_nothing(api: Api, monkeypatch):
     assert incoming(api) == []
 
 
-def test_another_keys_file_is_not_there(api: Api):
+def test_another_keys_file_is_not_found(api: Api):
     url = api("POST", "/v1/files", content=VIDEO).json()["url"]
     other = api.another_key()
     assert api.plain("GET", url, headers=other).status_code == 404
@@ -183,7 +183,7 @@ def test_a_result_has_the_right_headers(api: Api, url: str):
     assert "set-cookie" not in answer.headers
 
 
-def test_head_tells_the_same_without_the_bytes(api: Api, url: str):
+def test_head_has_the_same_headers_without_the_body(api: Api, url: str):
     head, whole = api.plain("HEAD", url), api.plain("GET", url)
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-length", "content-type", "etag", "last-modified"):
@@ -206,7 +206,7 @@ def test_a_range_is_206(api: Api, url: str, asked, start, stop):
     assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(VIDEO)}"
 
 
-def test_ranges_put_together_are_the_file(api: Api, url: str):
+def test_consecutive_ranges_form_the_file(api: Api, url: str):
     parts = [
         api.plain("GET", url, headers={"Range": f"bytes={at}-{at + 999}"}).content
         for at in range(0, len(VIDEO), 1000)
@@ -214,13 +214,13 @@ def test_ranges_put_together_are_the_file(api: Api, url: str):
     assert b"".join(parts) == VIDEO
 
 
-def test_a_range_behind_the_end_is_416_with_the_size(api: Api, url: str):
+def test_a_range_after_the_end_is_416_with_the_size(api: Api, url: str):
     answer = api.plain("GET", url, headers={"Range": f"bytes={len(VIDEO)}-"})
     assert (answer.status_code, answer.json()["error_code"]) == (416, 416001)
     assert answer.headers["content-range"] == f"bytes */{len(VIDEO)}"
 
 
-def test_a_known_file_is_304_without_bytes(api: Api, url: str):
+def test_a_matching_entity_tag_is_304_without_a_body(api: Api, url: str):
     etag = api.plain("GET", url).headers["etag"]
     answer = api.plain("GET", url, headers={"If-None-Match": etag})
     assert (answer.status_code, answer.content) == (304, b"")
@@ -250,34 +250,34 @@ def test_if_range_and_if_match_follow_the_entity_tag(api: Api, url: str):
         lambda u: u.replace("video.mp4", "%00"),
     ],
 )
-def test_an_altered_link_opens_nothing(api: Api, url: str, change):
+def test_an_altered_link_is_refused(api: Api, url: str, change):
     for method in ("GET", "HEAD"):
         answer = api.plain(method, change(url))
         assert answer.status_code in (403, 404)
     assert api.plain("GET", change(url)).json()["error_code"] in (403001, 404001)
 
 
-def test_a_link_stops_working_when_its_time_is_over(api: Api, url: str):
+def test_an_expired_link_is_refused(api: Api, url: str):
     name = f"jobs/{url.split('/')[-2]}/video.mp4"
     ended = api.services.signer.sign(name, int(time.time()) - 1)
     answer = api.plain("GET", f"{url.split('?')[0]}?{ended}")
     assert (answer.status_code, answer.json()["error_code"]) == (403, 403001)
-    assert "ask for the result again" in answer.json()["error_message"]
+    assert "get the result again" in answer.json()["error_message"]
 
 
-def test_a_link_opens_nothing_once_the_request_is_erased(api: Api, url: str):
+def test_a_link_is_invalid_once_the_request_is_erased(api: Api, url: str):
     job = url.split("/")[-2]
     assert api("DELETE", f"/v1/requests/{job}").status_code == 200
     assert api.plain("GET", url).status_code == 404
 
 
-def test_a_file_that_is_lost_is_404(api: Api, url: str):
+def test_a_missing_file_is_404(api: Api, url: str):
     api.services.storage.delete(f"jobs/{url.split('/')[-2]}/video.mp4")
     answer = api.plain("GET", url)
     assert (answer.status_code, answer.json()["error_code"]) == (404, 404001)
 
 
-def test_the_wanted_output_name_of_sync_v2_is_the_name_of_the_download(api: Api):
+def test_output_file_name_of_sync_v2_is_the_name_of_the_download(api: Api):
     job = api("POST", "/v2/generate", json={**V2_BODY, "outputFileName": "my_dub"}).json()["id"]
     api.succeed(job)
     url = api("GET", f"/v2/generate/{job}").json()["outputUrl"]

@@ -11,7 +11,7 @@ import pytest
 
 from api_parts import V2_BODY, Api, open_api
 from lipwright.errors import PublishFailed
-from lipwright.server.http.body import SMALL_BYTES
+from lipwright.server.http.body import SMALL_BODY_BYTES
 
 VIDEO, VOICE = b"\0\0\0\x18ftypmp42" + bytes(5000), b"RIFF" + bytes(3000)
 FILES = {"video": ("my clip.mp4", VIDEO), "audio": ("a.wav", VOICE)}
@@ -28,7 +28,7 @@ def stored(api: Api) -> list[Path]:
     return [p for name in ("incoming", "files") for p in (folder / name).rglob("*") if p.is_file()]
 
 
-def test_files_that_come_along_are_uploads_that_the_job_reads(api: Api):
+def test_attached_files_become_uploads_that_the_job_reads(api: Api):
     answer = send(api)
     told = answer.json()
     assert answer.status_code == 201
@@ -37,12 +37,12 @@ def test_files_that_come_along_are_uploads_that_the_job_reads(api: Api):
     named = api("GET", told["input"][0]["url"]).headers["content-disposition"]
     assert 'filename="my clip.mp4"' in named
     job = api.services.ledger.get(told["id"])
-    names = [job.ticket.work[kind].removeprefix("file:") for kind in ("video", "audio")]
+    names = [job.spec.payload[kind].removeprefix("file:") for kind in ("video", "audio")]
     assert [item["url"].rpartition("/")[2] for item in told["input"]] == names
     assert len(stored(api)) == 2
 
 
-def test_a_file_and_a_url_go_together_with_options(api: Api):
+def test_a_file_a_url_and_options_can_be_combined(api: Api):
     answer = send(
         api,
         {"video": ("v.mp4", VIDEO)},
@@ -58,7 +58,7 @@ def test_a_file_and_a_url_go_together_with_options(api: Api):
         "https://hooks.example.org/x",
     )
     assert [item["type"] for item in told["input"]] == ["audio", "video"]
-    assert api.services.ledger.get(told["id"]).ticket.work["audio"] == URL
+    assert api.services.ledger.get(told["id"]).spec.payload["audio"] == URL
 
 
 def test_the_same_file_twice_is_stored_once(api: Api):
@@ -94,7 +94,7 @@ def test_the_same_key_and_files_replay_the_first_answer_and_store_nothing(api: A
         ([("video", ("v", VIDEO)), ("video", ("v", VOICE))], {}, ["body"]),
     ],
 )
-def test_a_form_that_does_not_fit_is_told_and_leaves_nothing(api: Api, files, fields, loc):
+def test_an_invalid_form_is_refused_and_leaves_nothing(api: Api, files, fields, loc):
     answer = send(api, files, **fields)
     assert answer.status_code == 400, answer.text
     assert answer.json()["detail"][0]["loc"] == loc
@@ -103,9 +103,9 @@ def test_a_form_that_does_not_fit_is_told_and_leaves_nothing(api: Api, files, fi
 
 
 @pytest.mark.parametrize("kind", ["long", "many"])
-def test_fields_are_few_and_short(api: Api, kind):
+def test_the_total_length_of_the_fields_is_limited(api: Api, kind):
     many = {f"f{n}": "" for n in range(2000)}
-    answer = send(api, **({"options": " " * SMALL_BYTES} if kind == "long" else many))
+    answer = send(api, **({"options": " " * SMALL_BODY_BYTES} if kind == "long" else many))
     assert (answer.status_code, answer.json()["errorCode"]) == (413, "limit_exceeded")
     assert stored(api) == []
 
@@ -122,11 +122,11 @@ def test_a_file_over_the_limit_or_the_quota_is_refused(small: Api):
     answer = send(small, {**FILES, "audio": ("a", bytes(5000))})
     assert (answer.status_code, answer.json()["errorCode"]) == (413, "quota_exceeded")
     assert stored(small) == []
-    assert not small.app.state.deployment.arriving.total()
+    assert not small.app.state.deployment.incoming_bytes.total()
     assert send(small).status_code == 201
 
 
-def test_a_disk_that_is_full_is_told(api: Api, monkeypatch):
+def test_a_full_disk_is_503(api: Api, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise PublishFailed("no space left")
 
@@ -135,7 +135,7 @@ def test_a_disk_that_is_full_is_told(api: Api, monkeypatch):
     assert stored(api) == []
 
 
-def test_only_the_call_itself_knows_its_files(api: Api):
+def test_the_urls_of_attached_files_are_valid_in_their_own_call_only(api: Api):
     told = send(api).json()
     sha = api.services.uploads.get(told["input"][0]["url"].rpartition("/")[2], api.key.id).sha256
     items = [{"type": kind, "url": f"sha256:{sha}"} for kind in FILES]

@@ -1,4 +1,4 @@
-"""Health, numbers, documents, request ids, logs."""
+"""Health, metrics, HTTP request ids and logs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,16 @@ def break_database(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         raise QueueUnavailable("the database is locked")
 
     for part in (api.services.ledger, api.services.keys):
-        for name in ("counts", "submit", "get", "page", "cancel", "erase", "verify"):
+        for name in ("counts", "submit", "get", "list_jobs", "cancel", "erase", "verify"):
             if hasattr(part, name):
                 monkeypatch.setattr(type(part), name, away)
 
 
-def test_a_living_service_says_so(api: Api):
+def test_a_live_process_is_healthy(api: Api):
     assert api.plain("GET", "/healthz").json() == {"status": "ok"}
 
 
-def test_a_service_whose_parts_work_is_ready(api: Api):
+def test_a_working_service_is_ready(api: Api):
     answer = api.plain("GET", "/readyz")
     assert answer.status_code == 200
     assert answer.json() == {
@@ -40,7 +39,7 @@ def test_a_service_whose_parts_work_is_ready(api: Api):
     }  # fmt: skip
 
 
-def test_without_its_database_it_lives_but_is_not_ready(api: Api, monkeypatch):
+def test_without_its_database_the_service_is_alive_but_not_ready(api: Api, monkeypatch):
     break_database(api, monkeypatch)
     answer = api.plain("GET", "/readyz")
     assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
@@ -51,7 +50,7 @@ def test_without_its_database_it_lives_but_is_not_ready(api: Api, monkeypatch):
 @pytest.mark.parametrize(
     "method_path", [("GET", "/v1/models"), ("POST", CONTRACT), ("GET", "/v2/generations")]
 )
-def test_without_its_database_calls_say_try_again(api: Api, monkeypatch, method_path):
+def test_without_its_database_calls_return_503_with_retry_after(api: Api, monkeypatch, method_path):
     break_database(api, monkeypatch)
     answer = api(*method_path)
     assert answer.status_code == 503
@@ -59,7 +58,7 @@ def test_without_its_database_calls_say_try_again(api: Api, monkeypatch, method_
     assert answer.headers["retry-after"] == "1"
 
 
-def test_without_its_storage_it_is_not_ready(api: Api, monkeypatch):
+def test_without_its_storage_the_service_is_not_ready(api: Api, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise PublishFailed("no space left")
 
@@ -68,7 +67,7 @@ def test_without_its_storage_it_is_not_ready(api: Api, monkeypatch):
     assert (answer.status_code, answer.json()["checks"]["storage"]) == (503, "no space left")
 
 
-def test_a_dead_worker_makes_it_not_ready(api: Api):
+def test_with_a_dead_worker_the_service_is_not_ready(api: Api):
     alive = {"slot-0": True, "slot-1": False}
     object.__setattr__(api.app.state.deployment, "workers", lambda: alive)
     answer = api.plain("GET", "/readyz")
@@ -84,7 +83,7 @@ def test_a_closing_service_is_not_ready(api: Api):
     assert api.plain("GET", "/readyz").status_code == 503
 
 
-def test_the_numbers_follow_what_happens(api: Api):
+def test_metrics_follow_the_jobs(api: Api):
     def value(line: str) -> float:
         shown = api.plain("GET", "/metrics").text
         found = re.search(rf"^{re.escape(line)} (\S+)$", shown, re.MULTILINE)
@@ -106,7 +105,7 @@ def test_the_numbers_follow_what_happens(api: Api):
     ) == 3  # fmt: skip
 
 
-def test_numbers_are_kept_by_route_and_not_by_what_callers_make_up(api: Api):
+def test_metrics_are_labelled_by_route_pattern_only(api: Api):
     for path in ("/wp-admin", "/v1/requests/secret-id/status", "/v2/zzz"):
         api("GET", path)
     api.plain("BREW", "/v1/models")
@@ -117,46 +116,15 @@ def test_numbers_are_kept_by_route_and_not_by_what_callers_make_up(api: Api):
     assert 'route="(none)"' in shown
 
 
-def test_numbers_have_the_type_that_prometheus_reads(api: Api):
+def test_metrics_have_the_content_type_of_prometheus(api: Api):
     answer = api.plain("GET", "/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-
-
-# -- documents ------------------------------------------------------------------------------------
-
-
-class Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found += [value for name, value in attributes if name in ("src", "href") and value]
-
-
-def test_the_documentation_needs_nothing_from_elsewhere(api: Api):
-    page = api.plain("GET", "/docs")
-    assert page.headers["content-type"].startswith("text/html")
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    links = Links()
-    links.feed(page.text)
-    assert {"docs/docs.js", "docs/docs.css"} <= set(links.found)
-    for link in links.found:
-        assert not re.match(r"[a-z]+:|//", link)
-        assert api.plain("GET", f"/{link}").status_code == 200
-    for name in ("docs.js", "docs.css"):
-        assert "//" not in re.sub(r"^//.*$", "", api.plain("GET", f"/docs/{name}").text, flags=re.M)
-
-
-@pytest.mark.parametrize("name", ["docs.html", "..%2f..%2fapp.py", "x", "%00"])
-def test_only_the_files_of_the_page_are_served(api: Api, name):
-    assert api.plain("GET", f"/docs/{name}").status_code == 404
 
 
 # -- around every call ----------------------------------------------------------------------------
 
 
-def test_a_request_id_is_given_back_or_made(api: Api):
+def test_the_http_request_id_is_returned_or_created(api: Api):
     given = api.plain("GET", "/healthz", headers={"X-Request-Id": "abc-1"})
     assert given.headers["x-request-id"] == "abc-1"
     made = api.plain("GET", "/healthz", headers={"X-Request-Id": "a b"}).headers["x-request-id"]
@@ -192,11 +160,13 @@ def test_health_calls_are_logged_only_when_they_fail(api: Api, caplog):
     assert len(ours(caplog)) == 1
 
 
-def test_a_defect_is_500_without_its_reason_and_logged_with_it(api: Api, monkeypatch, caplog):
+def test_an_unhandled_error_is_500_without_details_and_logged_with_them(
+    api: Api, monkeypatch, caplog
+):
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(type(api.services.ledger), "page", broken)
+    monkeypatch.setattr(type(api.services.ledger), "list_jobs", broken)
     for path in ("/v1/requests", "/v2/generations"):
         answer = api("GET", path, headers={"X-Request-Id": "abc"})
         assert answer.status_code == 500
@@ -207,7 +177,7 @@ def test_a_defect_is_500_without_its_reason_and_logged_with_it(api: Api, monkeyp
     caplog.clear()  # an error that this test asked for
 
 
-def test_an_answer_that_breaks_off_is_not_followed_by_another(api: Api, caplog):
+def test_a_broken_response_is_not_followed_by_another(api: Api, caplog):
     def pieces() -> Iterator[bytes]:
         yield b"begun"
         raise RuntimeError("disk gone")
@@ -219,32 +189,32 @@ def test_an_answer_that_breaks_off_is_not_followed_by_another(api: Api, caplog):
 
 
 @pytest.mark.parametrize("path", ["/v1/models", CONTRACT, "/v2/models", "/healthz", "/nothing"])
-def test_no_answer_may_be_stored_or_sniffed(api: Api, path):
+def test_no_response_may_be_cached_or_sniffed(api: Api, path):
     headers = api("GET", path).headers
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_wrong_method_says_which_there_are(api: Api):
+def test_a_wrong_method_lists_the_allowed_ones(api: Api):
     answer = api("PUT", "/v1/requests")
     assert (answer.status_code, answer.json()["error_code"]) == (405, 405001)
     assert answer.headers["allow"] == "GET"
-    assert "PUT cannot be done here: use GET" in answer.json()["error_message"]
+    assert "PUT is not allowed here: use GET" in answer.json()["error_message"]
 
 
-def test_an_unknown_path_says_where_the_calls_are_listed(api: Api):
+def test_an_unknown_path_links_to_the_documentation(api: Api):
     answer = api("GET", "/v3/x")
     assert (answer.status_code, answer.json()["error_code"]) == (404, 404001)
     assert "/docs" in answer.json()["error_message"]
 
 
-def test_a_path_with_a_slash_too_many_is_not_redirected(api: Api):
+def test_a_path_with_a_trailing_slash_is_not_redirected(api: Api):
     answer = api("POST", f"{CONTRACT}/", json=BODY)
     assert answer.status_code == 404
     assert json.loads(answer.text)["error_code"] == 400001
 
 
-def test_no_answer_tells_where_the_database_lies(tmp_path: Path, monkeypatch):
+def test_no_response_contains_the_path_of_the_database(tmp_path: Path, monkeypatch):
     with open_api("sqlite", tmp_path) as api:
         monkeypatch.setattr(database_module, "_fsync", lambda path: path.with_name("no").stat())
         answer = api("POST", CONTRACT, json=BODY)
@@ -253,9 +223,9 @@ def test_no_answer_tells_where_the_database_lies(tmp_path: Path, monkeypatch):
         assert str(tmp_path) not in answer.text
 
 
-def test_no_answer_tells_the_address_of_a_database_server(api: Api, monkeypatch):
+def test_no_response_contains_the_address_of_the_database_server(api: Api, monkeypatch):
     def away(*_: object) -> None:
-        with database_module._mapped():
+        with database_module._database_errors():
             cause = Exception('connection to "10.0.0.5" failed: wrong password of user "dub"')
             raise sa.exc.OperationalError("SELECT", {}, cause)
 

@@ -34,7 +34,7 @@ def clear(answer, status: int) -> None:
         json.dumps({str(n): n for n in range(5000)}).encode(),
     ],
 )  # fmt: skip
-def test_a_broken_body_is_told_clearly(api: Api, path, body):
+def test_a_malformed_body_gives_a_clear_error(api: Api, path, body):
     clear(api("POST", path, content=body), CALLS[path])
 
 
@@ -51,7 +51,7 @@ def test_a_body_of_another_type_is_415(api: Api, path, kind):
     "kind", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON",
              "application/problem+json", ""],
 )  # fmt: skip
-def test_json_is_taken_under_its_usual_names(api: Api, kind):
+def test_the_usual_content_types_of_json_are_accepted(api: Api, kind):
     headers = {"Content-Type": kind}
     answer = api("POST", CONTRACT, content=json.dumps(BODY).encode(), headers=headers)
     assert answer.status_code == 200
@@ -63,7 +63,7 @@ def test_json_is_taken_under_its_usual_names(api: Api, kind):
      "limit=", "limit=1.5", "cursor=x", "cursor=%00", "cursor=" + "A" * 65, "cursor=//////////8",
      "status=done", "status=%ff"],
 )  # fmt: skip
-def test_a_bad_query_is_told_with_its_name(api: Api, query):
+def test_an_invalid_query_parameter_is_named(api: Api, query):
     answer = api("GET", f"/v1/requests?{query}")
     clear(answer, 422)
     assert answer.json()["detail"][0]["loc"] == ["query", query.split("=")[0]]
@@ -72,12 +72,12 @@ def test_a_bad_query_is_told_with_its_name(api: Api, query):
 @pytest.mark.parametrize(
     "query", ["status=x", "ids=" + ",".join(map(str, range(201))), "status=%00"]
 )
-def test_a_bad_query_of_sync_v2_is_told(api: Api, query):
+def test_an_invalid_query_parameter_of_sync_v2_is_refused(api: Api, query):
     clear(api("GET", f"/v2/generations?{query}"), 400)
 
 
 @pytest.mark.parametrize("ids", ["%00", "%ff", "'", "%F0%9F%98%80", "a" * 5000, "1 OR 1=1"])
-def test_any_id_may_be_asked_for_in_a_list(api: Api, ids):
+def test_any_id_is_accepted_as_a_filter(api: Api, ids):
     assert api("GET", f"/v2/generations?ids={ids}").json() == []
 
 

@@ -64,7 +64,7 @@ def test_every_call_is_described(document: dict):
         assert any(status.startswith("2") for status in call["responses"]), (verb, path)
 
 
-def test_every_answer_is_described_with_its_body(document: dict):
+def test_every_response_is_described_with_its_body(document: dict):
     for verb, path, call in calls(document):
         for status, answer in call["responses"].items():
             assert answer["description"], (verb, path, status)
@@ -74,21 +74,21 @@ def test_every_answer_is_described_with_its_body(document: dict):
                 assert "Retry-After" in answer["headers"], (verb, path)
 
 
-def test_every_schema_is_used_and_every_one_used_is_there(document: dict):
+def test_all_schemas_are_used_and_all_used_ones_exist(document: dict):
     text = json.dumps(document)
     schemas = set(document["components"]["schemas"])
     used = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
     assert used == schemas
 
 
-def test_the_examples_of_the_bodies_are_taken(service: Api, document: dict):
+def test_the_examples_of_the_bodies_are_accepted(service: Api, document: dict):
     for path, model in ((CONTRACT, SubmitInput), ("/v2/generate", Generate)):
         for example in document["components"]["schemas"][model.__name__]["examples"]:
             model.model_validate(example)
             assert service("POST", path, json=example).status_code in (200, 201)
 
 
-def test_the_answers_that_matter_have_examples_that_fit(document: dict):
+def test_the_main_responses_have_valid_examples(document: dict):
     models = {
         name: model
         for module in (schemas, schemas_v2)
@@ -110,7 +110,7 @@ def test_the_answers_that_matter_have_examples_that_fit(document: dict):
             assert set(example) <= set(models[name].model_fields)
 
 
-def test_errors_are_documented_as_they_come(service: Api, document: dict):
+def test_errors_match_their_documentation(service: Api, document: dict):
     """The body of an error has the fields that the document promises, and no others."""
     for path, name, body in (
         (CONTRACT, "ErrorInfo", {**BODY, "x": 1}),
@@ -134,12 +134,12 @@ OPERATIONS = (
 )  # fmt: skip
 
 
-def test_every_operation_is_tried_below(document: dict):
+def test_every_operation_is_tested_below(document: dict):
     assert sorted(call["operationId"] for _, _, call in calls(document)) == list(OPERATIONS)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_whatever_is_sent_the_answer_is_one_that_is_documented(
+def test_any_request_gets_a_documented_response(
     schema: schemathesis.BaseSchema, service: Api, name: str
 ):
     """No 5xx, no undocumented status, type or body; bad data is refused, good data is taken."""

@@ -44,7 +44,7 @@ async def slowly() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("way", ["bare", "unstated", "form"])
-def test_a_key_stores_its_quota_and_no_more_until_it_erases(small: Api, way):
+def test_a_full_quota_refuses_uploads_until_one_is_erased(small: Api, way):
     def send():
         match way:
             case "bare":
@@ -69,12 +69,12 @@ def test_the_quota_can_be_filled_to_the_last_byte(small: Api):
     refused(upload(small, b"x"))
 
 
-def test_a_key_stores_so_many_files(small: Api):
+def test_the_number_of_files_is_limited(small: Api):
     assert [upload(small, b"x").status_code for _ in range(3)] == [201] * 3
     refused(upload(small, b"x"))
 
 
-def test_an_upload_that_never_ends_is_refused_where_the_quota_ends(small: Api):
+def test_an_endless_upload_is_refused_at_the_quota(small: Api):
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -85,19 +85,19 @@ def test_an_upload_that_never_ends_is_refused_where_the_quota_ends(small: Api):
 
     refused(upload(small, endless()))
     assert files_of(small) == []
-    assert not small.app.state.deployment.arriving.total()
+    assert not small.app.state.deployment.incoming_bytes.total()
     assert upload(small).status_code == 201
 
 
-def test_what_comes_in_for_a_key_just_now_counts(small: Api):
-    small.app.state.deployment.arriving[small.key.id] = 7_000
+def test_uploads_in_progress_count(small: Api):
+    small.app.state.deployment.incoming_bytes[small.key.id] = 7_000
     refused(upload(small))
     refused(upload(small, slowly()))
-    small.app.state.deployment.arriving[small.key.id] = 0
+    small.app.state.deployment.incoming_bytes[small.key.id] = 0
     assert upload(small).status_code == 201
 
 
-def test_data_uris_count_and_the_field_is_named(small: Api):
+def test_data_uris_count_and_the_error_names_the_field(small: Api):
     uri = f"data:video/mp4;base64,{base64.b64encode(MEDIA).decode()}"
     assert small("POST", CONTRACT, json={**BODY, "video_url": uri}).status_code == 200
     answer = small("POST", CONTRACT, json={**BODY, "video_url": uri})

@@ -8,11 +8,13 @@ import pytest
 
 from api_parts import BASE, BODY, CONTRACT, Api, open_api
 from lipwright.jobs.model import State
+from lipwright.jobs.payload import JobPayload
+from lipwright.options import SyncOptions
 
 MISSING = "6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42"
 
 
-def test_a_submitted_request_is_queued_and_told_with_absolute_urls(api: Api):
+def test_a_submitted_request_is_queued_and_has_absolute_urls(api: Api):
     answer = api("POST", CONTRACT, json=BODY)
     told = answer.json()
     job = told["request_id"]
@@ -25,10 +27,10 @@ def test_a_submitted_request_is_queued_and_told_with_absolute_urls(api: Api):
     }
     stored = api.services.ledger.get(job)
     assert stored.state is State.IN_QUEUE
-    assert (stored.ticket.key_id, stored.ticket.engine) == (api.key.id, "exemplar")
-    assert stored.ticket.work == {
-        "video": BODY["video_url"], "audio": BODY["audio_url"], "mode": "cut_off"
-    }  # fmt: skip
+    assert (stored.spec.key_id, stored.spec.engine) == (api.key.id, "exemplar")
+    payload = JobPayload.from_json(stored.spec.payload)
+    assert (payload.video, payload.audio) == (BODY["video_url"], BODY["audio_url"])
+    assert payload.options == SyncOptions()
 
 
 def test_a_request_goes_through_its_states(api: Api):
@@ -47,7 +49,7 @@ def test_a_request_goes_through_its_states(api: Api):
     assert api("GET", status).json() == {"request_id": job, "status": "completed", **urls}
 
 
-def test_positions_count_those_that_go_first(api: Api):
+def test_the_position_counts_the_requests_ahead(api: Api):
     jobs = [api.submit() for _ in range(3)]
     places = [api("GET", f"/v1/requests/{job}/status").json()["queue_position"] for job in jobs]
     assert places == [0, 1, 2]
@@ -55,7 +57,7 @@ def test_positions_count_those_that_go_first(api: Api):
     assert api("GET", f"/v1/requests/{jobs[2]}/status").json()["queue_position"] == 1
 
 
-def test_a_result_asked_for_too_early_is_only_a_status(api: Api):
+def test_an_early_result_is_only_a_status(api: Api):
     job = api.submit()
     answer = api("GET", f"/v1/requests/{job}/result")
     told = answer.json()
@@ -151,7 +153,7 @@ def test_a_model_id_may_come_with_its_slashes_encoded(api: Api):
 def test_every_engine_is_a_model(api: Api):
     answer = api("POST", "/v1/models/lipwright/passthrough", json=BODY)
     job = api.services.ledger.get(answer.json()["request_id"])
-    assert (job.ticket.engine, job.ticket.model_id) == ("passthrough", "lipwright/passthrough")
+    assert (job.spec.engine, job.spec.model_id) == ("passthrough", "lipwright/passthrough")
 
 
 def test_the_models_can_be_listed_and_searched(api: Api):
@@ -235,7 +237,7 @@ def test_a_running_request_cannot_be_erased(api: Api):
     assert api("GET", f"/v1/requests/{job}/status").status_code == 200
 
 
-def test_events_of_an_ended_request_are_one_and_end(api: Api):
+def test_an_ended_request_has_one_event(api: Api):
     job = api.submit()
     api.succeed(job)
     answer = api("GET", f"/v1/requests/{job}/events", headers={"Last-Event-ID": "7"})
@@ -252,7 +254,7 @@ def test_links_begin_with_the_public_url_when_there_is_one(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["evil.example\r\n", "a b", "x/y", "http://x", "", "a@b"])
-def test_a_host_that_is_none_is_not_put_into_links(tmp_path, host):
+def test_a_malformed_host_is_not_used_in_links(tmp_path, host):
     with open_api("memory", tmp_path) as api:
         told = api("POST", CONTRACT, json=BODY, headers={"Host": host}).json()
         assert told["status_url"].startswith("http://127.0.0.1:8800/v1/requests/")

@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from api_parts import CONTRACT, V2_BODY, Api
-from lipwright.media.timeline import plan
+from lipwright.media.timeline import plan_timeline
 from small_media import write_clip, write_voice
 
 FRAMES, RATE, SECONDS = 12, Fraction(25), 0.8
@@ -46,7 +46,7 @@ def test_a_generation_is_created_pending(api: Api):
         "outputFileName": None, "error": None, "error_code": None, "errorCode": None,
     }  # fmt: skip
     job = api.services.ledger.get(told["id"])
-    assert (job.ticket.dialect, job.ticket.work["mode"]) == ("sync_v2", "bounce")
+    assert (job.spec.dialect, job.spec.payload["mode"]) == ("sync_v2", "bounce")
 
 
 def test_a_generation_goes_through_its_statuses(api: Api):
@@ -125,11 +125,11 @@ def test_requests_of_the_other_dialect_are_generations_too(api: Api):
 
 
 @pytest.mark.parametrize("mode", ["bounce", "cut_off", "loop", "silence", "remap"])
-def test_an_estimate_costs_nothing_and_counts_true_frames(api: Api, clip, voice, mode):
+def test_an_estimate_costs_nothing_and_counts_frames_exactly(api: Api, clip, voice, mode):
     body = body_of(api, clip, voice, options={"sync_mode": mode})
     answer = api("POST", "/v2/analyze/cost", json=body)
     length = Fraction(FRAMES) / RATE
-    frames = plan(mode, video=length, audio=Fraction("0.8"), rate=RATE).frames
+    frames = plan_timeline(mode, video=length, audio=Fraction("0.8"), rate=RATE).frames
     assert answer.status_code == 200
     assert answer.json() == [{"estimatedFrameCount": frames, "estimatedGenerationCost": 0.0}]
     assert api("GET", "/v2/generations").json() == []
@@ -156,14 +156,14 @@ def test_an_estimate_names_the_field_that_cannot_be_read_and_no_path(api: Api, c
     assert str(api.services.settings.data_dir) not in answer.text
 
 
-def test_too_many_estimates_at_once_are_told_to_come_back(api: Api, clip, voice):
+def test_too_many_estimates_at_once_get_429_with_retry_after(api: Api, clip, voice):
     parts = api.app.state.deployment
     for _ in range(2):
-        assert parts.estimates.acquire(blocking=False)
+        assert parts.estimate_slots.acquire(blocking=False)
     answer = api("POST", "/v2/analyze/cost", json=body_of(api, clip, voice))
     assert (answer.status_code, answer.json()["errorCode"]) == (429, "too_many_requests")
     assert int(answer.headers["retry-after"]) >= 1
-    parts.estimates.release()
+    parts.estimate_slots.release()
     assert api("POST", "/v2/analyze/cost", json=body_of(api, clip, voice)).status_code == 200
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lipwright.jobs.model import Stage
+from lipwright.jobs.model import JobProgress
 from live_api import WAIT_SECONDS, Live, open_live, until
 
 LIMIT = 100_000
@@ -76,7 +76,7 @@ def test_a_length_over_the_limit_is_refused_before_a_byte_is_sent(live: Live, pa
 
 
 @pytest.mark.parametrize(("path", "kind"), CALLS)
-def test_a_body_without_an_end_is_refused_at_the_limit(live: Live, path, kind):
+def test_an_endless_body_is_refused_at_the_limit(live: Live, path, kind):
     with live.connect() as connection:
         connection.sendall(head(live, path, kind, "Transfer-Encoding: chunked"))
         piece = (FORM if "multipart" in kind else b'{"video_url": "') + b"x" * 8192
@@ -101,7 +101,7 @@ def test_a_body_that_breaks_off_leaves_nothing(live: Live, path, kind):
 
 
 @pytest.mark.parametrize(("path", "kind"), CALLS)
-def test_a_body_that_stalls_is_given_up(tmp_path: Path, path, kind):
+def test_a_stalled_body_times_out(tmp_path: Path, path, kind):
     with open_live("memory", tmp_path, body_idle_seconds=0.2) as live, live.connect() as connection:
         connection.sendall(head(live, path, kind, "Content-Length: 50000") + FORM)
         status, told = answer(connection)
@@ -110,7 +110,7 @@ def test_a_body_that_stalls_is_given_up(tmp_path: Path, path, kind):
     assert left(live) == []
 
 
-def test_a_body_shorter_than_it_says_is_not_taken_for_whole(live: Live):
+def test_a_body_shorter_than_its_length_is_not_stored(live: Live):
     with live.connect() as connection:
         connection.sendall(head(live, "/v1/files", "video/mp4", "Content-Length: 10") + b"12345")
         connection.shutdown(socket.SHUT_WR)
@@ -118,7 +118,7 @@ def test_a_body_shorter_than_it_says_is_not_taken_for_whole(live: Live):
     assert left(live) == []
 
 
-def test_bytes_after_the_stated_length_are_not_part_of_the_file(live: Live):
+def test_bytes_after_the_declared_length_are_not_stored(live: Live):
     with live.connect() as connection:
         connection.sendall(head(live, "/v1/files", "video/mp4", "Content-Length: 5") + b"12345678")
         status, told = answer(connection)
@@ -135,7 +135,7 @@ def test_bytes_after_the_stated_length_are_not_part_of_the_file(live: Live):
         ("Transfer-Encoding: gzip, chunked",),
     ],
 )
-def test_lengths_that_contradict_themselves_store_nothing_wrong(live: Live, headers):
+def test_contradictory_lengths_store_nothing_wrong(live: Live, headers):
     with live.connect() as connection:
         connection.sendall(
             head(live, "/v1/files", "video/mp4", *headers) + b"5\r\nabcde\r\n0\r\n\r\n"
@@ -183,7 +183,7 @@ def test_events_follow_a_request_to_its_end(live: Live):
             seen.append(json.loads(line.removeprefix("data: ")))
             if len(seen) == 1:
                 running = live.api.run(
-                    job, stage=Stage(stage="paint", done=5, total=10, fraction=0.7)
+                    job, progress=JobProgress(stage="paint", done=5, total=10, fraction=0.7)
                 )
             elif seen[-1]["stage"] == "paint":
                 output = {"video": f"jobs/{job}/video.mp4"}
@@ -204,7 +204,7 @@ def test_a_closing_service_ends_open_streams(live: Live):
         assert [line for line in lines if line.startswith("data: ")] == []
 
 
-def test_a_key_holds_so_many_streams_and_no_more(tmp_path: Path):
+def test_the_number_of_streams_of_a_key_is_limited(tmp_path: Path):
     with open_live("memory", tmp_path, streams_per_key=1) as live:
         url = f"{live.url}/v1/requests/{live.api.submit()}/events"
         headers = {"Authorization": f"Bearer {live.api.secret}"}
@@ -214,13 +214,13 @@ def test_a_key_holds_so_many_streams_and_no_more(tmp_path: Path):
             refused = httpx.get(url, headers=headers)
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1
-        until(lambda: not live.api.app.state.deployment.streams.total())
+        until(lambda: not live.api.app.state.deployment.open_streams.total())
         with httpx.stream("GET", url, headers=headers, timeout=WAIT_SECONDS) as stream:
             assert stream.status_code == 200
 
 
 @pytest.mark.parametrize("limit", ["streams_per_key", "max_streams"])
-def test_a_burst_of_streams_does_not_slip_past_the_limit(tmp_path: Path, limit):
+def test_a_burst_of_streams_does_not_exceed_the_limit(tmp_path: Path, limit):
     async def follow(client: httpx.AsyncClient, url: str, seen: list[int]) -> None:
         async with client.stream("GET", url) as stream:
             seen.append(stream.status_code)
@@ -243,10 +243,10 @@ def test_a_burst_of_streams_does_not_slip_past_the_limit(tmp_path: Path, limit):
 
     with open_live("memory", tmp_path, **{limit: 3}) as live:
         assert sorted(asyncio.run(burst(live))) == [200] * 3 + [429] * 9
-        until(lambda: not live.api.app.state.deployment.streams.total())
+        until(lambda: not live.api.app.state.deployment.open_streams.total())
 
 
-def test_who_leaves_a_stream_does_not_stay_in_the_numbers(live: Live):
+def test_a_disconnected_stream_is_not_counted_as_open(live: Live):
     job = live.api.submit()
     headers = {"Authorization": f"Bearer {live.api.secret}"}
 

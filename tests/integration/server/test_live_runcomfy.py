@@ -89,7 +89,7 @@ def test_a_running_request_is_not_cancelled(live: Live):
     assert shell(live, CANCEL, job)["outcome"] == "not_cancellable"
 
 
-def test_a_wrong_token_is_told_in_the_published_format(live: Live):
+def test_a_wrong_token_is_refused_in_the_published_format(live: Live):
     told = shell(live, SUBMIT.replace("<token>", "wrong"))
     assert told["error_code"] == 400004
     assert "API key" in told["error_message"]
@@ -107,7 +107,7 @@ def test_an_interrupted_download_is_resumed(live: Live, tmp_path: Path):
     assert out.read_bytes() == video
 
 
-def test_a_file_is_uploaded_as_people_do(live: Live, tmp_path: Path):
+def test_a_file_is_uploaded_with_curl(live: Live, tmp_path: Path):
     clip = tmp_path / "talk.mp4"
     clip.write_bytes(b"v" * 3_000_000)
     head = ["curl", "--silent", "--header", f"Authorization: Bearer {live.api.secret}"]
@@ -117,4 +117,4 @@ def test_a_file_is_uploaded_as_people_do(live: Live, tmp_path: Path):
         told = json.loads(done.stdout)
         assert told["size"] == 3_000_000
         job = live.api.submit(video_url=told["url"])
-        assert live.api.services.ledger.get(job).ticket.work["video"] == f"file:{told['file_id']}"
+        assert live.api.services.ledger.get(job).spec.payload["video"] == f"file:{told['file_id']}"

@@ -16,7 +16,7 @@ from sync.core.api_error import ApiError
 from sync.core.unchecked_base_model import construct_type
 from sync.webhooks import GenerationNotification
 
-from lipwright.server.webhooks import payload_of
+from lipwright.server.webhooks import payload_builder
 from live_api import Live, open_live
 from small_media import write_clip, write_voice
 
@@ -50,10 +50,10 @@ def test_a_generation_from_create_to_completed(live: Live, sdk: Sync):
     live.api.run(made.id)
     assert sdk.generations.get(made.id).status == "PROCESSING"
     job = live.api.services.ledger.get(made.id)
-    assert job.ticket.work["mode"] == "loop"
+    assert job.spec.payload["mode"] == "loop"
 
 
-def test_a_generation_may_bring_its_files_along(live: Live, sdk: Sync, tmp_path: Path):
+def test_a_generation_may_attach_its_files(live: Live, sdk: Sync, tmp_path: Path):
     clip = write_clip(tmp_path / "clip.mp4", frames=5)
     voice = write_voice(tmp_path / "voice.wav", seconds=0.2)
     with clip.open("rb") as video, voice.open("rb") as audio:
@@ -92,7 +92,7 @@ def test_generations_are_listed_by_status_and_ids(live: Live, sdk: Sync):
     assert [g.id for g in sdk.generations.list(ids=[second])] == [second]
 
 
-def test_the_cost_is_nothing_and_the_frames_are_true(live: Live, sdk: Sync, tmp_path: Path):
+def test_the_cost_is_zero_and_the_frames_are_exact(live: Live, sdk: Sync, tmp_path: Path):
     clip, voice = (
         write_clip(tmp_path / "clip.mp4", frames=10),
         write_voice(tmp_path / "v.wav", seconds=1),
@@ -123,7 +123,7 @@ def test_a_bad_request_is_the_error_that_the_sdk_knows(sdk: Sync):
     assert caught.value.body.status_code == 400
 
 
-def test_what_is_not_there_is_the_error_that_the_sdk_knows(sdk: Sync):
+def test_an_unknown_generation_is_the_error_that_the_sdk_knows(sdk: Sync):
     with pytest.raises(NotFoundError) as caught:
         sdk.generations.get("6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42")
     assert caught.value.body.status_code == 404
@@ -135,7 +135,7 @@ def test_a_wrong_key_is_the_error_that_the_sdk_knows(live: Live):
         Sync(base_url=live.url, api_key="wrong", httpx_client=client).generations.list()
 
 
-def test_what_has_no_place_here_is_an_api_error_with_a_body(sdk: Sync):
+def test_an_unsupported_call_is_an_api_error_with_a_body(sdk: Sync):
     with pytest.raises(ApiError) as caught:
         sdk.assets.list()
     assert caught.value.status_code == 404
@@ -152,11 +152,11 @@ def test_the_asynchronous_client_works_too(live: Live):
     assert asyncio.run(create()) == "PENDING"
 
 
-def test_a_webhook_says_what_the_sdk_reads(live: Live, sdk: Sync):
+def test_a_webhook_has_the_fields_that_the_sdk_reads(live: Live, sdk: Sync):
     hook = "https://hooks.example.org/x"
     made = sdk.generations.create(input=INPUT, model="lipsync-2", webhook_url=hook)
     job = live.api.succeed(made.id, seconds=2.0)
-    payload = payload_of(live.api.services.settings, live.api.services.signer)(job)
+    payload = payload_builder(live.api.services.settings, live.api.services.signer)(job)
     told = construct_type(type_=GenerationNotification, object_=dict(payload))
     assert (told.id, told.status, told.output_duration) == (made.id, "COMPLETED", 2.0)
     assert told.webhook_url == hook

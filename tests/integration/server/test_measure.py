@@ -25,7 +25,7 @@ def script(text: str) -> list[str]:
     return [sys.executable, "-c", text]
 
 
-def test_the_length_of_pictures_and_sound_is_exact(tmp_path: Path):
+def test_the_length_of_video_and_audio_is_exact(tmp_path: Path):
     clip = write_clip(tmp_path / "clip.mp4", frames=10, rate=Fraction(30_000, 1001))
     voice = write_voice(tmp_path / "voice.wav", seconds=0.3)
     pictures = measure(clip, "video", seconds=ENOUGH)
@@ -34,7 +34,7 @@ def test_the_length_of_pictures_and_sound_is_exact(tmp_path: Path):
 
 
 @pytest.mark.parametrize("need", ["video", "audio"])
-def test_an_error_of_the_reader_is_its_own_and_names_no_path(tmp_path: Path, need):
+def test_an_error_of_the_reader_is_raised_without_the_path(tmp_path: Path, need):
     path = tmp_path / "nonsense"
     path.write_bytes(b"nonsense")
     with pytest.raises(MediaUnreadable, match="the file cannot be read as media") as caught:
@@ -42,13 +42,13 @@ def test_an_error_of_the_reader_is_its_own_and_names_no_path(tmp_path: Path, nee
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_reader_that_crashes_is_told_of_the_file(tmp_path: Path):
+def test_a_crash_of_the_reader_is_an_error_of_the_file(tmp_path: Path):
     crash = script("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     with pytest.raises(MediaUnreadable, match="crashed its reader"):
         measure(tmp_path / "x", "video", seconds=ENOUGH, command=crash)
 
 
-def test_a_reader_that_stalls_is_killed(tmp_path: Path):
+def test_a_stalled_reader_is_killed(tmp_path: Path):
     pid = tmp_path / "pid"
     stall = script(
         f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
@@ -60,16 +60,16 @@ def test_a_reader_that_stalls_is_killed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("said", ["", "{", "[]", "null", '{"duration": 1}', "x" * 10**5])
-def test_an_answer_that_cannot_be_understood_is_one_clear_error(tmp_path: Path, said):
+def test_malformed_output_of_the_reader_is_one_clear_error(tmp_path: Path, said):
     with pytest.raises(MediaUnreadable, match="cannot be measured"):
         measure(tmp_path / "x", "audio", seconds=ENOUGH, command=script(f"print({said!r})"))
 
 
-def test_a_reader_cannot_take_all_memory_or_write_a_file(tmp_path: Path):
+def test_the_reader_cannot_use_all_memory_or_write_files(tmp_path: Path):
     text = f"""
 import errno
-from lipwright.server.measure import _bound
-_bound()
+from lipwright.server.measure import _limit_resources
+_limit_resources()
 try:
     bytearray({MEMORY_BYTES})
 except MemoryError:
@@ -86,7 +86,7 @@ except OSError as error:
     assert told.split() == ["no", "memory", "EFBIG"]
 
 
-def test_the_reader_is_told_no_settings(tmp_path: Path, monkeypatch):
+def test_the_reader_gets_no_settings(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("LIPWRIGHT_DATABASE_URL", "postgresql://dub:password@db/dub")
     told = "import json, os; error = {'code': 'bad_input', 'message': str(dict(os.environ))}; "
     spy = script(f"{told}print(json.dumps({{'error': error}}))")
@@ -112,7 +112,7 @@ def test_a_crash_of_the_reader_leaves_the_service_alive(tmp_path: Path, monkeypa
         until(lambda: list((tmp_path / "incoming").iterdir()) == [])
 
 
-def test_a_reader_ends_when_nobody_holds_its_stdin(tmp_path: Path):
+def test_the_reader_ends_when_its_stdin_closes(tmp_path: Path):
     voice = write_voice(tmp_path / "voice.wav", seconds=0.5)
     told = subprocess.run(
         [*COMMAND, "audio", str(voice)], stdin=subprocess.DEVNULL, capture_output=True, check=False

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from lipwright.errors import JobNotFound
 from lipwright.jobs.ledger.database import Database, open_database
-from lipwright.jobs.ledger.rules import Terms
+from lipwright.jobs.ledger.rules import LedgerPolicy
 from lipwright.jobs.ledger.sql import SqlLedger
-from lipwright.jobs.model import Failure, Job, Limits, Ticket
-from lipwright.jobs.queue import WorkQueue, prepare
+from lipwright.jobs.model import Failure, Job, JobSpec, SubmitLimits
+from lipwright.jobs.queue import WorkQueue, migrate_queue
 from lipwright.jobs.sweeper import work_ids
 
-WIDE = Limits(max_queued=100, submits_per_minute=10_000)
+WIDE = SubmitLimits(max_queued=100, submits_per_minute=10_000)
 
 
 class Desk:
@@ -25,11 +25,14 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         url = f"sqlite:///{folder / 'lipwright.sqlite3'}"
         self.database: Database = open_database(url)
-        prepare(url)
+        migrate_queue(url)
         self.queue = WorkQueue(url)
         self.broken = False
         self.ledger = SqlLedger(
-            self.database, enqueue=self.enqueue, drop=self.queue.drop, terms=Terms(concurrency=2)
+            self.database,
+            enqueue=self.enqueue,
+            drop=self.queue.cancel,
+            policy=LedgerPolicy(concurrency=2),
         )
 
     def enqueue(self, tx: sa.Connection, job: Job, delay_seconds: float) -> None:
@@ -38,14 +41,14 @@ class Desk:
             raise RuntimeError("after the work was written")
 
     def submit(self, job_id: str, priority: int = 10) -> Job:
-        ticket = Ticket(
+        ticket = JobSpec(
             id=job_id,
             key_id="k",
             model_id="m",
             dialect="runcomfy",
             engine="passthrough",
             input={},
-            work={},
+            payload={},
             priority=priority,
         )
         return self.ledger.submit(ticket, WIDE)[0]
@@ -81,13 +84,13 @@ def test_a_failure_after_the_work_was_written_leaves_neither(desk: Desk):
     assert desk.work() == {}
 
 
-def test_work_is_ordered_as_positions_are(desk: Desk):
+def test_work_is_ordered_by_position(desk: Desk):
     slow, fast = desk.submit("slow", 50), desk.submit("fast", 1)
     assert list(desk.work()) == [fast.work_id, slow.work_id]
     assert [desk.ledger.position(job) for job in (fast, slow)] == [0, 1]
 
 
-def test_a_retry_is_fresh_work_that_waits(desk: Desk):
+def test_a_delayed_retry_creates_delayed_work(desk: Desk):
     desk.submit("a")
     claimed = desk.ledger.claim("a", "w")
     assert claimed is not None
@@ -95,7 +98,7 @@ def test_a_retry_is_fresh_work_that_waits(desk: Desk):
     assert desk.work() == {"a:0": "ENQUEUED", "a:1": "DELAYED"}
 
 
-def test_a_cancelled_jobs_work_is_dropped_and_the_next_job_released(desk: Desk):
+def test_cancelling_cancels_the_work_and_releases_the_next_job(desk: Desk):
     for name in "abc":
         desk.submit(name)
     assert desk.work() == {"a:0": "ENQUEUED", "b:0": "ENQUEUED"}
@@ -103,11 +106,11 @@ def test_a_cancelled_jobs_work_is_dropped_and_the_next_job_released(desk: Desk):
     assert desk.work() == {"a:0": "CANCELLED", "b:0": "ENQUEUED", "c:0": "ENQUEUED"}
 
 
-def test_forgetting_a_job_leaves_no_work_behind(desk: Desk):
+def test_deleting_work_removes_all_items_of_a_job(desk: Desk):
     desk.submit("a")
     claimed = desk.ledger.claim("a", "w")
     assert claimed is not None
     desk.ledger.retry("a", claimed.epoch, Failure(code="worker_died", message=""), 0.0)
     desk.submit("b")
-    desk.queue.forget(work_ids(desk.ledger.erase("a")))
+    desk.queue.delete(work_ids(desk.ledger.erase("a")))
     assert desk.work() == {"b:0": "ENQUEUED"}

@@ -21,12 +21,12 @@ from lipwright.jobs.ledger import database as database_module
 from lipwright.jobs.ledger import schema
 from lipwright.jobs.ledger.database import Database, open_database
 from lipwright.jobs.ledger.deliveries import SqlDeliveries
-from lipwright.jobs.ledger.keys import SqlKeys
+from lipwright.jobs.ledger.keys import SqlApiKeys
 from lipwright.jobs.ledger.sql import SqlLedger
 from lipwright.jobs.ledger.uploads import SqlUploads
-from lipwright.jobs.model import Job, Limits, Stage, State, Ticket
+from lipwright.jobs.model import Job, JobProgress, JobSpec, State, SubmitLimits
 
-WIDE = Limits(max_queued=10**6, submits_per_minute=200_000)
+WIDE = SubmitLimits(max_queued=10**6, submits_per_minute=200_000)
 WAIT = 0.3  # seconds
 SLACK = 5.0  # seconds that a busy machine may add
 JOBS = 1_000
@@ -36,15 +36,15 @@ def nothing(*_arguments: object) -> None:
     """Enqueue or drop nothing."""
 
 
-def ticket(number: int, key_id: str = "k") -> Ticket:
-    return Ticket(
+def ticket(number: int, key_id: str = "k") -> JobSpec:
+    return JobSpec(
         id=f"job{number:05d}",
         key_id=key_id,
         model_id="m",
         dialect="runcomfy",
         engine="passthrough",
         input={},
-        work={},
+        payload={},
     )
 
 
@@ -57,7 +57,7 @@ def submit_all(ledger: SqlLedger, count: int) -> None:
 def opened(path: Path, wait_seconds: float = 10.0) -> Iterator[tuple[Database, SqlLedger]]:
     database = open_database(f"sqlite:///{path}", wait_seconds=wait_seconds)
     try:
-        yield database, SqlLedger(database, enqueue=nothing, drop=nothing)
+        yield database, SqlLedger(database, enqueue=nothing, cancel_work=nothing)
     finally:
         database.close()
 
@@ -87,9 +87,9 @@ def test_a_locked_database_is_unavailable_after_a_bounded_wait(path: Path):
             "cancel": lambda: ledger.cancel(job.id),
             "erase": lambda: ledger.erase(job.id),
             "claim": lambda: ledger.claim(job.id, "w"),
-            "beat": lambda: ledger.beat(job.id, 1, Stage()),
+            "beat": lambda: ledger.heartbeat(job.id, 1, JobProgress()),
             "finish": lambda: ledger.finish(job.id, 1, output={}, failure=None),
-            "key": lambda: SqlKeys(database).create("ci"),
+            "key": lambda: SqlApiKeys(database).create("ci"),
             "uploads": lambda: SqlUploads(database).expired(),
         }
         with locked(path):
@@ -102,20 +102,20 @@ def test_a_locked_database_is_unavailable_after_a_bounded_wait(path: Path):
         assert ledger.get(job.id) == claimed
 
 
-def test_a_locked_database_is_still_read(path: Path):
+def test_a_locked_database_can_still_be_read(path: Path):
     with opened(path, WAIT) as (database, ledger):
         job, _ = ledger.submit(ticket(0), WIDE)
-        key, secret = SqlKeys(database).create("ci")
+        key, secret = SqlApiKeys(database).create("ci")
         with locked(path):
             assert ledger.get(job.id) == job
             assert ledger.position(job) == 0
-            assert ledger.page("k", limit=1) == [job]
+            assert ledger.list_jobs("k", limit=1) == [job]
             assert ledger.counts()["jobs"]["in_queue"] == 1
-            assert SqlKeys(database).verify(secret) == key
-            assert list(SqlDeliveries(database).due(5, 1.0)) == []
+            assert SqlApiKeys(database).verify(secret) == key
+            assert list(SqlDeliveries(database).claim_due(5, 1.0)) == []
 
 
-def test_a_lock_that_ends_in_time_is_waited_for(path: Path):
+def test_a_write_waits_for_a_lock_that_ends_in_time(path: Path):
     with opened(path, 30.0) as (_, ledger):
         release = threading.Event()
         held = threading.Event()
@@ -176,12 +176,12 @@ def test_a_full_disk_is_unavailable_and_leaves_no_job(path: Path):
             submit_all(ledger, 1_000)
         with database._writer.connect() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count=100000")
-        jobs = ledger.page("k", limit=1_000)
+        jobs = ledger.list_jobs("k", limit=1_000)
         assert ledger.counts()["jobs"]["in_queue"] == len(jobs)
         assert ledger.submit(ticket(len(jobs)), WIDE)[1]
 
 
-def test_an_error_of_the_caller_passes_through_as_it_is(path: Path):
+def test_an_error_of_the_caller_passes_through(path: Path):
     with opened(path) as (database, _):
         for error in (OSError("fetch failed"), TimeoutError("slow")):
             with pytest.raises(type(error), match=str(error)), database.write():
@@ -227,19 +227,19 @@ SMALL = {"lw_backlog", "lw_tallies"}  # some hundred rows at most
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_no_call_reads_a_whole_table(path: Path, name: str):
+def test_no_call_scans_a_whole_table(path: Path, name: str):
     with opened(path) as (database, ledger):
         job, _ = ledger.submit(ticket(0), WIDE)
         calls = {
             "position": lambda: ledger.position(job),
             "counts": ledger.counts,
-            "page": lambda: ledger.page("k", limit=5, states=[State.FAILED]),
+            "page": lambda: ledger.list_jobs("k", limit=5, states=[State.FAILED]),
             "get": lambda: ledger.get(job.id),
-            "stale": lambda: ledger.stale(15.0),
-            "expired": ledger.expired,
+            "stale": lambda: ledger.list_stale(15.0),
+            "expired": ledger.list_expired,
             "release": lambda: ledger.cancel(job.id),
-            "due": lambda: SqlDeliveries(database).due(5, 1.0),
-            "verify": lambda: SqlKeys(database).verify("secret"),
+            "due": lambda: SqlDeliveries(database).claim_due(5, 1.0),
+            "verify": lambda: SqlApiKeys(database).verify("secret"),
         }
         plans = explained(database, calls[name])
         assert any(PLANS[name] in plan for plan in plans), plans
@@ -310,7 +310,7 @@ def test_a_thousand_jobs_cancelled_and_claimed_by_processes_have_one_winner_each
         for process in processes:
             process.join(60)
             assert process.exitcode == 0
-        jobs = ledger.page("k", limit=JOBS)
+        jobs = ledger.list_jobs("k", limit=JOBS)
     assert sorted(ends["executed"] + ends["cancelled"]) == sorted(job.id for job in jobs)
     assert ends["executed"]
     assert ends["cancelled"]
@@ -327,14 +327,14 @@ def submit_until_killed(path: Path, acknowledged: object) -> None:
     database = open_database(f"sqlite:///{path}", wait_seconds=30.0)
     with database.write() as tx:
         tx.exec_driver_sql("CREATE TABLE IF NOT EXISTS work (id TEXT UNIQUE)")
-    ledger = SqlLedger(database, enqueue=enqueue, drop=nothing)
+    ledger = SqlLedger(database, enqueue=enqueue, cancel_work=nothing)
     start = ledger.counts()["jobs"]["in_queue"]
     for number in range(start, start + 100_000):
         job, _ = ledger.submit(ticket(number), WIDE)
         os.write(acknowledged.fileno(), f"{job.id}\n".encode())
 
 
-def test_what_was_acknowledged_survives_kill_9_with_its_work(path: Path):
+def test_acknowledged_jobs_and_their_work_survive_kill_9(path: Path):
     spawn = multiprocessing.get_context("spawn")
     acknowledged: list[str] = []
     for wanted in (1, 40, 130):
@@ -351,7 +351,7 @@ def test_what_was_acknowledged_survives_kill_9_with_its_work(path: Path):
             text += rest
         acknowledged += text.decode().split()
         with opened(path) as (database, ledger):
-            jobs = {job.id for job in ledger.page("k", limit=10**6)}
+            jobs = {job.id for job in ledger.list_jobs("k", limit=10**6)}
             with database.read() as tx:
                 work = set(tx.exec_driver_sql("SELECT id FROM work").scalars())
         assert set(acknowledged) <= jobs
@@ -386,32 +386,32 @@ def test_only_its_owner_can_read_the_database(path: Path):
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_all_is_there_after_reopening(path: Path):
+def test_data_is_kept_after_reopening(path: Path):
     with opened(path) as (database, ledger):
         job, _ = ledger.submit(ticket(0), WIDE)
-        key, secret = SqlKeys(database).create("ci")
+        key, secret = SqlApiKeys(database).create("ci")
     with opened(path) as (database, ledger):
         assert ledger.get(job.id) == job
-        assert SqlKeys(database).verify(secret) == key
+        assert SqlApiKeys(database).verify(secret) == key
 
 
-def test_secrets_are_nowhere_in_the_files(path: Path):
+def test_secrets_are_not_in_the_database_files(path: Path):
     with opened(path) as (database, _):
-        _, secret = SqlKeys(database).create("ci")
-        SqlKeys(database).verify(secret)
+        _, secret = SqlApiKeys(database).create("ci")
+        SqlApiKeys(database).verify(secret)
         contents = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert b"ci" in contents
     assert secret.removeprefix("lw_").encode() not in contents
 
 
-def test_a_database_of_a_newer_program_is_refused_and_left_alone(path: Path):
+def test_a_database_of_a_newer_version_is_refused(path: Path):
     with opened(path) as (database, _), database.write() as tx:
-        tx.execute(schema.version.update().values(version=schema.VERSION + 1))
+        tx.execute(schema.schema_version.update().values(version=schema.VERSION + 1))
     with pytest.raises(QueueUnavailable, match="upgrade lipwright"):
         open_database(f"sqlite:///{path}")
 
 
-def test_an_older_database_is_brought_forward_step_by_step(
+def test_an_older_database_is_migrated_step_by_step(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with opened(path):
@@ -423,14 +423,14 @@ def test_an_older_database_is_brought_forward_step_by_step(
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step("one"), step("two")))
     monkeypatch.setattr(schema, "VERSION", schema.VERSION + 2)
     with opened(path) as (database, _), database.read() as tx:
-        assert tx.execute(sa.select(schema.version.c.version)).scalar_one() == schema.VERSION
+        assert tx.execute(sa.select(schema.schema_version.c.version)).scalar_one() == schema.VERSION
         assert sa.inspect(tx).has_table("one")
         assert sa.inspect(tx).has_table("two")
     with opened(path):
         pass
 
 
-def test_a_failing_step_leaves_the_old_version(path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failing_migration_is_rolled_back(path: Path, monkeypatch: pytest.MonkeyPatch):
     with opened(path):
         pass
 
@@ -444,7 +444,7 @@ def test_a_failing_step_leaves_the_old_version(path: Path, monkeypatch: pytest.M
         with pytest.raises(RuntimeError, match="no"):
             open_database(f"sqlite:///{path}")
     with opened(path) as (database, _), database.read() as tx:
-        assert tx.execute(sa.select(schema.version.c.version)).scalar_one() == 1
+        assert tx.execute(sa.select(schema.schema_version.c.version)).scalar_one() == 1
         assert not sa.inspect(tx).has_table("half")
 
 
@@ -457,12 +457,12 @@ def test_a_failing_step_leaves_the_old_version(path: Path, monkeypatch: pytest.M
         ("mysql://host/db", "mysql is not supported"),
     ],
 )
-def test_other_databases_are_refused(url: str, reason: str):
+def test_unsupported_database_urls_are_refused(url: str, reason: str):
     with pytest.raises(InvalidOptions, match=reason):
         open_database(url)
 
 
-def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path):
+def test_a_database_that_cannot_be_created_is_unavailable(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(QueueUnavailable, match="unavailable"):
         open_database(f"sqlite:///{tmp_path / 'file' / 'ledger.sqlite3'}")
@@ -471,7 +471,7 @@ def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path):
         open_database(f"sqlite:///{tmp_path / 'folder.sqlite3'}")
 
 
-def test_the_clock_is_the_databases_and_in_utc(path: Path):
+def test_the_database_clock_is_utc(path: Path):
     with opened(path) as (_, ledger):
         before = time.time()
         job, _ = ledger.submit(ticket(0), WIDE)

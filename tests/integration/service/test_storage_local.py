@@ -42,7 +42,7 @@ def test_an_overwrite_leaves_one_version(storage, root):
         put(storage, b"%d" % n)
     (path,) = files(root)
     assert path.read_bytes() == b"2"
-    assert path == storage.local(NAME, root)
+    assert path == storage.local_path(NAME, root)
 
 
 def test_a_deletion_leaves_no_empty_folders(storage, root):
@@ -55,7 +55,7 @@ def test_a_deletion_leaves_no_empty_folders(storage, root):
     assert [path.name for path in root.iterdir()] == [".writing"]
 
 
-def test_all_is_for_the_owner_only(storage, root):
+def test_files_are_accessible_to_the_owner_only(storage, root):
     put(storage)
     source = root.parent / "open.mp4"
     source.write_bytes(b"data")
@@ -81,7 +81,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_linked_folder_is_neither_read_nor_written_nor_emptied(storage, root, outside, depth):
+def test_a_linked_folder_is_not_followed(storage, root, outside, depth):
     segments = NAME.split("/")
     link = root.joinpath(*segments[:depth])
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def test_a_linked_folder_is_neither_read_nor_written_nor_emptied(storage, root, 
         put(LocalStorage(outside), b"secret", "/".join(segments[depth:]))
     before = files(outside)
     assert storage.stat(NAME) is None
-    for read in (lambda: storage.read(NAME), lambda: storage.local(NAME, root)):
+    for read in (lambda: storage.read(NAME), lambda: storage.local_path(NAME, root)):
         with pytest.raises(FileNotFoundError):
             read()
     with pytest.raises(PublishFailed):
@@ -120,7 +120,7 @@ def test_links_are_deleted_and_not_followed(storage, root, outside):
 
 
 @pytest.mark.parametrize("make", [os.symlink, lambda a, b: os.mkfifo(b), lambda a, b: os.mkdir(b)])
-def test_only_a_plain_file_is_taken_in(storage, root, tmp_path, make):
+def test_only_a_regular_file_can_be_stored(storage, root, tmp_path, make):
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     source = tmp_path / "source"
@@ -133,7 +133,7 @@ def test_only_a_plain_file_is_taken_in(storage, root, tmp_path, make):
 
 
 # ---------------------------------------------------------------------------------- other devices
-def test_a_file_of_another_device_is_copied_and_then_goes(storage, root, tmp_path, monkeypatch):
+def test_a_file_on_another_device_is_copied_then_removed(storage, root, tmp_path, monkeypatch):
     source = tmp_path / "out.mp4"
     source.write_bytes(b"data" * 200_000)
     rename = os.rename
@@ -165,7 +165,7 @@ except PublishFailed as error:
 """
 
 
-def test_a_full_disk_leaves_nothing_half_written(storage, root):
+def test_a_full_disk_leaves_no_partial_file(storage, root):
     put(storage, b"old")
     before = files(root)
     done = subprocess.run(
@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_nothing_half_written(storage, root):
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "rename", "mkdir"])
-def test_a_disk_that_fails_at_any_step_leaves_what_was_there(storage, root, monkeypatch, call):
+def test_a_failure_at_any_step_leaves_the_previous_blob(storage, root, monkeypatch, call):
     put(storage, b"old")
     before = files(root)
 
@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_moved_stays_where_it_is(storage, root, tmp_path, 
     assert files(root) == []
 
 
-def test_a_root_that_cannot_be_made_is_told(tmp_path):
+def test_a_root_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(PublishFailed, match="data folder"):
         LocalStorage(tmp_path / "file" / "blobs")
@@ -241,7 +241,7 @@ def writer(root: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_what_a_killed_writer_left_is_swept_away_by_the_next(storage, root, writer):
+def test_the_temporary_file_of_a_killed_writer_is_removed(storage, root, writer):
     assert len(files(root)) == 1
     writer.send_signal(signal.SIGKILL)
     writer.wait(30)
@@ -250,7 +250,7 @@ def test_what_a_killed_writer_left_is_swept_away_by_the_next(storage, root, writ
     assert len(files(root)) == 1
 
 
-def test_what_a_living_writer_writes_is_left_alone(storage, root, writer):
+def test_the_temporary_file_of_a_running_writer_is_kept(storage, root, writer):
     put(storage, name="jobs/other")
     assert writer.stdin is not None
     writer.stdin.close()

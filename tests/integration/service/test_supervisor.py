@@ -52,7 +52,7 @@ def pids_of(watched: Supervisor) -> list[int]:
     return [pid for pid in watched.pids().values() if pid is not None]
 
 
-def test_every_slot_has_a_worker_and_whichever_dies_is_replaced(tmp_path):
+def test_a_dead_worker_is_restarted(tmp_path):
     with supervised(tmp_path, OBEDIENT) as watched:
         assert watched.alive() == {"slot-0": True, "slot-1": True}
         before = watched.pids()
@@ -63,7 +63,7 @@ def test_every_slot_has_a_worker_and_whichever_dies_is_replaced(tmp_path):
     assert all(gone(pid) for pid in last)
 
 
-def test_a_drained_worker_ends_and_is_not_replaced(tmp_path):
+def test_a_drained_worker_exits_and_is_not_restarted(tmp_path):
     with supervised(tmp_path, OBEDIENT) as watched:
         last = pids_of(watched)
         watched.drain()
@@ -72,7 +72,7 @@ def test_a_drained_worker_ends_and_is_not_replaced(tmp_path):
     assert all(gone(pid) for pid in last)
 
 
-def test_a_worker_that_does_not_hear_is_killed(tmp_path, monkeypatch):
+def test_a_worker_that_ignores_the_drain_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.2)
     with supervised(tmp_path, STUBBORN, drain_seconds=0.1) as watched:
         wait_for(lambda: (tmp_path / "deaf").exists())
@@ -82,7 +82,7 @@ def test_a_worker_that_does_not_hear_is_killed(tmp_path, monkeypatch):
     assert all(gone(pid) for pid in last)
 
 
-def test_a_command_that_is_not_there_is_tried_again_and_can_be_stopped(tmp_path, caplog):
+def test_a_missing_command_is_retried_until_stopped(tmp_path, caplog):
     watched = Supervisor(Settings(data_dir=tmp_path), command=["/nowhere/worker"])
     watched.start()
     wait_for(lambda: "could not be started" in caplog.text)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from lipwright.errors import JobNotFound, PublishFailed
-from lipwright.jobs.ledger.memory import Memory
-from lipwright.jobs.ledger.rules import Terms
-from lipwright.jobs.model import Job, Limits, Ticket, Upload
-from lipwright.jobs.sweeper import Sweeper, Swept, job_files, upload_file, work_ids
+from lipwright.jobs.ledger.memory import MemoryBackend
+from lipwright.jobs.ledger.rules import LedgerPolicy
+from lipwright.jobs.model import Job, JobSpec, SubmitLimits, Upload
+from lipwright.jobs.sweeper import Sweeper, SweepResult, job_prefix, upload_blob_name, work_ids
 from lipwright.storage.local import LocalStorage
 
 DAY = 86_400
-WIDE = Limits(max_queued=1000, submits_per_minute=100_000)
+WIDE = SubmitLimits(max_queued=1000, submits_per_minute=100_000)
 
 
 class House:
@@ -26,24 +26,26 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.now = datetime(2026, 1, 2, tzinfo=UTC)
-        self.memory = Memory(terms=Terms(retention_seconds=7 * DAY), clock=lambda: self.now)
+        self.memory = MemoryBackend(
+            policy=LedgerPolicy(retention_seconds=7 * DAY), clock=lambda: self.now
+        )
         self.storage = LocalStorage(folder / "storage")
         self.forgotten: list[str] = []
         self.sweeper = Sweeper(
             ledger=self.memory.ledger,
             uploads=self.memory.uploads,
             storage=self.storage,
-            forget_work=self.forget_work,
+            delete_work=self.delete_work,
         )
 
-    def forget_work(self, names: Iterable[str]) -> None:
+    def delete_work(self, names: Iterable[str]) -> None:
         self.forgotten += names
 
     def wait(self, days: float) -> None:
         self.now += timedelta(days=days)
 
     def upload(self, file_id: str) -> None:
-        self.storage.put(upload_file(file_id), [b"bytes"], content_type="video/mp4")
+        self.storage.put(upload_blob_name(file_id), [b"bytes"], content_type="video/mp4")
         self.memory.uploads.add(
             Upload(
                 id=file_id,
@@ -57,14 +59,14 @@ class House:
         )
 
     def submit(self, job_id: str, **work: str) -> Job:
-        ticket = Ticket(
+        ticket = JobSpec(
             id=job_id,
             key_id="k",
             model_id="m",
             dialect="runcomfy",
             engine="passthrough",
             input={},
-            work=work,
+            payload=work,
         )
         return self.memory.ledger.submit(ticket, WIDE)[0]
 
@@ -73,13 +75,13 @@ class House:
         claimed = self.memory.ledger.claim(job_id, "w")
         assert claimed is not None
         for name in ("video.mp4", "image.jpg"):
-            self.storage.put(job_files(job_id) + name, [b"dub"], content_type="video/mp4")
+            self.storage.put(job_prefix(job_id) + name, [b"dub"], content_type="video/mp4")
         self.memory.ledger.finish(job_id, claimed.epoch, output={}, failure=None)
         return claimed
 
     def files(self, job_id: str) -> int:
         names = ("video.mp4", "image.jpg")
-        return sum(self.storage.stat(job_files(job_id) + name) is not None for name in names)
+        return sum(self.storage.stat(job_prefix(job_id) + name) is not None for name in names)
 
 
 @pytest.fixture
@@ -87,36 +89,36 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def test_expired_jobs_go_with_their_files_and_their_work(house: House):
+def test_expired_jobs_are_deleted_with_files_and_work(house: House):
     old = house.ended("old")
     house.wait(6)
     house.ended("young")
     house.wait(1)
-    assert house.sweeper.sweep() == Swept(jobs=1)
+    assert house.sweeper.sweep() == SweepResult(jobs=1)
     with pytest.raises(JobNotFound):
         house.memory.ledger.get("old")
     assert house.forgotten == work_ids(old) == ["old:0", "old:1"]
     assert [house.files(name) for name in ("old", "young")] == [0, 2]
     assert house.memory.ledger.get("young").state.final
-    assert house.sweeper.sweep() == Swept()
+    assert house.sweeper.sweep() == SweepResult()
 
 
-def test_more_than_a_batch_goes_in_one_round(house: House):
+def test_one_round_deletes_more_than_a_batch(house: House):
     for number in range(250):
         house.submit(f"job{number}")
         house.memory.ledger.cancel(f"job{number}")
     house.wait(7)
-    assert house.sweeper.sweep() == Swept(jobs=250)
-    assert house.memory.ledger.page("k", limit=999) == []
+    assert house.sweeper.sweep() == SweepResult(jobs=250)
+    assert house.memory.ledger.list_jobs("k", limit=999) == []
 
 
-def test_an_erased_job_whose_files_were_left_behind_is_finished_off(house: House):
+def test_leftover_files_of_an_erased_job_are_deleted(house: House):
     house.ended("erased")
     house.memory.ledger.erase("erased")  # and the caller dies before it deletes the files
     assert house.files("erased") == 2
-    assert house.sweeper.sweep() == Swept(jobs=1)
+    assert house.sweeper.sweep() == SweepResult(jobs=1)
     assert house.files("erased") == 0
-    assert house.memory.ledger.expired() == []
+    assert house.memory.ledger.list_expired() == []
 
 
 def test_an_upload_stays_while_a_job_needs_it(house: House):
@@ -124,16 +126,16 @@ def test_an_upload_stays_while_a_job_needs_it(house: House):
     house.upload("idle")
     house.submit("waiting", video="file:needed")
     house.wait(2)
-    assert house.sweeper.sweep() == Swept(uploads=1)
-    assert house.storage.stat(upload_file("idle")) is None
-    assert house.storage.stat(upload_file("needed")) is not None
+    assert house.sweeper.sweep() == SweepResult(uploads=1)
+    assert house.storage.stat(upload_blob_name("idle")) is None
+    assert house.storage.stat(upload_blob_name("needed")) is not None
     house.memory.ledger.cancel("waiting")
-    assert house.sweeper.sweep() == Swept(uploads=1)
-    assert house.storage.stat(upload_file("needed")) is None
+    assert house.sweeper.sweep() == SweepResult(uploads=1)
+    assert house.storage.stat(upload_blob_name("needed")) is None
 
 
 @pytest.mark.parametrize("broken", ["storage", "queue"])
-def test_what_cannot_be_removed_now_is_found_again(
+def test_a_failed_deletion_is_retried_in_the_next_round(
     house: House, broken: str, monkeypatch: pytest.MonkeyPatch
 ):
     house.ended("old")
@@ -149,12 +151,12 @@ def test_what_cannot_be_removed_now_is_found_again(
             patch.setattr(house.sweeper, "_forget_work", fails)
         with pytest.raises(PublishFailed):
             house.sweeper.sweep()
-    assert [job.id for job in house.memory.ledger.expired()] == ["old"]
-    assert house.sweeper.sweep() == Swept(jobs=1)
+    assert [job.id for job in house.memory.ledger.list_expired()] == ["old"]
+    assert house.sweeper.sweep() == SweepResult(jobs=1)
 
 
 @pytest.mark.parametrize("error", [PublishFailed("the disk is away"), RuntimeError("a defect")])
-def test_the_sweeper_survives_whatever_fails_and_stops_when_told(
+def test_the_sweeper_survives_errors_until_stopped(
     house: House,
     error: Exception,
     monkeypatch: pytest.MonkeyPatch,
@@ -162,11 +164,11 @@ def test_the_sweeper_survives_whatever_fails_and_stops_when_told(
 ):
     rounds, stop = [], threading.Event()
 
-    def sweep() -> Swept:
+    def sweep() -> SweepResult:
         rounds.append(1)
         if len(rounds) == 3:
             stop.set()
-            return Swept()
+            return SweepResult()
         raise error
 
     monkeypatch.setattr(house.sweeper, "sweep", sweep)

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from replicate.webhook import Webhooks, WebhookSigningSecret
 
-from hostile import HostileServer, Wire
+from hostile import HostileServer, RawConnection
 from lipwright.errors import QueueUnavailable
-from lipwright.jobs.ledger.memory import Memory
-from lipwright.jobs.model import Delivery, Job, Limits, Ticket
-from lipwright.jobs.webhooks import FIRST_DELAY, MAX_DELAY, Sender, webhook_secret
-from lipwright.net.address import Allowed
-from lipwright.net.connect import Guard
+from lipwright.jobs.ledger.memory import MemoryBackend
+from lipwright.jobs.model import Delivery, Job, JobSpec, SubmitLimits
+from lipwright.jobs.webhooks import FIRST_DELAY, MAX_DELAY, WebhookSender, webhook_secret
+from lipwright.net.address import AllowList
+from lipwright.net.guard import GuardedClient
 from lipwright.settings import Settings
 
 DAY = 86_400.0
@@ -34,18 +34,18 @@ class Bench:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.now = datetime(2026, 1, 2, tzinfo=UTC)
-        self.memory = Memory(clock=lambda: self.now)
+        self.memory = MemoryBackend(clock=lambda: self.now)
         self.secret = webhook_secret(folder)
-        self.sender = Sender(
+        self.sender = WebhookSender(
             **{
                 "deliveries": self.memory.deliveries,
                 "ledger": self.memory.ledger,
-                "payload": payload,
+                "build_body": payload,
                 "secret": self.secret,
-                "guard": Guard(allowed=Allowed.parse(["127.0.0.1"])),
+                "client": GuardedClient(allow_list=AllowList.parse(["127.0.0.1"])),
                 "timeout_seconds": 5.0,
                 "give_up_seconds": DAY,
-                "luck": lambda: 0.0,
+                "random_jitter": lambda: 0.0,
                 **options,
             }
         )
@@ -54,25 +54,25 @@ class Bench:
     def ended(self, url: str, dialect: str = "runcomfy") -> str:
         """A job with a webhook that has just ended; return its id."""
         self.count += 1
-        ticket = Ticket(
+        ticket = JobSpec(
             id=f"job{self.count}",
             key_id="k1",
             model_id="m",
             dialect=dialect,
             engine="exemplar",
             input={},
-            work={},
+            payload={},
             webhook_url=url,
         )
         ledger = self.memory.ledger
-        ledger.submit(ticket, Limits(max_queued=1000, submits_per_minute=1000))
+        ledger.submit(ticket, SubmitLimits(max_queued=1000, submits_per_minute=1000))
         job = ledger.claim(ticket.id, "w1")
         assert job is not None
         assert ledger.finish(job.id, job.epoch, output={"video": "v"}, failure=None)
         return job.id
 
     def call(self, job_id: str) -> Delivery:
-        (delivery,) = self.memory.deliveries.of_job(job_id)
+        (delivery,) = self.memory.deliveries.list_for_job(job_id)
         return delivery
 
     def advance(self, seconds: float) -> None:
@@ -91,15 +91,15 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def server() -> Iterator[HostileServer]:
     with HostileServer() as server:
-        server.on("/hook", lambda wire: wire.answer(b"ok"))
+        server.on("/hook", lambda connection: connection.respond(b"ok"))
         yield server
 
 
 # ----------------------------------------------------------------------------------------- heard
-def test_the_end_of_a_job_is_told_once_and_signed(bench, server):
+def test_a_finished_job_causes_one_signed_call(bench, server):
     job_id = bench.ended(server.url("/hook"))
     assert bench.sender.send_due() == 1
-    (call,) = server.calls
+    (call,) = server.requests
     assert call.method == "POST"
     assert call.headers["content-type"] == "application/json"
     assert json.loads(call.body) == {
@@ -117,26 +117,26 @@ def test_the_end_of_a_job_is_told_once_and_signed(bench, server):
     assert bench.call(job_id).state == "delivered"
     bench.advance(DAY)
     assert bench.sender.send_due() == 0
-    assert len(server.calls) == 1
+    assert len(server.requests) == 1
 
 
-def test_the_sync_dialect_gets_its_own_signature_too(bench, server):
+def test_the_sync_dialect_has_its_own_signature_too(bench, server):
     bench.ended(server.url("/hook"), dialect="sync_v2")
     bench.sender.send_due()
-    (call,) = server.calls
+    (call,) = server.requests
     at, signature = (part.partition("=")[2] for part in call.headers["sync-signature"].split(","))
     message = at.encode() + b"." + call.body
     assert signature == hmac.new(bench.secret.encode(), message, hashlib.sha256).hexdigest()
     assert at == call.headers["webhook-timestamp"]
 
 
-def test_a_call_without_a_webhook_is_not_made(bench):
+def test_nothing_is_sent_when_nothing_is_due(bench):
     assert bench.sender.send_due() == 0
 
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted", "204 No Content"])
-def test_any_2xx_is_heard(bench, server, status):
-    server.on("/hook", lambda wire: wire.send(f"HTTP/1.1 {status}\r\n\r\n".encode()))
+def test_any_2xx_response_counts_as_delivered(bench, server, status):
+    server.on("/hook", lambda connection: connection.send(f"HTTP/1.1 {status}\r\n\r\n".encode()))
     job_id = bench.ended(server.url("/hook"))
     bench.sender.send_due()
     assert bench.call(job_id).state == "delivered"
@@ -147,9 +147,9 @@ REFUSALS = ["301 Moved", "302 Found", "400 Bad", "401 Who", "404 Gone", "429 Slo
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_anything_else_is_tried_again_under_the_same_id(bench, server, status):
-    def script(wire: Wire) -> None:
-        wire.answer(status=status if wire.attempt < 3 else "200 OK")
+def test_any_other_response_is_retried_under_the_same_id(bench, server, status):
+    def script(connection: RawConnection) -> None:
+        connection.respond(status=status if connection.attempt < 3 else "200 OK")
 
     job_id = bench.ended(server.on("/hook", script))
     assert bench.sender.send_due() == 1
@@ -159,22 +159,30 @@ def test_anything_else_is_tried_again_under_the_same_id(bench, server, status):
         bench.advance(0.1)
         assert bench.sender.send_due() == 1
     assert bench.call(job_id).state == "delivered"
-    assert len({call.headers["webhook-id"] for call in server.calls}) == 1
-    assert len(server.calls) == 3
+    assert len({call.headers["webhook-id"] for call in server.requests}) == 1
+    assert len(server.requests) == 3
 
 
 def test_redirects_are_not_followed(bench, server):
-    other = server.on("/other", lambda wire: wire.answer())
-    server.on("/hook", lambda wire: wire.answer(b"", f"Location: {other}", status="307 Other"))
+    other = server.on("/other", lambda connection: connection.respond())
+    server.on(
+        "/hook",
+        lambda connection: connection.respond(b"", f"Location: {other}", status="307 Other"),
+    )
     job_id = bench.ended(server.url("/hook"))
     bench.sender.send_due()
-    assert server.asked("/other") == 0
+    assert server.request_count("/other") == 0
     assert "307" in (bench.call(job_id).last_error or "")
 
 
-def test_a_receiver_may_ask_for_a_pause_within_reason(bench, server):
-    server.on("/hook", lambda wire: wire.answer(b"", "Retry-After: 600", status="429 Slow"))
-    server.on("/long", lambda wire: wire.answer(b"", "Retry-After: 999999999", status="503 Busy"))
+def test_retry_after_is_respected_up_to_a_maximum(bench, server):
+    server.on(
+        "/hook", lambda connection: connection.respond(b"", "Retry-After: 600", status="429 Slow")
+    )
+    server.on(
+        "/long",
+        lambda connection: connection.respond(b"", "Retry-After: 999999999", status="503 Busy"),
+    )
     calls = [bench.call(bench.ended(server.url(path))) for path in ("/hook", "/long")]
     bench.sender.send_due()
     pauses = [(bench.call(c.job_id).next_at - bench.now).total_seconds() for c in calls]
@@ -182,8 +190,10 @@ def test_a_receiver_may_ask_for_a_pause_within_reason(bench, server):
 
 
 # --------------------------------------------------------------------------------------- given up
-def test_a_receiver_that_is_gone_is_told_nothing_more(bench, server, caplog):
-    job_id = bench.ended(server.on("/gone", lambda wire: wire.answer(status="410 Gone")))
+def test_a_410_response_ends_the_delivery(bench, server, caplog):
+    job_id = bench.ended(
+        server.on("/gone", lambda connection: connection.respond(status="410 Gone"))
+    )
     with caplog.at_level(logging.WARNING):
         bench.sender.send_due()
     call = bench.call(job_id)
@@ -194,8 +204,10 @@ def test_a_receiver_that_is_gone_is_told_nothing_more(bench, server, caplog):
     assert bench.sender.send_due() == 0
 
 
-def test_a_call_that_nobody_hears_is_given_up_after_a_day_and_stays_visible(bench, server):
-    job_id = bench.ended(server.on("/hook", lambda wire: wire.answer(status="500 Oops")))
+def test_a_failing_delivery_is_given_up_after_a_day_and_stays_visible(bench, server):
+    job_id = bench.ended(
+        server.on("/hook", lambda connection: connection.respond(status="500 Oops"))
+    )
     began = bench.now
     while (call := bench.call(job_id)).state == "pending":
         bench.now = max(bench.now, call.next_at)
@@ -203,16 +215,16 @@ def test_a_call_that_nobody_hears_is_given_up_after_a_day_and_stays_visible(benc
     assert call.state == "dead"
     assert "500" in (call.last_error or "")
     assert (bench.now - began).total_seconds() == pytest.approx(DAY, abs=1)
-    assert call.attempts == len(server.calls) >= 10
+    assert call.attempts == len(server.requests) >= 10
 
 
-def test_an_erased_job_is_not_told_about(bench, server):
+def test_no_call_is_made_for_an_erased_job(bench, server):
     job_id = bench.ended(server.url("/hook"))
-    (taken,) = bench.memory.deliveries.due(1, 60)
+    (taken,) = bench.memory.deliveries.claim_due(1, 60)
     bench.memory.ledger.erase(job_id)
     bench.sender.deliver(taken)
-    assert server.calls == []
-    assert [call.state for call in bench.memory.deliveries.of_job(job_id)] != ["pending"]
+    assert server.requests == []
+    assert [call.state for call in bench.memory.deliveries.list_for_job(job_id)] != ["pending"]
 
 
 # -------------------------------------------------------------------------------------- hostile
@@ -229,11 +241,13 @@ def test_an_erased_job_is_not_told_about(bench, server):
         ("https://internal.example/", "none that is public"),
     ],
 )
-def test_addresses_are_checked_as_for_fetches(tmp_path, url, says):
+def test_addresses_are_checked_as_for_downloads(tmp_path, url, says):
     def never(address: str, port: int, seconds: float) -> Any:
         raise AssertionError(f"connected to {address}")
 
-    bench = Bench(tmp_path, guard=Guard(resolve=lambda host, port: ["10.0.0.1"], dial=never))
+    bench = Bench(
+        tmp_path, client=GuardedClient(resolve=lambda host, port: ["10.0.0.1"], connect=never)
+    )
     job_id = bench.ended(url)
     bench.sender.send_due()
     call = bench.call(job_id)
@@ -242,20 +256,24 @@ def test_addresses_are_checked_as_for_fetches(tmp_path, url, says):
     assert "hunter2" not in (call.last_error or "")
 
 
-def test_a_receiver_that_stalls_or_floods_costs_no_more_than_the_limit(tmp_path, server):
-    def trickle(wire: Wire) -> None:
-        wire.send(b"HTTP/1.1 200 OK\r\n")
-        wire.trickle(b"X", server.closed)
+def test_a_stalling_or_flooding_receiver_is_cut_off_at_the_timeout(tmp_path, server):
+    def trickle(connection: RawConnection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\n")
+        connection.trickle(b"X", server.closed)
 
-    def flood(wire: Wire) -> None:
-        wire.send(b"HTTP/1.1 500 Oops\r\n\r\n")
-        while wire.send(bytes(65536)):
+    def flood(connection: RawConnection) -> None:
+        connection.send(b"HTTP/1.1 500 Oops\r\n\r\n")
+        while connection.send(bytes(65536)):
             pass
 
     bench = Bench(tmp_path, timeout_seconds=0.5)
     jobs = [
         bench.ended(server.on(path, script))
-        for path, script in (("/a", trickle), ("/b", lambda w: w.hold()), ("/c", flood))
+        for path, script in (
+            ("/a", trickle),
+            ("/b", lambda connection: connection.stall()),
+            ("/c", flood),
+        )
     ]
     began = time.monotonic()
     bench.sender.send_due()
@@ -266,9 +284,9 @@ def test_a_receiver_that_stalls_or_floods_costs_no_more_than_the_limit(tmp_path,
 
 # --------------------------------------------------------------------------------------- the loop
 class Loop:
-    """`Sender.run` in a thread."""
+    """`WebhookSender.run` in a thread."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: WebhookSender) -> None:
         self.stop = threading.Event()
         self.thread = threading.Thread(target=sender.run, args=(self.stop,), daemon=True)
 
@@ -292,45 +310,47 @@ def eventually(condition: Any) -> None:
         time.sleep(0.01)
 
 
-def test_one_slow_receiver_does_not_hold_up_the_others(bench, server):
-    slow = [bench.ended(server.on("/slow", lambda wire: wire.hold())) for _ in range(3)]
+def test_a_slow_receiver_does_not_delay_others(bench, server):
+    slow = [
+        bench.ended(server.on("/slow", lambda connection: connection.stall())) for _ in range(3)
+    ]
     quick = [bench.ended(server.url("/hook")) for _ in range(20)]
     with Loop(bench.sender):
         eventually(lambda: all(bench.call(job).state == "delivered" for job in quick))
         assert all(bench.call(job).state == "pending" for job in slow)
 
 
-def test_a_stop_breaks_calls_off_and_keeps_them(bench, server):
-    job_id = bench.ended(server.on("/slow", lambda wire: wire.hold()))
+def test_a_stop_cancels_and_reschedules_open_calls(bench, server):
+    job_id = bench.ended(server.on("/slow", lambda connection: connection.stall()))
     with Loop(bench.sender) as loop:
-        eventually(lambda: server.asked("/slow"))
+        eventually(lambda: server.request_count("/slow"))
         loop.end()
     call = bench.call(job_id)
     assert call.state == "pending"
     assert call.next_at <= bench.now  # due at once after the restart
 
 
-def test_two_senders_do_not_both_make_a_call(bench, server, tmp_path):
+def test_two_senders_do_not_make_the_same_call(bench, server, tmp_path):
     jobs = [bench.ended(server.url("/hook")) for _ in range(30)]
-    other = Sender(
+    other = WebhookSender(
         deliveries=bench.memory.deliveries,
         ledger=bench.memory.ledger,
-        payload=payload,
+        build_body=payload,
         secret=bench.secret,
-        guard=Guard(allowed=Allowed.parse(["127.0.0.1"])),
+        client=GuardedClient(allow_list=AllowList.parse(["127.0.0.1"])),
     )
     with Loop(bench.sender), Loop(other):
         eventually(lambda: all(bench.call(job).state == "delivered" for job in jobs))
-    assert sorted(json.loads(call.body)["request_id"] for call in server.calls) == sorted(jobs)
+    assert sorted(json.loads(call.body)["request_id"] for call in server.requests) == sorted(jobs)
 
 
-def test_a_defect_in_one_payload_spares_the_others(tmp_path, server, caplog):
+def test_an_error_in_one_body_does_not_affect_others(tmp_path, server, caplog):
     def sometimes(job: Job) -> Mapping[str, Any]:
         if job.id == "job1":
             raise ZeroDivisionError("a defect")
         return payload(job)
 
-    bench = Bench(tmp_path, payload=sometimes)
+    bench = Bench(tmp_path, build_body=sometimes)
     bad, good = (bench.ended(server.url("/hook")) for _ in range(2))
     bench.sender.send_due()
     assert "ZeroDivisionError" in (bench.call(bad).last_error or "")
@@ -339,7 +359,7 @@ def test_a_defect_in_one_payload_spares_the_others(tmp_path, server, caplog):
     assert "a defect" in caplog.text
 
 
-def test_a_database_that_is_away_for_a_while_ends_nothing(bench, server):
+def test_an_unavailable_database_only_delays_calls(bench, server):
     class Moody:
         def __init__(self) -> None:
             self.failures = 3
@@ -357,12 +377,12 @@ def test_a_database_that_is_away_for_a_while_ends_nothing(bench, server):
             return getattr(bench.memory.deliveries, name)(*arguments)
 
     moody = Moody()
-    sender = Sender(
+    sender = WebhookSender(
         deliveries=moody,  # type: ignore[arg-type]
         ledger=bench.memory.ledger,
-        payload=payload,
+        build_body=payload,
         secret=bench.secret,
-        guard=Guard(allowed=Allowed.parse(["127.0.0.1"])),
+        client=GuardedClient(allow_list=AllowList.parse(["127.0.0.1"])),
     )
     job_id = bench.ended(server.url("/hook"))
     assert [sender.send_due() for _ in range(3)] == [0, 0, 0]
@@ -374,15 +394,15 @@ def test_a_database_that_is_away_for_a_while_ends_nothing(bench, server):
     bench.advance(61)
     assert sender.send_due() == 1
     assert bench.call(job_id).state == "delivered"
-    assert len({call.headers["webhook-id"] for call in server.calls}) == 1
+    assert len({call.headers["webhook-id"] for call in server.requests}) == 1
 
 
-def test_a_deployment_has_its_own_limits(tmp_path, server):
-    memory = Memory()
+def test_a_sender_uses_the_settings_of_the_deployment(tmp_path, server):
+    memory = MemoryBackend()
     settings = Settings(data_dir=tmp_path, fetch_allow=("127.0.0.1",), webhook_timeout_seconds=0.3)
-    server.on("/slow", lambda wire: wire.hold())
-    sender = Sender.of(
-        settings, deliveries=memory.deliveries, ledger=memory.ledger, payload=payload
+    server.on("/slow", lambda connection: connection.stall())
+    sender = WebhookSender.from_settings(
+        settings, deliveries=memory.deliveries, ledger=memory.ledger, build_body=payload
     )
     bench = Bench(tmp_path)
     bench.memory = memory
@@ -390,5 +410,5 @@ def test_a_deployment_has_its_own_limits(tmp_path, server):
     began = time.monotonic()
     assert sender.send_due() == 1
     assert time.monotonic() - began < SOON
-    (call,) = memory.deliveries.of_job(job_id)
+    (call,) = memory.deliveries.list_for_job(job_id)
     assert "0.3 s" in (call.last_error or "")

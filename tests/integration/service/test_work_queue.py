@@ -17,11 +17,11 @@ import sqlalchemy as sa
 
 from lipwright.jobs.ledger.database import Database, open_database
 from lipwright.jobs.ledger.sql import SqlLedger
-from lipwright.jobs.model import Failure, Job, Limits, Ticket
-from lipwright.jobs.queue import QUEUE, VERSION, WorkQueue, prepare
+from lipwright.jobs.model import Failure, Job, JobSpec, SubmitLimits
+from lipwright.jobs.queue import QUEUE, VERSION, WorkQueue, migrate_queue
 from lipwright.jobs.sweeper import work_ids
 
-WIDE = Limits(max_queued=1000, submits_per_minute=10_000)
+WIDE = SubmitLimits(max_queued=1000, submits_per_minute=10_000)
 BROKEN = Failure(code="worker_died", message="")
 
 
@@ -33,7 +33,7 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
     with closing(open_database(url)) as database:
-        prepare(url)
+        migrate_queue(url)
         yield database
 
 
@@ -45,18 +45,18 @@ def queue(url: str, database: Database) -> Iterator[WorkQueue]:
 
 @pytest.fixture
 def ledger(database: Database, queue: WorkQueue) -> SqlLedger:
-    return SqlLedger(database, enqueue=queue.enqueue, drop=queue.drop)
+    return SqlLedger(database, enqueue=queue.enqueue, cancel_work=queue.cancel)
 
 
 def submit(ledger: SqlLedger, name: str, key: str = "k1", priority: int = 10) -> Job:
-    ticket = Ticket(
+    ticket = JobSpec(
         id=name,
         key_id=key,
         model_id="m",
         dialect="runcomfy",
         engine="e",
         input={},
-        work={},
+        payload={},
         priority=priority,
     )
     return ledger.submit(ticket, WIDE)[0]
@@ -69,7 +69,7 @@ def work(database: Database, table: str = "workflow_status") -> dict[str, Any]:
         return {row["workflow_uuid"]: dict(row) for row in rows}
 
 
-def test_a_job_is_one_piece_of_work_of_its_key(ledger, database):
+def test_a_job_is_one_work_item_of_its_key(ledger, database):
     job = submit(ledger, "j1", key="k7")
     (row,) = work(database).values()
     assert row["workflow_uuid"] == job.work_id == "j1:0"
@@ -77,14 +77,14 @@ def test_a_job_is_one_piece_of_work_of_its_key(ledger, database):
     assert (row["queue_partition_key"], row["application_version"]) == ("k7", VERSION)
 
 
-def test_arguments_are_json_that_anything_can_read_and_no_pickle(ledger, database):
+def test_arguments_are_portable_json(ledger, database):
     submit(ledger, "j1")
     assert work(database)["j1:0"]["serialization"] == "portable_json"
     told = json.loads(work(database, "workflow_input")["j1:0"]["inputs"])
     assert told["positionalArgs"] == ["j1"]
 
 
-def test_work_is_ranked_by_priority_then_by_arrival_within_the_same_second(ledger, database):
+def test_work_is_ordered_by_priority_then_arrival(ledger, database):
     names = [f"j{number}" for number in range(20)]
     for number, name in enumerate(names):
         submit(ledger, name, priority=1 if number == 13 else 10)
@@ -97,19 +97,19 @@ def test_work_is_ranked_by_priority_then_by_arrival_within_the_same_second(ledge
     ]
 
 
-def test_row_and_work_are_written_both_or_neither(url, database, queue):
+def test_job_and_work_are_written_together_or_not_at_all(url, database, queue):
     def enqueue_then_fail(tx: sa.Connection, job: Job, delay: float) -> None:
         queue.enqueue(tx, job, delay)
         raise RuntimeError("the submitter dies")
 
-    ledger = SqlLedger(database, enqueue=enqueue_then_fail, drop=queue.drop)
+    ledger = SqlLedger(database, enqueue=enqueue_then_fail, cancel_work=queue.cancel)
     with pytest.raises(RuntimeError):
         submit(ledger, "j1")
     assert work(database) == {}
     assert ledger.counts()["oldest_seconds"] == 0
 
 
-def test_a_retry_is_new_work_that_waits_without_holding_a_slot(ledger, database):
+def test_a_retry_is_a_new_delayed_work_item(ledger, database):
     job = submit(ledger, "j1")
     claimed = ledger.claim(job.id, "w1")
     assert claimed
@@ -120,14 +120,14 @@ def test_a_retry_is_new_work_that_waits_without_holding_a_slot(ledger, database)
     assert again["priority"] == work(database)["j1:0"]["priority"], "it keeps its place"
 
 
-def test_a_retry_without_a_pause_can_be_taken_at_once(ledger, database):
+def test_a_retry_without_delay_can_run_at_once(ledger, database):
     claimed = ledger.claim(submit(ledger, "j1").id, "w1")
     assert claimed
     ledger.retry("j1", claimed.epoch, BROKEN, 0.0)
     assert work(database)["j1:1"]["status"] == "ENQUEUED"
 
 
-def test_a_cancelled_job_has_no_work_left_to_take(ledger, database):
+def test_the_work_of_a_cancelled_job_is_cancelled(ledger, database):
     submit(ledger, "j1")
     submit(ledger, "j2")
     assert ledger.cancel("j1")[1]
@@ -135,27 +135,27 @@ def test_a_cancelled_job_has_no_work_left_to_take(ledger, database):
     assert states == {"j1:0": "CANCELLED", "j2:0": "ENQUEUED"}
 
 
-def test_what_is_forgotten_leaves_nothing_behind_and_what_is_unknown_is_fine(
+def test_deleted_work_leaves_no_rows_and_unknown_ids_are_ignored(
     ledger, database, queue
 ):
     claimed = ledger.claim(submit(ledger, "j1").id, "w1")
     assert claimed
     ledger.retry("j1", claimed.epoch, BROKEN, 0.0)
     submit(ledger, "j2")
-    queue.forget([*work_ids(ledger.get("j1")), "never-there:0"])
-    queue.drop("never-there:0")
+    queue.delete([*work_ids(ledger.get("j1")), "never-there:0"])
+    queue.cancel("never-there:0")
     assert set(work(database)) == {"j2:0"}
     assert set(work(database, "workflow_input")) == {"j2:0"}
 
 
-def test_tables_are_made_once_however_many_processes_begin_at_once(tmp_path):
+def test_concurrent_migrations_succeed(tmp_path):
     url = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     errors: list[Exception] = []
 
     def begin() -> None:
         try:
             open_database(url).close()
-            prepare(url)
+            migrate_queue(url)
         except Exception as error:
             errors.append(error)
 

@@ -11,7 +11,7 @@ import pytest
 
 from fake_service import ID, KEY, URL, Script, answer, refusal, reply, stream
 from lipwright.cli import main
-from lipwright.cli import remote as commands
+from lipwright.cli import remote_commands as commands
 from lipwright.client import Client, flows
 
 MODEL = "POST /v1/models/sync/sync/lipsync/v2/pro"
@@ -52,7 +52,7 @@ def run(
     tmp_path: Path,
 ) -> Run:
     monkeypatch.setattr(flows, "RETRY_SECONDS", ())
-    monkeypatch.setattr(flows, "PATIENT_SECONDS", ())
+    monkeypatch.setattr(flows, "PERSISTENT_RETRY_SECONDS", ())
     monkeypatch.setattr(flows, "MAX_POLL", 0.0)
     monkeypatch.chdir(tmp_path)
 
@@ -121,7 +121,7 @@ def test_submit_of_a_missing_file_is_one_line(run: Run):
 
 def test_status_is_one_line_or_one_object(run: Run, script: Script):
     script.on(STATUS, answer(request_id=ID, status="in_queue", queue_position=2))
-    assert run("status", ID).out == f"{ID}: in_queue, 2 before it\n"
+    assert run("status", ID).out == f"{ID}: in_queue, 2 ahead of it\n"
     told = json.loads(run("status", ID, "--json").out)
     assert (told["id"], told["state"], told["position"]) == (ID, "in_queue", 2)
 
@@ -164,8 +164,8 @@ def test_watch_follows_and_saves(run: Run, script: Script, tmp_path: Path):
     assert (told.status, told.out) == (0, f"{ID}.mp4\n")
     assert (tmp_path / f"{ID}.mp4").read_bytes() == b"film"
     lines = told.err.splitlines()
-    assert lines[0] == "in_queue: 1 before it"
-    assert lines[1] == "paint: 5/10 frames, 12 fps, 70% of all"
+    assert lines[0] == "in_queue: 1 ahead of it"
+    assert lines[1] == "paint: 5/10 frames, 12 fps, 70% of the job"
     assert lines[2] == "succeeded"
 
 
@@ -178,7 +178,7 @@ def test_ctrl_c_ends_the_watching_and_says_how_to_go_on(run: Run, script: Script
     before = signal.getsignal(signal.SIGINT)
     told = run("watch", ID)
     assert told.status == 130
-    assert f"the job goes on: 'lipwright watch {ID}'" in told.err
+    assert f"the job continues: 'lipwright watch {ID}'" in told.err
     assert script.calls() == [EVENTS]
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGINT) is before

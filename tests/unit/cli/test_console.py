@@ -6,7 +6,14 @@ import threading
 
 import pytest
 
-from lipwright.cli.console import LineReporter, Pacer, Stopped, clock_text, show_progress, stoppable
+from lipwright.cli.console import (
+    LineReporter,
+    SpeedMeter,
+    Stopped,
+    cancel_on_signal,
+    format_duration,
+    show_progress,
+)
 from lipwright.errors import Cancelled
 from lipwright.progress import Progress
 
@@ -25,7 +32,7 @@ def at(stage: str, done: int, total: int | None, fraction: float) -> Progress:
 
 def test_pace_counts_frames_of_the_stage_and_time_of_the_job():
     clock = Clock()
-    pacer = Pacer(clock)
+    pacer = SpeedMeter(clock)
     pacer(at("track", 0, 100, 0.0))
     clock.now += 2
     pace = pacer(at("track", 50, 100, 0.25))
@@ -34,7 +41,7 @@ def test_pace_counts_frames_of_the_stage_and_time_of_the_job():
 
 def test_pace_starts_anew_with_each_stage():
     clock = Clock()
-    pacer = Pacer(clock)
+    pacer = SpeedMeter(clock)
     clock.now += 4
     assert pacer(at("paint", 0, 100, 0.5)).fps == 0
     clock.now += 4
@@ -43,19 +50,19 @@ def test_pace_starts_anew_with_each_stage():
 
 
 def test_pace_at_the_very_start_is_unknown():
-    assert Pacer(Clock())(at("track", 0, None, 0.0)).seconds_left is None
+    assert SpeedMeter(Clock())(at("track", 0, None, 0.0)).seconds_left is None
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "-:--"), (0, "0:00"), (61.4, "1:01"), (3599.6, "1:00:00")]
 )
 def test_times_are_written_as_clocks(seconds, text):
-    assert clock_text(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_lines_are_at_most_one_for_each_tenth_of_a_stage():
     lines: list[str] = []
-    report = LineReporter(lines.append, Pacer(Clock()))
+    report = LineReporter(lines.append, SpeedMeter(Clock()))
     for done in range(1001):
         report(at("track", done, 1000, done / 2000))
     report(at("hear", 0, None, 0.5))
@@ -72,7 +79,7 @@ def test_quiet_shows_nothing():
 
 def job_hit_by(*signals: signal.Signals) -> None:
     """Run a job that looks at its token after the signals have come."""
-    with stoppable() as cancel:
+    with cancel_on_signal() as cancel:
         for number in signals:
             os.kill(os.getpid(), number)
         cancel.raise_if_cancelled()
@@ -81,7 +88,7 @@ def job_hit_by(*signals: signal.Signals) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_cancels_the_job_which_ends_by_itself(number):
     before = signal.getsignal(number)
-    with pytest.raises(Stopped, match="nothing was left behind") as stopped:
+    with pytest.raises(Stopped, match="no partial output remains") as stopped:
         job_hit_by(number)
     assert isinstance(stopped.value.__cause__, Cancelled)
     assert stopped.value.exit_code == 128 + number
@@ -96,13 +103,13 @@ def test_the_second_signal_interrupts():
 
 
 def test_a_job_that_ended_before_it_saw_the_signal_has_succeeded():
-    with stoppable():
+    with cancel_on_signal():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_cancel_without_a_signal_stays_what_it_is():
     def job() -> None:
-        with stoppable() as cancel:
+        with cancel_on_signal() as cancel:
             cancel.cancel()
             cancel.raise_if_cancelled()
 
@@ -114,7 +121,7 @@ def test_other_threads_may_run_jobs():
     seen: list[bool] = []
 
     def work() -> None:
-        with stoppable() as cancel:
+        with cancel_on_signal() as cancel:
             seen.append(cancel.cancelled)
 
     thread = threading.Thread(target=work)

@@ -62,7 +62,7 @@ DONE = answer(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses take no time."""
     monkeypatch.setattr(flows, "RETRY_SECONDS", (0.0, 0.0))
-    monkeypatch.setattr(flows, "PATIENT_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(flows, "PERSISTENT_RETRY_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(flows, "FIRST_POLL", 0.0)
     monkeypatch.setattr(flows, "MAX_POLL", 0.0)
 
@@ -80,7 +80,7 @@ def client(request: pytest.FixtureRequest, script: Script) -> Iterator[Face]:
 
 
 # ---------------------------------------------------------------------------------------- submit
-def test_a_plain_job_is_the_plain_contract(client: Face, script: Script):
+def test_a_plain_job_is_sent_as_the_plain_contract(client: Face, script: Script):
     script.on(MODEL, TAKEN)
     assert client.submit(VIDEO, AUDIO) == ID
     assert json.loads(script.bodies[0]) == {
@@ -93,7 +93,7 @@ def test_a_plain_job_is_the_plain_contract(client: Face, script: Script):
     assert headers["Content-Type"] == "application/json"
 
 
-def test_options_of_ours_are_in_an_object_of_their_own(client: Face, script: Script):
+def test_our_own_options_are_in_their_own_object(client: Face, script: Script):
     script.on("POST /v1/models/lipwright/passthrough", TAKEN)
     options = SyncOptions(
         mode=SyncMode.LOOP,
@@ -122,7 +122,7 @@ def test_options_of_ours_are_in_an_object_of_their_own(client: Face, script: Scr
     }
 
 
-def test_a_submit_is_repeated_under_one_idempotency_key(client: Face, script: Script):
+def test_a_submit_is_retried_with_one_idempotency_key(client: Face, script: Script):
     script.on(MODEL, httpx.ReadError("broke"), answer(502), TAKEN)
     client.submit(VIDEO, AUDIO)
     keys = [request.headers["Idempotency-Key"] for request in script.seen]
@@ -156,7 +156,7 @@ def test_files_are_uploaded_once_each_and_named_by_their_url(
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
-def test_an_upload_that_broke_is_not_repeated(client: Face, script: Script, tmp_path: Path):
+def test_a_broken_upload_is_not_retried(client: Face, script: Script, tmp_path: Path):
     (tmp_path / "a.mp4").write_bytes(b"film")
     script.on(FILES, httpx.ReadError("broke"))
     with pytest.raises(ServiceUnavailable):
@@ -164,7 +164,7 @@ def test_an_upload_that_broke_is_not_repeated(client: Face, script: Script, tmp_
     assert len(script.seen) == 1
 
 
-def test_an_upload_that_never_began_is_repeated(client: Face, script: Script, tmp_path: Path):
+def test_an_upload_that_did_not_connect_is_retried(client: Face, script: Script, tmp_path: Path):
     (tmp_path / "a.mp4").write_bytes(b"film")
     stored = answer(201, file_id="f1", url="u", size=4, expires_at="2026-01-31T12:00:00.5+00:00")
     script.on(FILES, httpx.ConnectError("refused"), stored)
@@ -183,7 +183,7 @@ def test_a_file_that_cannot_be_read_is_named_before_anything_is_sent(
     assert script.seen == []
 
 
-def test_a_file_that_shrinks_while_it_is_sent_is_named(
+def test_a_file_that_shrinks_during_the_upload_is_named(
     client: Face, script: Script, tmp_path: Path
 ):
     path = tmp_path / "a.mp4"
@@ -198,7 +198,7 @@ def test_a_file_that_shrinks_while_it_is_sent_is_named(
 
 
 @pytest.mark.parametrize("source", ["file:///etc/passwd", "ftp://a/b.mp4", "s3://bucket/a.mp4"])
-def test_a_url_that_nobody_fetches_is_refused(source: str, client: Face, script: Script):
+def test_a_url_with_an_unsupported_scheme_is_refused(source: str, client: Face, script: Script):
     with pytest.raises(InvalidOptions, match="https"):
         client.submit(source, AUDIO)
     assert script.seen == []
@@ -211,7 +211,7 @@ def test_a_data_uri_is_passed_on(client: Face, script: Script):
 
 
 @pytest.mark.parametrize("model", ["../files", "lipwright/..", "", "a b", "a//b", "a?b", "/a"])
-def test_a_model_that_would_lead_elsewhere_is_refused(model: str, client: Face, script: Script):
+def test_a_model_that_would_change_the_path_is_refused(model: str, client: Face, script: Script):
     with pytest.raises(InvalidOptions, match="model"):
         client.submit(VIDEO, AUDIO, model_id=model)
     assert script.seen == []
@@ -234,11 +234,11 @@ def test_a_model_that_would_lead_elsewhere_is_refused(model: str, client: Face, 
         (reply(200, text="<html>"), ServiceUnavailable, "LIPWRIGHT_URL"),
         (reply(200, json=[1]), ServiceUnavailable, "LIPWRIGHT_URL"),
         (answer(request_id=ID), ServiceUnavailable, "'status' is missing"),
-        (answer(request_id=ID, status="melted"), ServiceUnavailable, "no state"),
-        (answer(request_id=ID, status="in_queue", done="x"), ServiceUnavailable, "no number"),
+        (answer(request_id=ID, status="melted"), ServiceUnavailable, "not a state"),
+        (answer(request_id=ID, status="in_queue", done="x"), ServiceUnavailable, "not a number"),
     ],
 )
-def test_an_answer_becomes_the_error_it_means(
+def test_a_response_becomes_the_matching_error(
     made: Make, error: type[Exception], says: str, client: Face, script: Script
 ):
     script.on(STATUS, made)
@@ -247,7 +247,7 @@ def test_an_answer_becomes_the_error_it_means(
     assert len(script.seen) == 1
 
 
-def test_what_the_service_says_cannot_paint_the_terminal(client: Face, script: Script):
+def test_messages_of_the_service_are_sanitized(client: Face, script: Script):
     script.on(STATUS, refusal(422, "invalid_options", "\x1b[31mred\r\n" + "x" * 5000))
     with pytest.raises(InvalidOptions) as refused:
         client.status()
@@ -256,7 +256,7 @@ def test_what_the_service_says_cannot_paint_the_terminal(client: Face, script: S
     assert len(str(refused.value)) < 600
 
 
-def test_only_errors_of_the_tree_come_of_a_code(client: Face, script: Script):
+def test_a_code_gives_only_errors_of_the_tree(client: Face, script: Script):
     class Derived(InvalidOptions):  # as others do, with a constructor of its own
         def __init__(self, one: int, two: int) -> None:
             super().__init__(f"{one} {two}")
@@ -279,19 +279,19 @@ def test_only_errors_of_the_tree_come_of_a_code(client: Face, script: Script):
         refusal(429, "too_many_requests", Retry_After="0"),
     ],
 )
-def test_a_passing_failure_is_passed_over(first: Reply, client: Face, script: Script):
+def test_a_transient_failure_is_retried(first: Reply, client: Face, script: Script):
     script.on(STATUS, first, first, WAITING)
     assert client.status().position == 3
 
 
-def test_a_lasting_failure_is_told_after_a_few_tries(client: Face, script: Script):
+def test_a_permanent_failure_is_raised_after_a_few_retries(client: Face, script: Script):
     script.on(STATUS, httpx.ConnectError("refused"))
     with pytest.raises(ServiceUnavailable, match=r"cannot reach https://dub\.example\.org"):
         client.status()
     assert len(script.seen) == 3
 
 
-def test_a_long_pause_that_is_asked_for_is_the_callers_to_make(client: Face, script: Script):
+def test_a_long_retry_after_is_left_to_the_caller(client: Face, script: Script):
     script.on(MODEL, refusal(429, "too_many_requests", Retry_After="3600"))
     with pytest.raises(TooManyRequests) as refused:
         client.submit(VIDEO, AUDIO)
@@ -299,7 +299,7 @@ def test_a_long_pause_that_is_asked_for_is_the_callers_to_make(client: Face, scr
     assert len(script.seen) == 1
 
 
-def test_an_answer_without_an_end_is_cut(client: Face, script: Script):
+def test_an_endless_response_is_refused(client: Face, script: Script):
     script.on(STATUS, reply(200, content=b"[" * (16 * 1024 * 1024 + 1)))
     with pytest.raises(ServiceUnavailable, match="more than 16777216 bytes"):
         client.status()
@@ -322,7 +322,7 @@ def test_events_are_followed_to_the_end(client: Face, script: Script):
 
 
 @pytest.mark.parametrize("broke", [httpx.ReadError("broke"), httpx.ReadTimeout("slow"), None])
-def test_a_broken_stream_is_taken_up_again(broke: Exception | None, client: Face, script: Script):
+def test_a_broken_stream_is_resumed(broke: Exception | None, client: Face, script: Script):
     script.on(
         EVENTS,
         stream({"status": "in_queue", "queue_position": 3}, then=broke),
@@ -335,7 +335,7 @@ def test_a_broken_stream_is_taken_up_again(broke: Exception | None, client: Face
 @pytest.mark.parametrize(
     "stream_reply", [reply(404), reply(200, text="<html>"), answer(status="x")]
 )
-def test_without_a_stream_it_asks(stream_reply: Make, client: Face, script: Script):
+def test_without_a_stream_the_status_is_polled(stream_reply: Make, client: Face, script: Script):
     ended = answer(request_id=ID, status="completed")
     running = answer(request_id=ID, status="in_progress")
     script.on(EVENTS, stream_reply).on(STATUS, WAITING, WAITING, running, ended)
@@ -344,7 +344,7 @@ def test_without_a_stream_it_asks(stream_reply: Make, client: Face, script: Scri
     assert script.calls().count(EVENTS) == 1
 
 
-def test_a_restart_of_the_service_is_survived(client: Face, script: Script):
+def test_events_continue_after_a_restart_of_the_service(client: Face, script: Script):
     ended = answer(request_id=ID, status="completed")
     script.on(EVENTS, stream({"status": "in_progress"}), httpx.ConnectError("refused"))
     script.on(STATUS, httpx.ConnectError("refused"), reply(502), ended)
@@ -352,14 +352,14 @@ def test_a_restart_of_the_service_is_survived(client: Face, script: Script):
     assert states == ["in_progress", "completed"]
 
 
-def test_following_a_job_that_is_gone_is_an_error(client: Face, script: Script):
+def test_following_an_erased_job_is_an_error(client: Face, script: Script):
     script.on(EVENTS, refusal(404, "job_not_found")).on(STATUS, refusal(404, "job_not_found"))
     with pytest.raises(JobNotFound):
         client.events()
 
 
 @pytest.mark.parametrize("data", [b"data: {\n\n", b"data: [1]\n\n", b"data: \xff\n\n"])
-def test_events_that_are_not_ours_make_it_ask(data: bytes, client: Face, script: Script):
+def test_after_malformed_events_the_status_is_polled(data: bytes, client: Face, script: Script):
     headers = {"Content-Type": "text/event-stream"}
     script.on(EVENTS, reply(200, headers=headers, content=data))
     script.on(STATUS, answer(request_id=ID, status="cancelled"))
@@ -367,7 +367,7 @@ def test_events_that_are_not_ours_make_it_ask(data: bytes, client: Face, script:
 
 
 # -------------------------------------------------------------------------------------- result
-def test_a_result_is_waited_for(client: Face, script: Script):
+def test_result_waits_for_the_end(client: Face, script: Script):
     script.on(RESULT, answer(request_id=ID, status="in_progress", output=None), DONE)
     result = client.result()
     assert result.state is JobState.SUCCEEDED
@@ -377,14 +377,14 @@ def test_a_result_is_waited_for(client: Face, script: Script):
     assert result.model_id == "lipwright/passthrough"
 
 
-def test_a_result_that_does_not_come_in_time_is_an_error(client: Face, script: Script):
+def test_a_timeout_is_an_error(client: Face, script: Script):
     script.on(RESULT, answer(request_id=ID, status="in_queue"))
     with pytest.raises(JobNotFinished, match="in_queue after 0 s"):
         client.result(timeout_s=0)
     assert len(script.seen) == 1
 
 
-def test_a_failed_job_raises_what_a_local_one_would(client: Face, script: Script):
+def test_a_failed_job_raises_the_error_of_a_local_one(client: Face, script: Script):
     failure = {"code": "no_face_found", "message": "no face in 20 frames"}
     script.on(RESULT, answer(request_id=ID, status="failed", error=failure))
     with pytest.raises(NoFaceFound, match="no face in 20 frames"):
@@ -429,7 +429,9 @@ def done(video: str | None = f"{URL}/v1/outputs/x/video.mp4?sig=1") -> JobResult
     return JobResult(id=ID, state=JobState.SUCCEEDED, video=video)
 
 
-def test_a_result_is_saved_whole_and_without_the_key(client: Face, script: Script, tmp_path: Path):
+def test_a_result_is_saved_and_requested_without_the_key(
+    client: Face, script: Script, tmp_path: Path
+):
     script.on("GET /v1/outputs/x/video.mp4", reply(200, content=b"film" * 100))
     told: list[tuple[int, int]] = []
     path = client.download(
@@ -441,7 +443,7 @@ def test_a_result_is_saved_whole_and_without_the_key(client: Face, script: Scrip
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_download_that_breaks_leaves_the_older_file(client: Face, script: Script, tmp_path: Path):
+def test_a_broken_download_keeps_the_existing_file(client: Face, script: Script, tmp_path: Path):
     (tmp_path / "out.mp4").write_bytes(b"older")
     script.on("GET /v1/outputs/x/video.mp4", stream({}, then=httpx.ReadError("broke")))
     with pytest.raises(ServiceUnavailable):
@@ -449,7 +451,7 @@ def test_a_download_that_breaks_leaves_the_older_file(client: Face, script: Scri
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
 
 
-def test_a_url_that_has_expired_is_told(client: Face, script: Script, tmp_path: Path):
+def test_an_expired_url_is_reported(client: Face, script: Script, tmp_path: Path):
     script.on("GET /v1/outputs/x/video.mp4", reply(403))
     with pytest.raises(ServiceUnavailable, match="expired"):
         client.download(done(), tmp_path / "out.mp4")
@@ -473,7 +475,7 @@ def test_a_result_without_a_video_is_an_error(client: Face, tmp_path: Path):
         client.download(done(None), tmp_path / "out.mp4")
 
 
-def test_a_place_that_cannot_be_written_is_named(client: Face, script: Script, tmp_path: Path):
+def test_an_unwritable_path_is_named(client: Face, script: Script, tmp_path: Path):
     script.on("GET /v1/outputs/x/video.mp4", reply(200, content=b"film"))
     with pytest.raises(OutputUnwritable, match=r"out\.mp4"):
         client.download(done(), tmp_path / "gone" / "out.mp4")

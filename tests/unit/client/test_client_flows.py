@@ -8,18 +8,29 @@ import pytest
 
 from fake_service import ID, KEY, URL
 from lipwright.client import flows
-from lipwright.client.address import Service
-from lipwright.client.calls import Answer
-from lipwright.client.flows import Effect, Emit, Flow, Now, Open, Read, Send, Sleep
+from lipwright.client.address import ServiceAddress
+from lipwright.client.calls import ApiResponse
+from lipwright.client.flows import (
+    Effect,
+    EmitValue,
+    Flow,
+    GetTime,
+    OpenStream,
+    ReadChunk,
+    SendRequest,
+    Sleep,
+)
 from lipwright.errors import JobNotFinished, ServiceUnavailable, TooManyRequests
 
-SERVICE = Service(url=URL, api_key=KEY)
-RUNNING = Answer(status=200, body=f'{{"request_id": "{ID}", "status": "in_progress"}}'.encode())
-BUSY = Answer(status=429, headers={"retry-after": "7"})
-AWAY = Answer(status=503)
+SERVICE = ServiceAddress(url=URL, api_key=KEY)
+RUNNING = ApiResponse(
+    status=200, body=f'{{"request_id": "{ID}", "status": "in_progress"}}'.encode()
+)
+BUSY = ApiResponse(status=429, headers={"retry-after": "7"})
+AWAY = ApiResponse(status=503)
 
 
-def slept(flow: Flow[Any], answer: Answer) -> list[float]:
+def slept(flow: Flow[Any], answer: ApiResponse) -> list[float]:
     """Run a flow against a service that always says the same, on a clock of its own."""
     now, pauses = 100.0, []
     reply: Any = None
@@ -28,40 +39,40 @@ def slept(flow: Flow[Any], answer: Answer) -> list[float]:
             effect: Effect = flow.send(reply)
             reply = None
             match effect:
-                case Send() | Open():
+                case SendRequest() | OpenStream():
                     reply = answer
-                case Now():
+                case GetTime():
                     reply = now
                 case Sleep(seconds=seconds):
                     pauses.append(seconds)
                     now += seconds
-                case Read() | Emit():
+                case ReadChunk() | EmitValue():
                     pass
     except (JobNotFinished, ServiceUnavailable, TooManyRequests):
         return pauses
 
 
-def test_a_pause_between_tries_grows_and_ends():
+def test_the_pause_between_retries_grows_and_retries_end():
     call = flows.calls.status(SERVICE, ID)
-    assert slept(flows.ask(call), AWAY) == [0.5, 1.0, 2.0]
+    assert slept(flows.execute(call), AWAY) == [0.5, 1.0, 2.0]
 
 
-def test_a_pause_is_as_long_as_the_service_wants():
+def test_the_pause_follows_retry_after():
     call = flows.calls.status(SERVICE, ID)
-    assert slept(flows.ask(call), BUSY) == [7.0, 7.0, 7.0]
+    assert slept(flows.execute(call), BUSY) == [7.0, 7.0, 7.0]
 
 
-def test_who_waits_for_a_job_waits_out_a_restart():
+def test_waiting_for_a_job_outlasts_a_restart():
     assert sum(slept(flows.wait(SERVICE, ID, None), AWAY)) > 55
     assert sum(slept(flows.follow(SERVICE, ID), AWAY)) > 55
 
 
-def test_waiting_ends_when_it_should():
+def test_waiting_ends_at_the_timeout():
     pauses = slept(flows.wait(SERVICE, ID, 10.0), RUNNING)
     assert sum(pauses) == pytest.approx(10.0)
     assert pauses[0] == 0.25
     assert max(pauses) == 2.0
 
 
-def test_a_call_that_is_not_safe_is_not_repeated():
-    assert slept(flows.ask(flows.calls.erase(SERVICE, ID)), AWAY) == []
+def test_an_unsafe_call_is_not_retried():
+    assert slept(flows.execute(flows.calls.erase(SERVICE, ID)), AWAY) == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipwright.client.sse import MAX_EVENT, Message, Parser
+from lipwright.client.sse import MAX_EVENT, SseMessage, SseParser
 from lipwright.errors import ServiceUnavailable
 
 STREAM = (
@@ -14,27 +14,27 @@ STREAM = (
     "data:tight\n\nunknown: x\ndata:  two blanks\ndata\n\nevent: empty\n\n"
 )
 MESSAGES = [
-    Message(event="state", data="{\n}"),
-    Message(data="tight"),
-    Message(data=" two blanks\n"),
+    SseMessage(event="state", data="{\n}"),
+    SseMessage(data="tight"),
+    SseMessage(data=" two blanks\n"),
 ]
 
 
-def parsed(pieces: list[bytes]) -> list[Message]:
-    parser = Parser()
+def parsed(pieces: list[bytes]) -> list[SseMessage]:
+    parser = SseParser()
     return [message for piece in pieces for message in parser.feed(piece)]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @given(cuts=st.sets(st.integers(0, len(STREAM) * 2)))
-def test_the_same_is_read_however_it_is_cut(end: str, cuts: set[int]):
+def test_messages_do_not_depend_on_chunk_boundaries(end: str, cuts: set[int]):
     whole = STREAM.replace("\n", end).encode() + (b": last\n" if end == "\r" else b"")
     edges = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
     pieces = [whole[a:b] for a, b in pairwise(edges)]
     assert parsed(pieces) == MESSAGES
 
 
-def test_what_is_not_finished_is_not_told():
+def test_an_unfinished_event_is_not_returned():
     assert parsed([b"data: half\n"]) == []
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lipwright.errors import InvalidOptions
-from lipwright.face.raster import SIDE
-from lipwright.face.speaker import choose_speaker, join_shots
+from lipwright.face.lower_face_raster import RASTER_SIDE
+from lipwright.face.speaker import choose_speaker, merge_speaker_shots
 from lipwright.face.track import RawTrack, Take
 from lipwright.media.probe import VideoInfo
 from lipwright.options import SpeakerPick
@@ -41,7 +41,7 @@ def person(x, *, unit=100.0, seen=range(FRAMES)):
         confidence=there,
         sharpness=there,
         light=there,
-        rasters=np.zeros((FRAMES, SIDE, SIDE, 3), np.uint8),
+        rasters=np.zeros((FRAMES, RASTER_SIDE, RASTER_SIDE, 3), np.uint8),
     )
 
 
@@ -49,7 +49,7 @@ def take(*tracks):
     return Take(info=INFO, times=tuple(Fraction(i, 10) for i in range(FRAMES)), tracks=tracks)
 
 
-def test_one_face_is_the_speaker():
+def test_only_face_is_the_speaker():
     only = person(100)
     assert choose_speaker(take(only), None) is only
 
@@ -63,25 +63,25 @@ def test_one_face_is_the_speaker():
     ],
     ids=["larger", "central", "lasting"],
 )
-def test_without_a_voice_the_face_that_stands_out_speaks(better, worse):
+def test_without_a_voice_the_most_prominent_face_is_chosen(better, worse):
     assert choose_speaker(take(better, worse), None) is better
     assert choose_speaker(take(worse, better), None) is better
 
 
-def test_the_face_that_moves_with_the_voice_speaks_though_it_is_small():
+def test_face_that_matches_the_voice_is_chosen_even_if_small():
     large, small = person(640, unit=180), person(1100, unit=60)
-    agreement = {id(large): 0.04, id(small): 0.31}
-    assert choose_speaker(take(large, small), None, lambda t: agreement[id(t)]) is small
+    scores = {id(large): 0.04, id(small): 0.31}
+    assert choose_speaker(take(large, small), None, lambda t: scores[id(t)]) is small
 
 
-@pytest.mark.parametrize("scores", [(0.02, 0.1), (0.28, 0.30), (0.2, 0.2)])
-def test_a_voice_that_decides_nothing_leaves_it_to_prominence(scores):
+@pytest.mark.parametrize("values", [(0.02, 0.1), (0.28, 0.30), (0.2, 0.2)])
+def test_ambiguous_scores_fall_back_to_prominence(values):
     large, small = person(640, unit=180), person(1100, unit=60)
-    agreement = dict(zip((id(large), id(small)), scores, strict=True))
-    assert choose_speaker(take(large, small), None, lambda t: agreement[id(t)]) is large
+    scores = dict(zip((id(large), id(small)), values, strict=True))
+    assert choose_speaker(take(large, small), None, lambda t: scores[id(t)]) is large
 
 
-def test_a_single_face_is_not_asked_for_its_voice():
+def test_single_face_is_not_scored():
     def never(track):
         raise AssertionError
 
@@ -89,14 +89,14 @@ def test_a_single_face_is_not_asked_for_its_voice():
     assert choose_speaker(take(only), None, never) is only
 
 
-def test_the_face_that_is_pointed_at_speaks_whatever_the_voice_says():
+def test_pick_overrides_the_voice():
     left, right = person(300, unit=150), person(1000, unit=60)
     for x, expected in ((250, left), (1100, right)):
         pick = SpeakerPick(x=x, y=300)
         assert choose_speaker(take(left, right), pick, lambda t: 0.5) is expected
 
 
-def test_the_time_of_the_pick_counts():
+def test_pick_selects_a_face_at_its_time():
     early, late = person(400, seen=range(10)), person(900, seen=range(10, FRAMES))
     both = take(early, late)
     assert choose_speaker(both, SpeakerPick(x=900, y=300, seconds=0.4)) is early
@@ -104,35 +104,42 @@ def test_the_time_of_the_pick_counts():
     assert choose_speaker(both, SpeakerPick(x=400, y=300, seconds=99)) is late
 
 
-def test_a_pick_when_nobody_is_seen_is_refused_with_the_time():
+def test_pick_without_a_face_at_its_time_is_rejected():
     with pytest.raises(InvalidOptions, match=r"no face is seen at 1\.5 s"):
         choose_speaker(take(person(400, seen=range(10))), SpeakerPick(x=400, y=300, seconds=1.5))
 
 
-def two_cameras(*tracks):
+def two_shots(*tracks):
     return replace(take(*tracks), cuts=(FRAMES // 2,))
 
 
-def test_the_speaker_seen_by_another_camera_is_joined_by_the_voice():
+def test_track_of_another_shot_that_matches_the_voice_is_merged():
     first, second = person(200, seen=EARLY), person(800, seen=LATE)
     listener = person(400, seen=LATE)
     scores = {id(first): 0.4, id(second): 0.35, id(listener): 0.05}
-    joined = join_shots(first, two_cameras(first, second, listener), lambda t: scores[id(t)])
-    assert joined.seen.all()
-    assert np.array_equal(joined.landmarks[: FRAMES // 2], first.landmarks[: FRAMES // 2])
-    assert np.array_equal(joined.landmarks[FRAMES // 2 :], second.landmarks[FRAMES // 2 :])
+    merged = merge_speaker_shots(first, two_shots(first, second, listener), lambda t: scores[id(t)])
+    assert merged.seen.all()
+    assert np.array_equal(merged.landmarks[: FRAMES // 2], first.landmarks[: FRAMES // 2])
+    assert np.array_equal(merged.landmarks[FRAMES // 2 :], second.landmarks[FRAMES // 2 :])
     assert not first.seen.all()
 
 
 @pytest.mark.parametrize(("main", "other"), [(0.4, 0.1), (0.1, 0.4)])
-def test_a_listener_in_another_shot_is_left_alone(main, other):
+def test_track_of_another_shot_that_does_not_match_is_not_merged(main, other):
     first, second = person(200, seen=EARLY), person(800, seen=LATE)
     scores = {id(first): main, id(second): other}
-    film = two_cameras(first, second)
-    assert join_shots(first, film, lambda t: scores[id(t)]) is first
-    assert join_shots(first, film) is first
+    take_of_two_shots = two_shots(first, second)
+    assert merge_speaker_shots(first, take_of_two_shots, lambda t: scores[id(t)]) is first
+    assert merge_speaker_shots(first, take_of_two_shots) is first
 
 
-def test_whoever_is_seen_beside_the_speaker_is_somebody_else():
+def test_face_seen_together_with_the_speaker_is_not_merged():
     first, both = person(200, seen=EARLY), person(800)
-    assert join_shots(first, two_cameras(first, both), lambda _: 0.4) is first
+    assert merge_speaker_shots(first, two_shots(first, both), lambda _: 0.4) is first
+
+
+@pytest.mark.parametrize(("frame", "expected"), [(0, 0), (9, 0), (10, 1), (99, 1)])
+def test_a_pick_by_frame_selects_the_face_in_that_frame(frame, expected):
+    faces = (person(300, seen=EARLY), person(900, seen=LATE))
+    pick = SpeakerPick(x=600, y=300, frame=frame)
+    assert choose_speaker(take(*faces), pick) is faces[expected]

@@ -23,7 +23,7 @@ def verify() -> Callable[..., bool]:
     return names["verify"]
 
 
-def test_the_recipe_takes_ours_and_no_other(verify: Callable[..., bool], tmp_path: Path):
+def test_the_recipe_accepts_only_valid_signatures(verify: Callable[..., bool], tmp_path: Path):
     secret, now = webhook_secret(tmp_path), int(time.time())
     headers = standard_headers(secret, "msg_1", now, BODY)
     assert verify(headers, BODY, secret)

@@ -30,7 +30,7 @@ DAY = 86_400.0
 BODY = json.dumps({"status": "succeeded", "name": "täke"}, ensure_ascii=False).encode()
 
 
-def test_the_signature_is_that_of_the_published_example():
+def test_the_signature_matches_the_published_example():
     """The example in the text of Standard Webhooks, computed anew by its reference formula."""
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     body = b'{"test": 2432232314}'
@@ -58,7 +58,7 @@ def test_another_library_accepts_our_signature(tmp_path: Path):
         {"headers": {"webhook-timestamp": "1700000001"}},
     ],
 )
-def test_another_library_refuses_what_was_changed(tmp_path: Path, change):
+def test_another_library_refuses_modified_calls(tmp_path: Path, change):
     secret = webhook_secret(tmp_path)
     headers = standard_headers(secret, "msg_1", 1_700_000_000, BODY) | change.get("headers", {})
     content = change.get("content", BODY)
@@ -67,7 +67,7 @@ def test_another_library_refuses_what_was_changed(tmp_path: Path, change):
         Webhooks.validate(request=request, secret=WebhookSigningSecret(key=secret))
 
 
-def test_another_library_refuses_another_secret_and_an_old_call(tmp_path: Path):
+def test_another_library_refuses_another_secret_and_old_calls(tmp_path: Path):
     secret, other = webhook_secret(tmp_path / "a"), webhook_secret(tmp_path / "b")
     headers = standard_headers(secret, "msg_1", 1_600_000_000, BODY)
     with pytest.raises(InvalidSignatureError):
@@ -90,7 +90,7 @@ def test_the_sync_dialect_signs_the_time_and_the_raw_body():
     assert header == ("Sync-Signature", f"t=1700000000,v1={digest}")
 
 
-def test_the_secret_is_made_once_for_its_owner_only(tmp_path: Path):
+def test_the_webhook_secret_is_created_once_and_readable_by_its_owner_only(tmp_path: Path):
     secret = webhook_secret(tmp_path / "data")
     assert webhook_secret(tmp_path / "data") == secret
     assert secret.startswith("whsec_")
@@ -108,7 +108,7 @@ def attempts_of_a_call_that_never_succeeds(luck: float) -> list[float]:
 
 
 @pytest.mark.parametrize("luck", [0.0, 0.5, 1.0])
-def test_attempts_thin_out_and_go_on_for_a_day(luck):
+def test_attempts_become_rarer_and_last_a_day(luck):
     moments = attempts_of_a_call_that_never_succeeds(luck)
     pauses = [b - a for a, b in pairwise(moments)]
     assert moments[-1] == pytest.approx(DAY)
@@ -118,12 +118,12 @@ def test_attempts_thin_out_and_go_on_for_a_day(luck):
     assert max(pauses) <= MAX_DELAY
 
 
-def test_a_call_that_was_never_tried_in_its_time_is_given_up_after_one_attempt():
+def test_no_retry_follows_after_the_give_up_time():
     assert next_delay(1, -5.0) is None
     assert next_delay(10**9, 10.0) == 10.0
 
 
-def test_jitter_only_shortens():
+def test_jitter_only_shortens_delays():
     delays = [next_delay(5, DAY, luck) for luck in (0.0, 0.5, 1.0)]
     assert delays == sorted(delays, reverse=True)
     assert delays[-1] >= delays[0] * 0.79

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright.errors import InvalidOptions
-from lipwright.media.timeline import Timeline, locate, plan
+from lipwright.media.timeline import Timeline, locate_frame, plan_timeline
 from lipwright.options import SyncMode
 
 RATES = [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(50), Fraction(15, 2)]
@@ -34,42 +34,48 @@ def grid(timeline: Timeline) -> list[Fraction]:
         ("remap", 10, 3),
     ],
 )
-def test_durations_are_those_of_the_design(mode, longer_audio, longer_video):
+def test_each_mode_has_its_documented_duration(mode, longer_audio, longer_video):
     rate = Fraction(25)
-    assert plan(mode, video=Fraction(4), audio=Fraction(10), rate=rate).duration == longer_audio
-    assert plan(mode, video=Fraction(4), audio=Fraction(3), rate=rate).duration == longer_video
+    assert (
+        plan_timeline(mode, video=Fraction(4), audio=Fraction(10), rate=rate).duration
+        == longer_audio
+    )
+    assert (
+        plan_timeline(mode, video=Fraction(4), audio=Fraction(3), rate=rate).duration
+        == longer_video
+    )
 
 
 @given(modes, lengths, lengths, rates)
-def test_frames_cover_the_end_of_the_sound_and_no_more(mode, video, audio, rate):
-    timeline = plan(mode, video=video, audio=audio, rate=rate)
+def test_frames_cover_the_audio_and_no_more(mode, video, audio, rate):
+    timeline = plan_timeline(mode, video=video, audio=audio, rate=rate)
     assert timeline.frames == max(1, ceil(timeline.duration * rate))
     assert (timeline.frames - 1) / rate < timeline.duration <= timeline.frames / rate
 
 
 @given(modes, lengths, lengths, rates)
 def test_source_times_stay_inside_the_video(mode, video, audio, rate):
-    timeline = plan(mode, video=video, audio=audio, rate=rate)
+    timeline = plan_timeline(mode, video=video, audio=audio, rate=rate)
     assert timeline.source_time(0) == 0
     assert all(0 <= timeline.source_time(k) < video for k in range(timeline.frames))
 
 
 @given(frame_counts, lengths, rates)
 def test_cut_off_plays_the_video_as_it_is(count, audio, rate):
-    timeline = plan("cut_off", video=count / rate, audio=audio, rate=rate)
+    timeline = plan_timeline("cut_off", video=count / rate, audio=audio, rate=rate)
     assert grid(timeline) == list(range(timeline.frames))
 
 
 @given(frame_counts, lengths, rates)
-def test_loop_starts_again_from_the_first_frame(count, audio, rate):
-    timeline = plan("loop", video=count / rate, audio=audio, rate=rate)
+def test_loop_restarts_at_the_first_frame(count, audio, rate):
+    timeline = plan_timeline("loop", video=count / rate, audio=audio, rate=rate)
     assert timeline.source_frames == count
     assert grid(timeline) == [k % count for k in range(timeline.frames)]
 
 
 @given(frame_counts, lengths, rates)
-def test_bounce_moves_one_frame_at_a_time_and_doubles_none(count, audio, rate):
-    steps = grid(plan("bounce", video=count / rate, audio=audio, rate=rate))
+def test_bounce_moves_one_frame_at_a_time_and_repeats_none(count, audio, rate):
+    steps = grid(plan_timeline("bounce", video=count / rate, audio=audio, rate=rate))
     if count == 1:
         assert set(steps) == {0}
         return
@@ -78,21 +84,21 @@ def test_bounce_moves_one_frame_at_a_time_and_doubles_none(count, audio, rate):
     assert set(turns) <= {0, count - 1}
 
 
-def test_bounce_turns_as_written_down():
-    timeline = plan("bounce", video=Fraction(4), audio=Fraction(12), rate=Fraction(1))
+def test_bounce_reverses_at_both_ends():
+    timeline = plan_timeline("bounce", video=Fraction(4), audio=Fraction(12), rate=Fraction(1))
     assert grid(timeline) == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1]
 
 
 @given(frame_counts, lengths, rates)
 def test_silence_holds_the_last_frame(count, audio, rate):
-    timeline = plan("silence", video=count / rate, audio=audio, rate=rate)
+    timeline = plan_timeline("silence", video=count / rate, audio=audio, rate=rate)
     assert grid(timeline) == [min(k, count - 1) for k in range(timeline.frames)]
 
 
 @given(frame_counts, lengths, rates)
 def test_remap_moves_evenly_through_the_whole_video(count, audio, rate):
     video = count / rate
-    timeline = plan("remap", video=video, audio=audio, rate=rate)
+    timeline = plan_timeline("remap", video=video, audio=audio, rate=rate)
     times = [timeline.source_time(k) for k in range(timeline.frames)]
     step = video / audio / rate
     assert times == [k * step for k in range(timeline.frames)]
@@ -100,34 +106,38 @@ def test_remap_moves_evenly_through_the_whole_video(count, audio, rate):
 
 
 def test_remap_of_equal_lengths_is_the_video_itself():
-    timeline = plan("remap", video=Fraction(3), audio=Fraction(3), rate=Fraction(30000, 1001))
+    timeline = plan_timeline(
+        "remap", video=Fraction(3), audio=Fraction(3), rate=Fraction(30000, 1001)
+    )
     times = [Fraction(1001 * i, 30000) for i in range(90)]
-    assert list(timeline.picks(times)) == [(k, 0.0) for k in range(90)]
+    assert list(timeline.source_indices(times)) == [(k, 0.0) for k in range(90)]
 
 
-def test_nothing_drifts_in_an_hour():
+def test_an_hour_has_no_drift():
     rate = Fraction(30000, 1001)
-    timeline = plan("cut_off", video=Fraction(3600), audio=Fraction(3600), rate=rate)
+    timeline = plan_timeline("cut_off", video=Fraction(3600), audio=Fraction(3600), rate=rate)
     last = timeline.frames - 1
     assert timeline.source_time(last) == Fraction(last * 1001, 30000)
     assert timeline.frames == 107893
 
 
 @given(lengths, st.sampled_from([8000, 22050, 44100, 48000]))
-def test_sound_is_exact_to_the_nearest_sample(audio, sample_rate):
-    timeline = plan("loop", video=Fraction(1), audio=audio, rate=Fraction(25))
+def test_audio_length_is_rounded_to_the_nearest_sample(audio, sample_rate):
+    timeline = plan_timeline("loop", video=Fraction(1), audio=audio, rate=Fraction(25))
     assert abs(timeline.audio_samples(sample_rate) - audio * sample_rate) <= Fraction(1, 2)
 
 
-def test_sound_of_whole_samples_keeps_every_one():
-    timeline = plan("loop", video=Fraction(1), audio=Fraction(132437, 44100), rate=Fraction(25))
+def test_audio_of_whole_samples_keeps_all_of_them():
+    timeline = plan_timeline(
+        "loop", video=Fraction(1), audio=Fraction(132437, 44100), rate=Fraction(25)
+    )
     assert timeline.audio_samples(44100) == 132437
 
 
 @given(st.lists(lengths, min_size=1, max_size=20, unique=True), lengths)
-def test_locate_finds_the_frame_on_show(steps, t):
+def test_locate_frame_returns_the_displayed_frame(steps, t):
     times = sorted([Fraction(0), *steps])
-    index, fraction = locate(times, t)
+    index, fraction = locate_frame(times, t)
     assert times[index] <= t
     if index + 1 < len(times):
         assert t < times[index + 1]
@@ -135,50 +145,52 @@ def test_locate_finds_the_frame_on_show(steps, t):
     assert 0 <= fraction < 1
 
 
-def test_locate_before_the_start_and_after_the_end_stands_still():
+def test_locate_frame_clamps_before_the_start_and_after_the_end():
     times = [Fraction(1), Fraction(2)]
-    assert locate(times, Fraction(0)) == (0, 0)
-    assert locate(times, Fraction(9)) == (1, 0)
+    assert locate_frame(times, Fraction(0)) == (0, 0)
+    assert locate_frame(times, Fraction(9)) == (1, 0)
 
 
 @given(st.lists(st.integers(-15, 15), min_size=2, max_size=60))
-def test_timestamps_that_jitter_neither_stutter_nor_skip(jitter):
+def test_jittering_timestamps_neither_repeat_nor_skip_frames(jitter):
     rate = Fraction(30)
     times = [Fraction(i) / rate + Fraction(j, 1000) for i, j in enumerate(jitter)]
     times = [t - times[0] if i == 0 else t for i, t in enumerate(times)]
     count = len(times)
-    timeline = plan("cut_off", video=count / rate, audio=count / rate, rate=rate)
-    assert list(timeline.picks(times)) == [(i, 0.0) for i in range(count)]
+    timeline = plan_timeline("cut_off", video=count / rate, audio=count / rate, rate=rate)
+    assert list(timeline.source_indices(times)) == [(i, 0.0) for i in range(count)]
 
 
-def test_frames_that_are_missing_are_held():
+def test_missing_frames_repeat_the_previous_one():
     rate = Fraction(10)
     times = [Fraction(i, 10) for i in (0, 1, 5, 6)]
-    timeline = plan("cut_off", video=Fraction(7, 10), audio=Fraction(7, 10), rate=rate)
-    assert [i for i, _ in timeline.picks(times)] == [0, 1, 1, 1, 1, 2, 3]
+    timeline = plan_timeline("cut_off", video=Fraction(7, 10), audio=Fraction(7, 10), rate=rate)
+    assert [i for i, _ in timeline.source_indices(times)] == [0, 1, 1, 1, 1, 2, 3]
 
 
 def test_remap_blends_between_frames():
     times = [Fraction(i, 10) for i in range(4)]
-    timeline = plan("remap", video=Fraction(4, 10), audio=Fraction(8, 10), rate=Fraction(10))
-    assert list(timeline.picks(times))[:4] == [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5)]
-    assert list(timeline.picks(times))[-1] == (3, 0.0)
+    timeline = plan_timeline(
+        "remap", video=Fraction(4, 10), audio=Fraction(8, 10), rate=Fraction(10)
+    )
+    assert list(timeline.source_indices(times))[:4] == [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5)]
+    assert list(timeline.source_indices(times))[-1] == (3, 0.0)
 
 
 @pytest.mark.parametrize("wrong", [{"video": 0}, {"audio": 0}, {"rate": 0}, {"audio": -1}])
-def test_lengths_must_be_positive(wrong):
+def test_durations_and_rate_must_be_positive(wrong):
     given_values = {"video": Fraction(1), "audio": Fraction(1), "rate": Fraction(25), **wrong}
     with pytest.raises(InvalidOptions, match="positive"):
-        plan("loop", **given_values)
+        plan_timeline("loop", **given_values)
 
 
-def test_unknown_mode():
+def test_an_unknown_mode_is_refused():
     with pytest.raises(InvalidOptions, match="stretch"):
-        plan("stretch", video=Fraction(1), audio=Fraction(1), rate=Fraction(25))
+        plan_timeline("stretch", video=Fraction(1), audio=Fraction(1), rate=Fraction(25))
 
 
-def test_frames_outside_the_output_do_not_exist():
-    timeline = plan("loop", video=Fraction(1), audio=Fraction(1), rate=Fraction(25))
+def test_frames_outside_the_output_raise_index_error():
+    timeline = plan_timeline("loop", video=Fraction(1), audio=Fraction(1), rate=Fraction(25))
     with pytest.raises(IndexError):
         timeline.source_time(25)
     with pytest.raises(IndexError):

@@ -7,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright.errors import InvalidOptions, LipwrightError, SourceUnreachable
-from lipwright.net.address import Allowed, carried, check, parse_url, read_host, refusal
+from lipwright.net.address import (
+    AllowList,
+    check_allowed,
+    embedded_ipv4,
+    normalize_host,
+    parse_url,
+    refusal_reason,
+)
 
-NOBODY = Allowed()
+NOTHING_ALLOWED = AllowList()
 
 REFUSED = [
     ("0.0.0.0", "unspecified"),
@@ -82,48 +89,48 @@ PUBLIC = [
 
 
 @pytest.mark.parametrize(("address", "why"), REFUSED)
-def test_what_is_not_public_is_refused_with_the_reason(address, why):
-    assert why in (refusal(ip_address(address), NOBODY) or "public")
+def test_addresses_that_are_not_public_are_refused_with_the_reason(address, why):
+    assert why in (refusal_reason(ip_address(address), NOTHING_ALLOWED) or "public")
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_may_be_reached(address):
-    assert refusal(ip_address(address), NOBODY) is None
+def test_public_addresses_are_allowed(address):
+    assert refusal_reason(ip_address(address), NOTHING_ALLOWED) is None
 
 
 @given(st.ip_addresses(v=4))
-def test_nothing_is_public_that_python_knows_to_be_otherwise(address: IPv4Address):
+def test_ipv4_addresses_that_python_calls_not_global_are_refused(address: IPv4Address):
     if not address.is_global or address.is_multicast:
-        assert refusal(address, NOBODY)
+        assert refusal_reason(address, NOTHING_ALLOWED)
 
 
 @given(st.ip_addresses(v=6))
-def test_nothing_of_ipv6_is_public_that_python_knows_to_be_otherwise(address: IPv6Address):
+def test_ipv6_addresses_that_python_calls_not_global_are_refused(address: IPv6Address):
     if not address.is_global or address.is_multicast:
-        assert carried(address) or refusal(address, NOBODY)
+        assert embedded_ipv4(address) or refusal_reason(address, NOTHING_ALLOWED)
 
 
 @given(st.ip_addresses(v=4))
-def test_an_embedded_address_is_judged_as_itself(address: IPv4Address):
+def test_an_embedded_ipv4_address_is_judged_like_the_address_itself(address: IPv4Address):
     for prefix in ("::ffff:0:0", "64:ff9b::"):
         inside = IPv6Address(int(IPv6Address(prefix)) + int(address))
-        assert refusal(inside, NOBODY) == refusal(address, NOBODY)
+        assert refusal_reason(inside, NOTHING_ALLOWED) == refusal_reason(address, NOTHING_ALLOWED)
 
 
-def test_a_listed_network_may_be_reached_in_every_form_of_its_addresses():
-    allowed = Allowed.parse(["10.1.0.0/16", "fd12::/16"])
+def test_a_listed_network_is_allowed_in_every_form_of_its_addresses():
+    allow_list = AllowList.parse(["10.1.0.0/16", "fd12::/16"])
     for address in ("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "fd12::1"):
-        assert refusal(ip_address(address), allowed) is None
+        assert refusal_reason(ip_address(address), allow_list) is None
     for address in ("10.2.0.1", "::ffff:10.2.0.1", "fd13::1", "127.0.0.1"):
-        assert refusal(ip_address(address), allowed)
+        assert refusal_reason(ip_address(address), allow_list)
 
 
 @pytest.mark.parametrize(
     "entry", ["10.0.0.0/33", "10.0.0.1/8", "media lan", "", "http://media.lan", "10.1", "*.lan"]
 )
-def test_an_entry_that_is_no_host_address_or_network_is_an_error(entry):
+def test_an_entry_that_is_not_a_host_address_or_network_is_an_error(entry):
     with pytest.raises(InvalidOptions, match="fetch_allow"):
-        Allowed.parse([entry])
+        AllowList.parse([entry])
 
 
 HOSTS = [
@@ -145,8 +152,8 @@ HOSTS = [
 
 
 @pytest.mark.parametrize(("text", "host"), HOSTS)
-def test_a_host_has_one_spelling(text, host):
-    assert read_host(text) == host
+def test_hosts_are_normalized(text, host):
+    assert normalize_host(text) == host
 
 
 BAD_HOSTS = [
@@ -203,17 +210,17 @@ BAD_HOSTS = [
 
 
 @pytest.mark.parametrize("text", BAD_HOSTS)
-def test_a_host_that_could_be_read_in_two_ways_is_refused(text):
+def test_ambiguous_hosts_are_refused(text):
     with pytest.raises(InvalidOptions):
-        read_host(text)
+        normalize_host(text)
 
 
-def test_a_url_is_taken_apart():
+def test_a_url_is_parsed():
     url = parse_url("HTTPS://Bücher.Example:8443/a%20b/ü?q=ä&r=%00#part")
     assert (url.scheme, url.host, url.port) == ("https", "xn--bcher-kva.example", 8443)
     assert url.target == "/a%20b/%C3%BC?q=%C3%A4&r=%00"
     assert url.authority == "xn--bcher-kva.example:8443"
-    assert url.shown == "https://xn--bcher-kva.example:8443/a%20b/%C3%BC"
+    assert url.redacted == "https://xn--bcher-kva.example:8443/a%20b/%C3%BC"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +236,7 @@ def test_a_url_is_taken_apart():
         ("https://example.org//evil.lan/x", "example.org", "//evil.lan/x"),
     ],
 )
-def test_what_follows_the_host_is_not_taken_for_one(text, authority, target):
+def test_host_and_target_are_separated_correctly(text, authority, target):
     url = parse_url(text)
     assert (url.authority, url.target) == (authority, target)
 
@@ -290,19 +297,19 @@ BAD_URLS = [
 
 
 @pytest.mark.parametrize("text", BAD_URLS)
-def test_a_url_that_could_be_read_in_two_ways_is_refused(text):
+def test_ambiguous_and_unsupported_urls_are_refused(text):
     with pytest.raises(InvalidOptions):
         parse_url(text)
 
 
-def test_a_message_never_repeats_a_password():
-    with pytest.raises(InvalidOptions) as told:
+def test_an_error_does_not_repeat_the_password():
+    with pytest.raises(InvalidOptions) as caught:
         parse_url("https://user:hunter2@example.org/")
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @given(st.text(max_size=60))
-def test_whatever_text_is_read_as_a_url_or_refused(text):
+def test_any_text_is_parsed_or_refused(text):
     for candidate in (text, f"https://{text}", f"https://{text}/x", f"https://example.org/{text}"):
         try:
             url = parse_url(candidate)
@@ -329,24 +336,24 @@ def test_whatever_text_is_read_as_a_url_or_refused(text):
         "https://１２７.０.０.１/",
     ],
 )
-def test_a_url_with_an_address_that_is_not_public_is_refused_without_asking_anybody(text):
+def test_a_url_with_an_address_that_is_not_public_is_refused_without_dns(text):
     with pytest.raises(SourceUnreachable, match="fetch_allow"):
-        check(parse_url(text), NOBODY)
+        check_allowed(parse_url(text), NOTHING_ALLOWED)
 
 
-def test_plain_http_is_for_hosts_that_are_allowed_by_name():
-    allowed = Allowed.parse(["media.lan", "10.0.0.0/8", "[fd00::1]"])
+def test_plain_http_is_allowed_for_listed_hosts_only():
+    allow_list = AllowList.parse(["media.lan", "10.0.0.0/8", "[fd00::1]"])
     for text in ("http://media.lan/x", "http://MEDIA.lan.:8080/x", "http://10.1.2.3/x"):
-        check(parse_url(text), allowed)
-    check(parse_url("http://[fd00::1]/x"), allowed)
+        check_allowed(parse_url(text), allow_list)
+    check_allowed(parse_url("http://[fd00::1]/x"), allow_list)
     for text in ("http://example.org/x", "http://media.lan.evil.org/x", "http://8.8.8.8/x"):
         with pytest.raises(InvalidOptions, match="https://"):
-            check(parse_url(text), allowed)
+            check_allowed(parse_url(text), allow_list)
 
 
-def test_an_allowed_name_does_not_allow_others():
-    allowed = Allowed.parse(["localhost"])
-    check(parse_url("https://localhost/"), allowed)
+def test_a_listed_name_allows_no_other_host():
+    allow_list = AllowList.parse(["localhost"])
+    check_allowed(parse_url("https://localhost/"), allow_list)
     for text in ("https://127.0.0.1/", "https://db.localhost/"):
         with pytest.raises(LipwrightError):
-            check(parse_url(text), allowed)
+            check_allowed(parse_url(text), allow_list)

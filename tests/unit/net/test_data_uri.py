@@ -34,24 +34,24 @@ FORMS = [
 
 
 @pytest.mark.parametrize("uri", FORMS, ids=lambda uri: uri[:30])
-def test_a_data_uri_becomes_a_file(tmp_path: Path, uri: str):
+def test_a_data_uri_is_saved_to_a_private_file(tmp_path: Path, uri: str):
     path = save_data_uri(uri, tmp_path, RULES)
     assert path.read_bytes() == MEDIA
     assert path.stat().st_mode & 0o077 == 0
 
 
 @given(data=st.binary(min_size=1, max_size=300), step=st.sampled_from([4, 8, 64]))
-def test_any_bytes_come_back_however_they_are_cut(
+def test_base64_round_trips_at_any_chunk_size(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, step: int
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "BASE64_STEP", step)
+        patch.setattr(fetch, "BASE64_CHUNK", step)
         uri = "data:;base64," + encoded(b"\x00" + data)
         path = save_data_uri(uri, tmp_path_factory.mktemp("uri"), RULES)
     assert path.read_bytes() == b"\x00" + data
 
 
-BAD = [
+INVALID = [
     ("", InvalidOptions),
     ("data:", InvalidOptions),
     ("data:video/mp4;base64", InvalidOptions),
@@ -73,15 +73,15 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("uri", "kind"), BAD, ids=lambda value: str(value)[:40])
-def test_a_bad_data_uri_is_one_clear_error_and_leaves_nothing(tmp_path: Path, uri, kind):
-    with pytest.raises(kind) as told:
+@pytest.mark.parametrize(("uri", "kind"), INVALID, ids=lambda value: str(value)[:40])
+def test_a_bad_data_uri_is_refused_and_leaves_no_file(tmp_path: Path, uri, kind):
+    with pytest.raises(kind) as caught:
         save_data_uri(uri, tmp_path, RULES)
-    assert len(str(told.value)) < 300  # its data is not repeated
+    assert len(str(caught.value)) < 300  # the data is not repeated
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_our_failure(tmp_path: Path):
+def test_a_missing_folder_is_a_storage_error(tmp_path: Path):
     with pytest.raises(PublishFailed):
         save_data_uri(FORMS[0], tmp_path / "gone", RULES)
 
@@ -89,24 +89,24 @@ def test_a_folder_that_is_not_there_is_our_failure(tmp_path: Path):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from lipwright.errors import PublishFailed
+from lipwright.errors import StorageFull
 from lipwright.net.fetch import FetchRules, save_data_uri
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as a disk that has 4 KiB left
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # like a disk with 4 KiB left
 try:
     save_data_uri("data:;base64," + "A" * int(sys.argv[2]), Path(sys.argv[1]), FetchRules())
-except PublishFailed as error:
+except StorageFull as error:
     print(error)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limit")
 @pytest.mark.parametrize("length", ["6000", "8000", "40000"])
-def test_a_full_disk_leaves_nothing(tmp_path: Path, length: str):
-    done = subprocess.run(
+def test_a_full_disk_leaves_no_file(tmp_path: Path, length: str):
+    process = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path), length],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "free space" in done.stdout
+    assert "free space" in process.stdout
     assert list(tmp_path.iterdir()) == []

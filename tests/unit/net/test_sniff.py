@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lipwright.net.sniff import SNIFF_BYTES, foreign
+from lipwright.net.sniff import SNIFF_BYTES, detect_non_media
 
 MEDIA = {
     "mp4": b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00",
@@ -22,7 +22,7 @@ MEDIA = {
     "h264": b"\x00\x00\x00\x01\x67\x64\x00\x1f",
     "png": b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR",
 }
-FOREIGN = [
+NOT_MEDIA = [
     (b"", "empty"),
     (b"PK\x03\x04\x14\x00", "ZIP"),
     (b"\x1f\x8b\x08\x00", "gzip"),
@@ -53,10 +53,10 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("head", MEDIA.values(), ids=MEDIA.keys())
-def test_media_is_let_through(head):
-    assert foreign(head) is None
+def test_media_files_are_accepted(head):
+    assert detect_non_media(head) is None
 
 
-@pytest.mark.parametrize(("head", "what"), FOREIGN)
-def test_what_cannot_be_media_is_called_by_its_name(head, what):
-    assert what in (foreign(head) or "media")
+@pytest.mark.parametrize(("head", "description"), NOT_MEDIA)
+def test_other_files_are_described(head, description):
+    assert description in (detect_non_media(head) or "media")

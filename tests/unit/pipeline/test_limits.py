@@ -8,7 +8,7 @@ import pytest
 
 from lipwright.errors import LimitExceeded, MediaUnreadable
 from lipwright.media.probe import AudioInfo, MediaInfo, VideoInfo
-from lipwright.media.timeline import plan
+from lipwright.media.timeline import plan_timeline
 from lipwright.options import SyncMode, SyncOptions
 from lipwright.pipeline.limits import check_audio, check_length, check_video
 
@@ -57,7 +57,9 @@ def test_audio_of_three_hours_is_over_the_default():
 
 
 def test_the_result_may_not_be_too_long_either():
-    timeline = plan(SyncMode.LOOP, video=Fraction(1), audio=Fraction(100), rate=Fraction(25))
+    timeline = plan_timeline(
+        SyncMode.LOOP, video=Fraction(1), audio=Fraction(100), rate=Fraction(25)
+    )
     check_length(timeline, SyncOptions(max_seconds=100))
     with pytest.raises(LimitExceeded, match="the result of 100 s"):
         check_length(timeline, SyncOptions(max_seconds=99))

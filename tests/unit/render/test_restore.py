@@ -9,8 +9,8 @@ import pytest
 from lipwright.media.picture import Box
 from lipwright.options import Restore
 from lipwright.render import restore
-from lipwright.render.bank import Shelf, cut
-from lipwright.render.restore import Restorer, factor_for, growth_of
+from lipwright.render.bank import ExemplarStore, crop_exemplar
+from lipwright.render.restore import Restorer, magnification, restore_factor
 from lipwright.testing import draw_face, synthetic_landmarks
 
 SIZE = (288, 256)
@@ -33,11 +33,13 @@ def view(depth=8):
 
 def exemplar(blur=0.0):
     rgb = view()
-    return cut(Shelf(), cv2.GaussianBlur(rgb, (0, 0), blur) if blur else rgb, VIEW, landmarks())
+    return crop_exemplar(
+        ExemplarStore(), cv2.GaussianBlur(rgb, (0, 0), blur) if blur else rgb, VIEW, landmarks()
+    )
 
 
 def edges(side=48, depth=8):
-    """A picture of discs, (side, side, 3), drawn four times as large and shrunk."""
+    """Return a picture of discs (side, side, 3), and the same 4 times larger."""
     big = np.full((4 * side, 4 * side, 3), 60, np.uint8)
     for i, colour in enumerate(((230, 200, 190), (120, 60, 60), (20, 20, 30))):
         cv2.circle(big, (2 * side, 2 * side), (7 - 2 * i) * side // 4, colour, -1)
@@ -46,14 +48,14 @@ def edges(side=48, depth=8):
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_a_picture_gets_larger_and_nearer_to_the_true_one_than_by_interpolation(restorer, factor):
+def test_upscaling_is_closer_to_the_truth_than_interpolation(restorer, factor):
     small, big = edges()
-    made = restorer.upscale(small, factor)
-    truth = cv2.resize(big, made.shape[1::-1], interpolation=cv2.INTER_AREA).astype(int)
-    plain = cv2.resize(small, made.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    assert made.shape == (48 * factor, 48 * factor, 3)
-    assert made.dtype == np.uint8
-    assert np.abs(made - truth).mean() < 0.8 * np.abs(plain - truth).mean()
+    large = restorer.upscale(small, factor)
+    truth = cv2.resize(big, large.shape[1::-1], interpolation=cv2.INTER_AREA).astype(int)
+    plain = cv2.resize(small, large.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    assert large.shape == (48 * factor, 48 * factor, 3)
+    assert large.dtype == np.uint8
+    assert np.abs(large - truth).mean() < 0.8 * np.abs(plain - truth).mean()
 
 
 def test_tiles_leave_no_seam(restorer, monkeypatch):
@@ -63,7 +65,7 @@ def test_tiles_leave_no_seam(restorer, monkeypatch):
     assert np.abs(restorer.upscale(small, 2).astype(int) - whole).max() <= 2
 
 
-def test_ten_bits_stay_ten_bits(restorer):
+def test_10_bit_pictures_stay_10_bit(restorer):
     small, _ = edges(32)
     tall = restorer.upscale(small.astype(np.uint16) * 4, 2)
     assert tall.dtype == np.uint16
@@ -72,7 +74,7 @@ def test_ten_bits_stay_ten_bits(restorer):
 
 
 @pytest.mark.parametrize(
-    ("choice", "growth", "factor"),
+    ("choice", "scale", "factor"),
     [
         (Restore.AUTO, 1.0, 1),
         (Restore.AUTO, 0.5, 1),
@@ -83,35 +85,39 @@ def test_ten_bits_stay_ten_bits(restorer):
         (Restore.FOURFOLD, 0.5, 4),
     ],
 )
-def test_what_has_fewer_pixels_than_its_place_is_restored_by_itself(choice, growth, factor):
-    assert factor_for(choice, growth) == factor
+def test_restore_factor_by_choice_and_magnification(choice, scale, factor):
+    assert restore_factor(choice, scale) == factor
 
 
-def test_a_face_as_large_as_the_exemplar_s_needs_nothing(restorer):
-    assert restorer.fine(exemplar(), Restore.AUTO, landmarks()) is None
-    assert growth_of(exemplar(), 2 * landmarks()) == pytest.approx(2)
-    assert restorer.fine(exemplar(), Restore.AUTO, 2 * landmarks()) is not None
+def test_auto_restores_only_smaller_exemplars(restorer):
+    assert restorer.restore(exemplar(), Restore.AUTO, landmarks()) is None
+    assert magnification(exemplar(), 2 * landmarks()) == pytest.approx(2)
+    assert restorer.restore(exemplar(), Restore.AUTO, 2 * landmarks()) is not None
 
 
-def shown(fine, kept, times):
-    """What the warp would sample for a face that many times as large."""
+def warped(restored, kept, times):
+    """Return the pixels that the warp samples for a face that many times larger."""
     height, width = (times * side for side in kept.rgb.shape[:2])
     y, x = (np.mgrid[0:height, 0:width].astype(np.float32) + 0.5) / times - 0.5
     at = np.stack([x, y], -1) + np.array(kept.origin, np.float32)
-    local = at - np.array(kept.origin, np.float32) if fine is None else fine.local(at, kept.origin)
-    rgb = kept.rgb if fine is None else fine.rgb
+    local = (
+        at - np.array(kept.origin, np.float32)
+        if restored is None
+        else restored.local(at, kept.origin)
+    )
+    rgb = kept.rgb if restored is None else restored.rgb
     return cv2.remap(rgb, local, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 @pytest.mark.parametrize(("choice", "times"), [(Restore.TWICE, 2), (Restore.FOURFOLD, 4)])
-def test_a_small_exemplar_is_painted_sharper_and_in_its_place(restorer, choice, times):
+def test_restored_exemplar_is_sharper_and_not_shifted(restorer, choice, times):
     small = exemplar()
-    fine = restorer.fine(small, choice, times * landmarks())
-    made, plain = shown(fine, small, times), shown(None, small, times)
-    assert np.abs(made.astype(int) - plain).mean() < 6
-    steep = [np.quantile(np.abs(cv2.Sobel(luma(a), -1, 0, 1)), 0.995) for a in (made, plain)]
+    restored = restorer.restore(small, choice, times * landmarks())
+    large, plain = warped(restored, small, times), warped(None, small, times)
+    assert np.abs(large.astype(int) - plain).mean() < 6
+    steep = [np.quantile(np.abs(cv2.Sobel(luma(a), -1, 0, 1)), 0.995) for a in (large, plain)]
     assert steep[0] > 1.1 * steep[1]
-    shift, _ = cv2.phaseCorrelate(luma(made), luma(plain))
+    shift, _ = cv2.phaseCorrelate(luma(large), luma(plain))
     assert np.abs(shift).max() < 0.25 * times
 
 
@@ -119,21 +125,21 @@ def luma(rgb):
     return rgb.astype(np.float32).mean(2)
 
 
-def test_few_are_kept_and_none_is_mistaken_for_another(monkeypatch):
-    monkeypatch.setattr(restore, "KEPT", 2)
+def test_cache_is_bounded_and_keeps_exemplars_apart(monkeypatch):
+    monkeypatch.setattr(restore, "CACHED_EXEMPLARS", 2)
     restorer = Restorer()
-    several = [exemplar(b) for b in (1.0, 2.0, 3.0)]
-    made = [restorer.fine(e, Restore.TWICE, landmarks()) for e in several]
-    again = restorer.fine(several[2], Restore.TWICE, landmarks())
-    assert again is made[2]
-    assert len(restorer._fine) <= 2
-    first = restorer.fine(several[0], Restore.TWICE, landmarks())
-    assert np.array_equal(first.rgb, made[0].rgb)
+    exemplars = [exemplar(b) for b in (1.0, 2.0, 3.0)]
+    large = [restorer.restore(e, Restore.TWICE, landmarks()) for e in exemplars]
+    again = restorer.restore(exemplars[2], Restore.TWICE, landmarks())
+    assert again is large[2]
+    assert len(restorer._cache) <= 2
+    first = restorer.restore(exemplars[0], Restore.TWICE, landmarks())
+    assert np.array_equal(first.rgb, large[0].rgb)
 
 
-def test_an_exemplar_is_not_touched(restorer):
+def test_restore_does_not_modify_the_exemplar(restorer):
     soft = exemplar(2.0)
     before = soft.rgb.copy()
-    restorer.fine(soft, Restore.TWICE, landmarks())
+    restorer.restore(soft, Restore.TWICE, landmarks())
     assert (soft.rgb == before).all()
-    assert replace(soft).palette.blur == soft.palette.blur
+    assert replace(soft).tone.blur == soft.tone.blur

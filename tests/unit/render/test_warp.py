@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright.media.picture import Box
-from lipwright.render.face_mesh import followers, mesh, ring_of, vertices
+from lipwright.render.face_mesh import follow_weights, mesh_triangles, mesh_vertices, rest_vertices
 from lipwright.render.warp import (
     IDENTITY,
-    affine_between,
+    affine_grid,
     backward_map,
-    departure,
-    grid,
-    pixels,
+    fit_affine,
+    mesh_offsets,
+    pixel_grid,
     rasterise,
-    refine,
-    sample,
+    sample_bicubic,
+    upsample,
 )
 from lipwright.testing import synthetic_landmarks, synthetic_mouth
 
@@ -28,7 +28,7 @@ turn = st.tuples(*[st.floats(-0.4, 0.4)] * 4, *[st.floats(-60, 60)] * 2)
 
 
 def face(seed=0):
-    return ring_of(synthetic_landmarks(1, seed=seed)[0], UNIT)
+    return rest_vertices(synthetic_landmarks(1, seed=seed)[0], UNIT)
 
 
 def affine(values):
@@ -36,7 +36,7 @@ def affine(values):
     return np.array([[1 + a, b, x], [c, 1 + d, y]])
 
 
-def through(matrix, points):
+def transform(matrix, points):
     out = points.copy()
     out[..., :2] = points[..., :2] @ matrix[:, :2].T + matrix[:, 2]
     return out
@@ -44,7 +44,7 @@ def through(matrix, points):
 
 @cache
 def picture(shape, kind=np.uint8):
-    """A smooth picture, so that sampling between pixels is exact to a level or so."""
+    """Return a smooth picture: sampling between pixels is exact to about one level."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
     waves = [np.sin(x / 17 + c) * np.cos(y / 23 - c) for c in range(3)]
     return ((np.stack(waves, -1) * 0.45 + 0.5) * (255 if kind == np.uint8 else 1023)).astype(kind)
@@ -53,8 +53,8 @@ def picture(shape, kind=np.uint8):
 # ------------------------------------------------------------------------------------ rasterise
 @pytest.mark.parametrize("unit", [30.0, UNIT, 300.0])
 @given(st.integers(0, 50))
-def test_coordinates_in_triangles_add_up_to_one(unit, seed):
-    raster = rasterise(face(seed), mesh(), BOX, unit)
+def test_barycentric_coordinates_add_up_to_1(unit, seed):
+    raster = rasterise(face(seed), mesh_triangles(), BOX, unit)
     inside = raster.triangle >= 0
     assert inside.any()
     assert raster.weights.min() >= 0
@@ -63,18 +63,18 @@ def test_coordinates_in_triangles_add_up_to_one(unit, seed):
 
 
 @given(st.integers(0, 50), st.floats(0, 0.3))
-def test_each_cell_lies_where_its_triangle_says(seed, gap):
+def test_cells_lie_at_their_barycentric_position(seed, gap):
     landmarks = synthetic_landmarks(1, seed=seed, opening=np.array([gap], np.float32))[0]
-    raster = rasterise(ring_of(landmarks, UNIT), mesh(), BOX, UNIT)
+    raster = rasterise(rest_vertices(landmarks, UNIT), mesh_triangles(), BOX, UNIT)
     corners = raster.target[raster.faces][raster.triangle.ravel()[raster.cells]][..., :2]
-    said = np.einsum("kn,nkc->nc", raster.weights, corners)
-    at = grid(raster.covered, IDENTITY, raster.step).reshape(-1, 2)[raster.cells]
-    missed = np.linalg.norm(said - at, axis=1) / raster.step
-    assert np.percentile(missed, 99.5) < 0.8
-    assert (missed > 1).mean() < 0.001  # triangles that have folded over
+    position = np.einsum("kn,nkc->nc", raster.weights, corners)
+    positions = affine_grid(raster.covered, IDENTITY, raster.step).reshape(-1, 2)[raster.cells]
+    error = np.linalg.norm(position - positions, axis=1) / raster.step
+    assert np.percentile(error, 99.5) < 0.8
+    assert (error > 1).mean() < 0.001  # triangles that have folded over
 
 
-def test_the_nearest_triangle_wins():
+def test_nearest_triangle_wins():
     points = np.array([[0, 0, 5], [40, 0, 5], [0, 40, 5], [0, 0, 1], [40, 0, 1], [0, 40, 1]])
     points = points.astype(np.float32)
     for faces in ([[0, 1, 2], [3, 4, 5]], [[3, 4, 5], [0, 1, 2]]):
@@ -82,55 +82,57 @@ def test_the_nearest_triangle_wins():
         assert set(np.unique(raster.triangle)) == {-1, faces.index([3, 4, 5])}
 
 
-def test_triangles_without_area_do_no_harm():
+def test_triangles_without_area_give_finite_positions():
     points = np.array([[0, 0, 0], [30, 0, 0], [15, 0, 0], [0, 30, 0]], np.float32)
     raster = rasterise(points, np.array([[0, 1, 2], [0, 1, 3]]), Box(0, 0, 32, 32), 72)
     assert np.isfinite(raster.weights).all()
     assert np.isfinite(backward_map(raster, points + 3)).all()
 
 
-# ------------------------------------------------------------------------------------ positions
+# ------------------------------------------------------------------------------------ at
 @pytest.mark.parametrize("unit", [30.0, UNIT, 400.0])
 @given(st.integers(0, 50))
-def test_a_mesh_that_does_not_move_moves_no_pixel(unit, seed):
-    raster = rasterise(face(seed), mesh(), BOX, unit)
-    assert np.abs(backward_map(raster, face(seed)) - pixels(BOX)).max() < 1e-3
-    assert np.abs(departure(raster, face(seed))).max() < 1e-4
+def test_mesh_at_rest_moves_no_pixel(unit, seed):
+    raster = rasterise(face(seed), mesh_triangles(), BOX, unit)
+    assert np.abs(backward_map(raster, face(seed)) - pixel_grid(BOX)).max() < 1e-3
+    assert np.abs(mesh_offsets(raster, face(seed))).max() < 1e-4
 
 
 @given(turn)
-def test_a_mesh_moved_as_a_whole_moves_every_pixel_so(values):
-    """With the right base it is exact, outside the mesh too."""
-    source = through(affine(values), face())
-    raster = rasterise(face(), mesh(), BOX, UNIT)
-    base = affine_between(raster.target, source)
+def test_affine_motion_of_the_mesh_moves_every_pixel(values):
+    """With the right base this is exact, also outside the mesh."""
+    source = transform(affine(values), face())
+    raster = rasterise(face(), mesh_triangles(), BOX, UNIT)
+    base = fit_affine(raster.target, source)
     assert base == pytest.approx(affine(values), abs=1e-3)
     mapped = backward_map(raster, source, base)
-    assert np.abs(mapped - through(affine(values), pixels(BOX))).max() < 0.05
+    assert np.abs(mapped - transform(affine(values), pixel_grid(BOX))).max() < 0.05
 
 
 @given(turn)
-def test_without_a_base_the_inside_of_the_mesh_still_moves_right(values):
-    source = through(affine(values), face())
-    raster = rasterise(face(), mesh(), BOX, UNIT)
+def test_affine_motion_without_a_base_is_exact_inside_the_mesh(values):
+    source = transform(affine(values), face())
+    raster = rasterise(face(), mesh_triangles(), BOX, UNIT)
     inside = raster.triangle[: BOX.height, : BOX.width] >= 0
-    wrong = np.abs(backward_map(raster, source) - through(affine(values), pixels(BOX)))[inside]
+    wrong = np.abs(backward_map(raster, source) - transform(affine(values), pixel_grid(BOX)))[
+        inside
+    ]
     assert len(wrong) > 5000
     assert np.percentile(wrong, 95) < 0.2
     assert (wrong > 1).mean() < 0.001
 
 
-def test_outside_the_mesh_nothing_moves():
+def test_pixels_outside_the_mesh_do_not_move():
     landmarks = synthetic_landmarks(1)[0]
     moved = (
-        followers()
+        follow_weights()
         @ (synthetic_mouth(np.array([0.1], np.float32)) - synthetic_mouth(np.zeros(1, np.float32)))[
             0
         ]
     )
-    rest, target = vertices(landmarks, moved * UNIT, UNIT)
+    rest, target = mesh_vertices(landmarks, moved * UNIT, UNIT)
     wide = Box(0, 0, 288, 320)
-    shift = backward_map(rasterise(target, mesh(), wide, UNIT), rest) - pixels(wide)
+    shift = backward_map(rasterise(target, mesh_triangles(), wide, UNIT), rest) - pixel_grid(wide)
     assert np.abs(shift[:90]).max() == 0  # brow and wall above
     assert np.abs(shift[:, :20]).max() == 0
     assert np.abs(shift[-5:]).max() == 0
@@ -140,49 +142,52 @@ def test_outside_the_mesh_nothing_moves():
 
 
 @pytest.mark.parametrize("unit", [UNIT, 250.0])
-def test_a_part_of_the_box_is_mapped_as_the_whole_is(unit):
-    raster = rasterise(face(), mesh(), BOX, unit)
+def test_part_of_the_box_is_mapped_like_the_whole(unit):
+    raster = rasterise(face(), mesh_triangles(), BOX, unit)
     source, part = face(5), Box(100, 130, 171, 200)
-    base = affine_between(raster.target, source)
+    base = fit_affine(raster.target, source)
     whole = backward_map(raster, source, base)
-    ours = backward_map(raster, source, base, within=part)
-    assert ours.shape == (70, 71, 2)
-    assert np.abs(ours - whole[40:110, 40:111]).max() < 0.02
+    mapped = backward_map(raster, source, base, within=part)
+    assert mapped.shape == (70, 71, 2)
+    assert np.abs(mapped - whole[40:110, 40:111]).max() < 0.02
 
 
-def test_a_coarse_grid_is_refined_between_its_cells():
-    raster = rasterise(face(), mesh(), Box(0, 0, 90, 60), 240.0)
+def test_coarse_grid_is_interpolated_between_cells():
+    raster = rasterise(face(), mesh_triangles(), Box(0, 0, 90, 60), 240.0)
     assert raster.step == 4
     gh, gw = raster.triangle.shape
     slope = np.stack(np.meshgrid(np.arange(gw) * 4.0, np.arange(gh) * 4.0), -1).astype(np.float32)
-    fine = refine(slope, raster, Box(3, 5, 80, 55))
-    assert np.abs(fine - pixels(Box(3, 5, 80, 55))).max() < 0.05
+    fine = upsample(slope, raster, Box(3, 5, 80, 55))
+    assert np.abs(fine - pixel_grid(Box(3, 5, 80, 55))).max() < 0.05
 
 
 # -------------------------------------------------------------------------------------- sampling
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_at_whole_pixels_a_sample_is_the_pixel(kind):
+def test_samples_at_whole_pixels_are_exact(kind):
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(kind) * 4
-    out = sample(image, pixels(Box(105, 210, 130, 240)), (100, 200))
+    out = sample_bicubic(image, pixel_grid(Box(105, 210, 130, 240)), (100, 200))
     assert out.dtype == kind
     assert np.array_equal(out, image[10:40, 5:30])
 
 
-def test_beyond_the_crop_its_border_is_repeated():
+def test_border_is_repeated_beyond_the_crop():
     image = picture((20, 20))
-    out = sample(image, pixels(Box(-5, 3, 0, 6)), (0, 0))
+    out = sample_bicubic(image, pixel_grid(Box(-5, 3, 0, 6)), (0, 0))
     assert np.array_equal(out, np.repeat(image[3:6, :1], 5, 1))
 
 
 @pytest.mark.parametrize(("kind", "level"), [(np.uint8, 2), (np.uint16, 6)])
 @given(turn)
-def test_a_picture_warped_there_is_found_here(kind, level, values):
-    """Sampling by a map is the picture seen through it."""
+def test_sampling_matches_the_analytic_picture(kind, level, values):
     matrix = affine([v / 4 for v in values[:4]] + [*values[4:]])
     image = picture((400, 400), kind)
     box = Box(150, 150, 250, 250)
-    at = through(matrix, pixels(box))
-    expected = [np.sin(at[..., 0] / 17 + c) * np.cos(at[..., 1] / 23 - c) for c in range(3)]
+    positions = transform(matrix, pixel_grid(box))
+    expected = [
+        np.sin(positions[..., 0] / 17 + c) * np.cos(positions[..., 1] / 23 - c) for c in range(3)
+    ]
     top = 255 if kind == np.uint8 else 1023
-    close = np.abs(sample(image, at, (0, 0)) - (np.stack(expected, -1) * 0.45 + 0.5) * top)
+    close = np.abs(
+        sample_bicubic(image, positions, (0, 0)) - (np.stack(expected, -1) * 0.45 + 0.5) * top
+    )
     assert close.max() <= level

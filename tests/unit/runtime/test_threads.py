@@ -9,22 +9,12 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from lipwright.errors import InvalidOptions
-from lipwright.runtime.threads import VARIABLE, available_cores, single_threaded_blas, thread_count
+from lipwright.runtime.threads import available_cores, single_threaded_blas, thread_count
 
 
-def test_an_argument_beats_the_environment_and_that_the_machine(monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
+def test_the_default_is_one_thread_per_core():
     assert thread_count() == available_cores() >= 1
-    monkeypatch.setenv(VARIABLE, "3")
-    assert thread_count() == 3
     assert thread_count(2) == 2
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
-def test_what_is_no_number_of_threads_is_refused(monkeypatch, text):
-    monkeypatch.setenv(VARIABLE, text)
-    with pytest.raises(InvalidOptions, match=VARIABLE):
-        thread_count()
 
 
 def test_zero_threads_are_refused():

@@ -13,7 +13,7 @@ from lipwright.errors import (
     SourceUnreachable,
     TooManyRequests,
 )
-from lipwright.server.errors import Fault, InvalidBody, Problem, where
+from lipwright.server.errors import FieldError, InvalidBody, Problem, format_location
 
 
 def tree(root: type[LipwrightError] = LipwrightError) -> list[type[LipwrightError]]:
@@ -31,27 +31,27 @@ OURS = [kind for kind in tree() if kind.__module__ == errors.__name__]
         (JobNotFound(), 404, 404001),
         (LimitExceeded(), 413, 413001),
         (SourceUnreachable(), 422, 422001),
-        (InvalidBody(Fault(loc=("body", "a"), message="wrong")), 422, 422001),
+        (InvalidBody(FieldError(loc=("body", "a"), message="wrong")), 422, 422001),
         (TooManyRequests(), 429, 429001),
         (QueueUnavailable(), 503, 503001),
         (LipwrightError(), 500, 500001),
     ],
 )
-def test_errors_have_the_status_and_number_of_the_contract(error, status, number):
-    problem = Problem.of(error)
-    assert (problem.status, problem.number) == (status, number)
+def test_errors_have_the_status_and_code_of_the_contract(error, status, number):
+    problem = Problem.from_error(error)
+    assert (problem.status, problem.runcomfy_code) == (status, number)
 
 
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.__name__)
 def test_every_error_has_the_fields_of_both_dialects(kind):
-    problem = Problem.of(kind("what happened"))
+    problem = Problem.from_error(kind("what happened"))
     detail = [{"type": kind.code, "msg": "what happened"}]
-    assert problem.runcomfy() == {
-        "error_code": problem.number,
+    assert problem.to_runcomfy() == {
+        "error_code": problem.runcomfy_code,
         "error_message": "what happened",
         "detail": detail,
     }
-    told = problem.sync_v2()
+    told = problem.to_sync_v2()
     assert (told["error_code"], told["errorCode"]) == (kind.code, kind.code)
     assert told["error_message"] == told["message"] == "what happened"
     assert (told["statusCode"], told["detail"]) == (problem.sync_v2_status, detail)
@@ -59,53 +59,53 @@ def test_every_error_has_the_fields_of_both_dialects(kind):
 
 def test_a_bad_body_names_its_fields():
     error = InvalidBody(
-        Fault(loc=("body", "input", 0, "url"), message="missing"),
-        Fault(loc=("body", "model"), message="unknown field"),
+        FieldError(loc=("body", "input", 0, "url"), message="missing"),
+        FieldError(loc=("body", "model"), message="unknown field"),
     )
     assert str(error) == "input[0].url: missing; model: unknown field"
-    assert Problem.of(error).detail == [
+    assert Problem.from_error(error).detail == [
         {"type": "invalid_options", "msg": "missing", "loc": ["body", "input", 0, "url"]},
         {"type": "invalid_options", "msg": "unknown field", "loc": ["body", "model"]},
     ]
 
 
-def test_a_refused_source_keeps_code_and_status_of_the_reason():
+def test_a_refused_source_has_code_and_status_of_its_cause():
     error = InvalidBody(
-        Fault(loc=("body", "video_url"), message="too large"), reason=LimitExceeded("too large")
+        FieldError(loc=("body", "video_url"), message="too large"), cause=LimitExceeded("too large")
     )
-    problem = Problem.of(error)
+    problem = Problem.from_error(error)
     assert (problem.status, problem.code) == (413, "limit_exceeded")
     assert problem.message == "video_url: too large"
 
 
 def test_a_bad_body_is_400_for_clients_of_sync_so():
-    assert Problem.of(SourceUnreachable()).sync_v2_status == 400
-    assert Problem.of(EngineNotFound()).sync_v2_status == 400
-    assert Problem.of(JobNotFound()).sync_v2_status == 404
-    assert Problem.of(AccessDenied()).sync_v2_status == 401
+    assert Problem.from_error(SourceUnreachable()).sync_v2_status == 400
+    assert Problem.from_error(EngineNotFound()).sync_v2_status == 400
+    assert Problem.from_error(JobNotFound()).sync_v2_status == 404
+    assert Problem.from_error(AccessDenied()).sync_v2_status == 401
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.01, "1"), (1.0, "1"), (1.2, "2"), (59.9, "60")])
-def test_a_refused_rate_says_when_to_come_back_in_whole_seconds(seconds, header):
-    problem = Problem.of(TooManyRequests(retry_after=seconds))
+def test_retry_after_is_in_whole_seconds(seconds, header):
+    problem = Problem.from_error(TooManyRequests(retry_after=seconds))
     assert problem.headers == {"Retry-After": header}
 
 
-def test_what_passes_by_itself_says_when_to_come_back():
-    assert "Retry-After" in Problem.of(QueueUnavailable()).headers
-    assert "Retry-After" not in Problem.of(LimitExceeded()).headers
+def test_transient_errors_have_retry_after():
+    assert "Retry-After" in Problem.from_error(QueueUnavailable()).headers
+    assert "Retry-After" not in Problem.from_error(LimitExceeded()).headers
 
 
-def test_a_missing_key_says_how_to_send_one():
-    assert Problem.of(AccessDenied()).headers["WWW-Authenticate"].startswith("Bearer")
+def test_access_denied_has_www_authenticate():
+    assert Problem.from_error(AccessDenied()).headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_problem_of_http_has_its_name_as_code():
+def test_an_http_error_has_its_phrase_as_code():
     problem = Problem.http(405, "no")
-    assert (problem.code, problem.number) == ("method_not_allowed", 405001)
+    assert (problem.code, problem.runcomfy_code) == ("method_not_allowed", 405001)
 
 
-def test_places_are_written_as_people_do():
-    assert where(("body", "input", 0, "url")) == "input[0].url"
-    assert where(("query", "limit")) == "limit"
-    assert where(("body",)) == "body"
+def test_locations_are_formatted_as_paths():
+    assert format_location(("body", "input", 0, "url")) == "input[0].url"
+    assert format_location(("query", "limit")) == "limit"
+    assert format_location(("body",)) == "body"

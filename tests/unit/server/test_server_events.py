@@ -7,25 +7,26 @@ from dataclasses import replace
 import pytest
 
 from lipwright.errors import JobNotFound, QueueUnavailable
-from lipwright.jobs.model import Stage
-from lipwright.server.http.events import HEARTBEAT, Pace, last_id_of, stream
+from lipwright.jobs.model import JobProgress
+from lipwright.server.http.events import HEARTBEAT, StreamTiming, parse_last_event_id, stream_events
+from lipwright.server.runcomfy.wire import snapshot
 from wire_jobs import DONE, FAILED, QUEUED, RUNNING
 
-FAST = Pace(look=0.0, heartbeat=60.0)
+FAST = StreamTiming(poll=0.0, heartbeat=60.0)
 
 
-def told(moments, *, closing=lambda: False, pace=FAST, last_id=0) -> list[bytes]:
+def told(moments, *, closing=lambda: False, timing=FAST, last_id=0) -> list[bytes]:
     """Return all that is streamed while the job goes through *moments*."""
     left = list(moments)
 
-    def look():
+    def poll():
         moment = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(moment, Exception):
             raise moment
-        return moment
+        return snapshot(*moment)
 
     async def collect() -> list[bytes]:
-        pieces = stream(look, closing, last_id=last_id, pace=pace)
+        pieces = stream_events(poll, closing, last_id=last_id, timing=timing)
         return [piece async for piece in pieces]
 
     return asyncio.run(collect())
@@ -42,8 +43,8 @@ def events(pieces: list[bytes]) -> list[tuple[str, str, dict]]:
     return found
 
 
-def test_each_change_is_told_once_and_the_end_ends_it():
-    further = replace(RUNNING, stage=Stage(stage="paint", done=9, fraction=0.9))
+def test_each_change_is_sent_once_and_the_final_state_ends_the_stream():
+    further = replace(RUNNING, progress=JobProgress(stage="paint", done=9, fraction=0.9))
     moments = [(QUEUED, 1), (QUEUED, 1), (QUEUED, 0), (RUNNING, None), (further, None),
                (further, None), (DONE, None)]  # fmt: skip
     seen = [
@@ -58,13 +59,13 @@ def test_each_change_is_told_once_and_the_end_ends_it():
     ]
 
 
-def test_a_job_that_has_ended_is_told_in_one_event():
+def test_an_ended_job_is_one_event():
     (_, name, data), *more = events(told([(FAILED, None)]))
     assert (name, more) == ("state", [])
     assert data["error"] == {"code": "no_face_found", "message": "none"}
 
 
-def test_who_comes_back_gets_the_present_with_rising_numbers():
+def test_a_reconnecting_client_gets_the_present_state_with_rising_numbers():
     assert [number for number, _, _ in events(told([(QUEUED, 0), (DONE, None)], last_id=41))] == [
         "42", "43"
     ]  # fmt: skip
@@ -74,14 +75,14 @@ def test_an_erased_job_ends_the_stream():
     assert len(events(told([(QUEUED, 0), JobNotFound()]))) == 1
 
 
-def test_a_database_that_is_away_is_waited_for():
+def test_the_stream_survives_an_unavailable_database():
     seen = events(told([(QUEUED, 0), QueueUnavailable(), QueueUnavailable(), (DONE, None)]))
     assert [data["status"] for _, _, data in seen] == ["in_queue", "succeeded"]
 
 
-def test_silence_is_broken_by_comments():
-    pace = Pace(look=0.0, heartbeat=0.0)
-    pieces = told([(QUEUED, 0), (QUEUED, 0), (QUEUED, 0), (DONE, None)], pace=pace)
+def test_heartbeats_are_sent_while_nothing_changes():
+    timing = StreamTiming(poll=0.0, heartbeat=0.0)
+    pieces = told([(QUEUED, 0), (QUEUED, 0), (QUEUED, 0), (DONE, None)], timing=timing)
     assert pieces.count(HEARTBEAT) >= 2
 
 
@@ -95,5 +96,5 @@ def test_a_closing_service_ends_its_streams():
     [(None, 0), ("", 0), ("7", 7), ("-1", 0), ("1e9", 0), ("٣", 0), ("9" * 17, 0), ("x", 0),
      (str(2**53), 0)],
 )  # fmt: skip
-def test_any_last_event_id_is_tolerated(header, number):
-    assert last_id_of(header) == number
+def test_a_malformed_last_event_id_counts_as_zero(header, number):
+    assert parse_last_event_id(header) == number

@@ -57,10 +57,10 @@ def test_an_empty_ledger_has_no_frames_per_second():
     assert "lipwright_jobs_waiting 0.0" in shown
 
 
-def test_without_a_database_the_other_numbers_are_shown():
+def test_without_a_database_http_metrics_are_shown():
     metrics = Metrics(Ledger())
-    metrics.began()
-    metrics.ended("GET", "/v1/models", 200, 0.01)
+    metrics.request_started()
+    metrics.request_finished("GET", "/v1/models", 200, 0.01)
     shown = lines(metrics)
     assert "lipwright_database_up 0.0" in shown
     assert not any(line.startswith("lipwright_jobs_waiting") for line in shown)
@@ -69,8 +69,8 @@ def test_without_a_database_the_other_numbers_are_shown():
     )
 
 
-def test_two_services_in_one_process_have_numbers_of_their_own():
+def test_two_services_in_one_process_have_separate_metrics():
     one, other = Metrics(Ledger(COUNTS)), Metrics(Ledger(COUNTS))
-    one.began()
+    one.request_started()
     assert "lipwright_http_open 1.0" in lines(one)
     assert "lipwright_http_open 0.0" in lines(other)

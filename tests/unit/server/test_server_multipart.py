@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipwright.server.errors import InvalidBody
-from lipwright.server.http.multipart import FilePart, FormReader, Head
+from lipwright.server.http.multipart import MultipartReader, PartHeader, SingleFileReader
 
-KIND = "multipart/form-data; boundary=x"
+MULTIPART_TYPE = "multipart/form-data; boundary=x"
 
 
 def body(contents: bytes = b"bytes", *, name: str = "file", filename: str = "clip.mp4") -> bytes:
@@ -15,8 +15,8 @@ def body(contents: bytes = b"bytes", *, name: str = "file", filename: str = "cli
     return b"--x\r\n" + head.encode() + b"\r\n\r\n" + contents + b"\r\n--x--\r\n"
 
 
-def read(raw: bytes, *, step: int = 7, kind: str = KIND) -> tuple[str, bytes]:
-    part = FilePart(kind)
+def read(raw: bytes, *, step: int = 7, kind: str = MULTIPART_TYPE) -> tuple[str, bytes]:
+    part = SingleFileReader(kind)
     found = b"".join(
         piece for at in range(0, len(raw), step) for piece in part.feed(raw[at : at + step])
     )
@@ -25,7 +25,7 @@ def read(raw: bytes, *, step: int = 7, kind: str = KIND) -> tuple[str, bytes]:
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
-def test_the_file_comes_out_as_it_was_in_pieces_of_any_size(contents, step):
+def test_the_file_is_parsed_unchanged_from_chunks_of_any_size(contents, step):
     if b"\r\n--x" not in b"\r\n" + contents:
         assert read(body(contents), step=step) == ("clip.mp4", contents)
 
@@ -48,17 +48,17 @@ def test_the_file_may_have_no_name():
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (body()[:-8], "cut short"),
-        (b"--x--\r\n", "no file|damaged"),
+        (body()[:-8], "truncated"),
+        (b"--x--\r\n", "no file|malformed"),
         (body(name="video"), "unknown field 'video'"),
         (body()[:-4] + body()[3:], "more than one part"),
-        (b"--x\r\nContent-Type: text/plain\r\n\r\nabc\r\n--x--", "without Content-Disposition"),
-        (b"plain", "damaged"),
-        (b"--x\r\n" + b"A: " + b"b" * 10_000 + b"\r\n\r\n", "damaged"),
-        (b"--x\r\n" + b"A: b\r\n" * 100 + b"\r\n", "damaged"),
+        (b"--x\r\nContent-Type: text/plain\r\n\r\nabc\r\n--x--", "has no Content-Disposition"),
+        (b"plain", "malformed"),
+        (b"--x\r\n" + b"A: " + b"b" * 10_000 + b"\r\n\r\n", "malformed"),
+        (b"--x\r\n" + b"A: b\r\n" * 100 + b"\r\n", "malformed"),
     ],
 )
-def test_anything_but_one_whole_file_is_refused(raw, reason):
+def test_only_one_complete_file_is_accepted(raw, reason):
     with pytest.raises(InvalidBody, match=reason):
         read(raw)
 
@@ -69,24 +69,24 @@ def test_anything_but_one_whole_file_is_refused(raw, reason):
 )  # fmt: skip
 def test_a_type_without_a_usable_boundary_is_refused(kind):
     with pytest.raises(InvalidBody, match="boundary"):
-        FilePart(kind)
+        SingleFileReader(kind)
 
 
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.binary(max_size=50)), max_size=4),
     st.integers(1, 50),
 )
-def test_a_form_comes_out_part_by_part_in_pieces_of_any_size(parts, step):
+def test_parts_are_parsed_unchanged_from_chunks_of_any_size(parts, step):
     raw = b""
     for name, contents in parts:
         raw += f'--x-y\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode()
         raw += contents + b"\r\n"
     raw += b"--x-y--\r\n"
-    form = FormReader("multipart/form-data; boundary=x-y", ("body",))
+    form = MultipartReader("multipart/form-data; boundary=x-y", ("body",))
     found: list[tuple[str, bytes]] = []
     for at in range(0, len(raw), step):
         for event in form.feed(raw[at : at + step]):
-            if isinstance(event, Head):
+            if isinstance(event, PartHeader):
                 found.append((event.field, b""))
             else:
                 found[-1] = (found[-1][0], found[-1][1] + event)

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipwright.server.http.ranges import Part, disposition, http_date, part_of
+from lipwright.server.http.ranges import (
+    ResolvedRange,
+    content_disposition,
+    http_date,
+    resolve_range,
+)
 from lipwright.storage.base import Blob
 
 CHANGED = datetime(2026, 5, 4, 3, 2, 1, 999_999, tzinfo=UTC)
@@ -14,19 +19,19 @@ SIZE = 1000
 BLOB = Blob(
     name="jobs/x/video.mp4", size=SIZE, etag="abc", content_type="video/mp4", modified_at=CHANGED
 )
-WHOLE = Part(status=200, start=0, stop=SIZE)
+WHOLE = ResolvedRange(status=200, start=0, stop=SIZE)
 
 
-def part(**headers: str) -> Part:
-    return part_of(BLOB, {name.replace("_", "-"): value for name, value in headers.items()})
+def part(**headers: str) -> ResolvedRange:
+    return resolve_range(BLOB, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def test_without_headers_it_is_the_whole_file():
+def test_without_headers_the_whole_file_is_sent():
     assert part() == WHOLE
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "stop"),
+    ("range_header", "start", "stop"),
     [
         ("bytes=0-0", 0, 1),
         ("bytes=0-", 0, SIZE),
@@ -37,51 +42,51 @@ def test_without_headers_it_is_the_whole_file():
         ("Bytes=0-1", 0, 2),
     ],
 )
-def test_one_range_is_a_part(asked, start, stop):
-    assert part(range=asked) == Part(status=206, start=start, stop=stop)
+def test_a_single_range_is_partial_content(range_header, start, stop):
+    assert part(range=range_header) == ResolvedRange(status=206, start=start, stop=stop)
 
 
-@pytest.mark.parametrize("asked", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
-def test_a_range_behind_the_end_cannot_be_satisfied(asked):
-    assert part(range=asked).status == 416
+@pytest.mark.parametrize("range_header", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
+def test_a_range_after_the_end_is_unsatisfiable(range_header):
+    assert part(range=range_header).status == 416
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "range_header",
     ["bytes=", "bytes=-", "bytes=a-b", "lines=0-1", "bytes=5-1", "bytes=0-1,4-5", "bytes=0-1 x",
      "bytes=" + "9" * 400 + "-"],
 )  # fmt: skip
-def test_what_is_no_single_range_gets_the_whole_file(asked):
-    assert part(range=asked) == WHOLE
+def test_malformed_and_multiple_ranges_get_the_whole_file(range_header):
+    assert part(range=range_header) == WHOLE
 
 
 @given(st.text(max_size=40))
-def test_any_range_header_gives_a_possible_part(asked):
-    got = part(range=asked)
+def test_any_range_header_gives_a_valid_range(range_header):
+    got = part(range=range_header)
     assert got.status == 416 or 0 <= got.start < got.stop <= SIZE
 
 
-def test_of_an_empty_file_no_range_can_be_satisfied():
+def test_no_range_of_an_empty_file_is_satisfiable():
     empty = Blob(name="x", size=0, etag="e", content_type="a/b", modified_at=CHANGED)
-    assert part_of(empty, {"range": "bytes=0-"}).status == 416
-    assert part_of(empty, {}) == Part(status=200, start=0, stop=0)
+    assert resolve_range(empty, {"range": "bytes=0-"}).status == 416
+    assert resolve_range(empty, {}) == ResolvedRange(status=200, start=0, stop=0)
 
 
 @pytest.mark.parametrize("tags", ['"abc"', 'W/"abc"', '"x", "abc"', "*"])
-def test_a_known_entity_tag_is_not_sent_again(tags):
+def test_a_matching_entity_tag_is_not_modified(tags):
     assert part(if_none_match=tags).status == 304
 
 
 @pytest.mark.parametrize("tags", ['"other"', "abc", '"ab"', '"abcd"'])
-def test_another_entity_tag_gets_the_file(tags):
+def test_a_different_entity_tag_gets_the_file(tags):
     assert part(if_none_match=tags) == WHOLE
 
 
-def test_an_entity_tag_goes_before_a_date():
+def test_an_entity_tag_takes_precedence_over_a_date():
     assert part(if_none_match='"other"', if_modified_since=http_date(CHANGED)) == WHOLE
 
 
-def test_a_file_that_has_not_changed_since_is_not_sent_again():
+def test_a_file_not_modified_since_is_not_sent_again():
     assert part(if_modified_since=http_date(CHANGED)).status == 304
     assert part(if_modified_since=http_date(CHANGED - timedelta(seconds=1))) == WHOLE
     assert part(if_modified_since="the day before yesterday") == WHOLE
@@ -112,5 +117,5 @@ def test_if_match_refuses_another_version():
          "filename*=UTF-8''a%0D%0ASet-Cookie%3A%20x"),
     ],
 )  # fmt: skip
-def test_no_file_name_can_break_out_of_its_header(name, header):
-    assert disposition("inline", name) == header
+def test_file_names_are_escaped_in_headers(name, header):
+    assert content_disposition("inline", name) == header

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from lipwright.server.uploads.receive import LEFTOVER_SECONDS, clear_leftovers
+from lipwright.server.uploads.receive import LEFTOVER_SECONDS, remove_leftovers
 
 
 def age(*paths: Path) -> None:
@@ -13,7 +13,7 @@ def age(*paths: Path) -> None:
         os.utime(path, (then, then))
 
 
-def test_what_a_process_that_died_has_left_goes_and_what_is_young_stays(tmp_path: Path):
+def test_old_leftovers_are_removed_and_young_files_stay(tmp_path: Path):
     dead, half, young = (tmp_path / name for name in ("dead/inner", "half", "young"))
     for folder in (dead, half, young):
         folder.mkdir(parents=True)
@@ -22,10 +22,10 @@ def test_what_a_process_that_died_has_left_goes_and_what_is_young_stays(tmp_path
     for path in (fresh := [half / "audio", tmp_path / "upload-2"]):
         path.write_bytes(b"x")
     age(*old, dead, dead.parent, half)
-    assert clear_leftovers(tmp_path) == 3
+    assert remove_leftovers(tmp_path) == 3
     left = set(tmp_path.rglob("*"))
     assert left == {*fresh, half, young}
-    assert clear_leftovers(tmp_path) == 0
+    assert remove_leftovers(tmp_path) == 0
 
 
 def test_a_link_is_removed_and_not_followed(tmp_path: Path):
@@ -35,5 +35,5 @@ def test_a_link_is_removed_and_not_followed(tmp_path: Path):
     age(elsewhere)
     link = incoming / "link"
     link.symlink_to(elsewhere)
-    clear_leftovers(incoming)
+    remove_leftovers(incoming)
     assert elsewhere.exists()

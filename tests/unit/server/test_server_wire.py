@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from lipwright.errors import EngineNotFound, InvalidOptions
 from lipwright.jobs.model import Failure, State, Upload
+from lipwright.options import SpeakerPick, SyncOptions
 from lipwright.server.errors import InvalidBody
 from lipwright.server.models import Catalogue
 from lipwright.server.runcomfy import wire as runcomfy
@@ -25,7 +26,7 @@ from wire_jobs import (
     NOON,
     QUEUED,
     RUNNING,
-    TICKET,
+    SPEC,
     V2,
     A,
     V,
@@ -33,8 +34,8 @@ from wire_jobs import (
 )
 
 
-def faults(error: InvalidBody) -> set[tuple]:
-    return {fault.loc for fault in error.faults}
+def locations(error: InvalidBody) -> set[tuple]:
+    return {field_error.loc for field_error in error.field_errors}
 
 
 # -- models ---------------------------------------------------------------------------------------
@@ -57,34 +58,36 @@ def test_sync_v2_names_lead_to_the_exemplar_engine(name):
 @pytest.mark.parametrize(
     "name", ["", "sync/sync/lipsync/v2", "exemplar", "../exemplar", "x" * 9999]
 )
-def test_an_unknown_model_is_told_with_those_there_are(name):
+def test_the_error_for_an_unknown_model_lists_the_known_ones(name):
     with pytest.raises(EngineNotFound, match="lipwright/passthrough") as caught:
         CATALOGUE.find(name)
     assert len(str(caught.value)) < 400
 
 
-def test_without_our_engine_only_installed_ones_are_offered():
-    ours = Catalogue.of([spec("other")])
+def test_without_the_default_engine_only_installed_ones_are_offered():
+    ours = Catalogue.from_engines([spec("other")])
     assert [m.id for m in ours.models] == [m.id for m in ours.sync_v2] == ["lipwright/other"]
 
 
 # -- runcomfy, in ---------------------------------------------------------------------------------
 
 
-def test_a_plain_body_becomes_a_wish():
-    wish = runcomfy.wish_of(CONTRACT, BODY)
-    assert (wish.video.url, wish.audio.url) == (V, A)
-    assert (wish.engine, wish.work) == ("exemplar", {"mode": "cut_off"})
-    assert wish.input == {**BODY, "sync_mode": "cut_off"}
-    assert wish.webhook is None
+def test_a_plain_body_is_parsed():
+    submission = runcomfy.parse_submission(CONTRACT, BODY)
+    assert (submission.video.url, submission.audio.url) == (V, A)
+    assert (submission.engine, submission.options) == ("exemplar", SyncOptions())
+    assert submission.input == {**BODY, "sync_mode": "cut_off"}
+    assert submission.webhook is None
 
 
 @pytest.mark.parametrize("mode", ["cut_off", "loop", "bounce", "silence", "remap"])
-def test_every_sync_mode_of_the_contract_is_taken(mode):
-    assert runcomfy.wish_of(CONTRACT, {**BODY, "sync_mode": mode}).work == {"mode": mode}
+def test_every_sync_mode_of_the_contract_is_accepted(mode):
+    assert runcomfy.parse_submission(CONTRACT, {**BODY, "sync_mode": mode}).options == SyncOptions(
+        mode=mode
+    )
 
 
-def test_our_own_options_reach_the_work():
+def test_our_own_options_are_parsed():
     own = {
         "speaker": [640, 300],
         "allow_no_face": True,
@@ -93,13 +96,13 @@ def test_our_own_options_reach_the_work():
         "seed": 7,
         "webhook_url": V,
     }
-    wish = runcomfy.wish_of(CONTRACT, {**BODY, "lipwright": own})
-    assert wish.work == {
-        "mode": "cut_off", "speaker": [640.0, 300.0, 0.0], "allow_no_face": True, "intensity": 0.5,
-        "crf": 18.0, "seed": 7,
-    }  # fmt: skip
-    assert wish.webhook is not None
-    assert wish.webhook.url == V
+    submission = runcomfy.parse_submission(CONTRACT, {**BODY, "lipwright": own})
+    assert submission.options == SyncOptions(
+        speaker=SpeakerPick(x=640, y=300), allow_no_face=True, intensity=0.5, crf=18
+    )
+    assert submission.seed == 7
+    assert submission.webhook is not None
+    assert submission.webhook.url == V
 
 
 @pytest.mark.parametrize(
@@ -130,18 +133,18 @@ def test_our_own_options_reach_the_work():
         ({"lipwright": {"webhook_url": ""}}, "lipwright.webhook_url"),
     ],
 )
-def test_a_field_that_does_not_fit_is_named(change, field):
+def test_an_invalid_field_is_named(change, field):
     with pytest.raises(InvalidBody) as caught:
-        runcomfy.wish_of(CONTRACT, {**BODY, **change})
-    assert faults(caught.value) == {
+        runcomfy.parse_submission(CONTRACT, {**BODY, **change})
+    assert locations(caught.value) == {
         ("body", *(int(step) if step.isdecimal() else step for step in field.split(".")))
     }
 
 
 def test_all_missing_fields_are_named_at_once():
     with pytest.raises(InvalidBody) as caught:
-        runcomfy.wish_of(CONTRACT, {})
-    assert faults(caught.value) == {("body", "video_url"), ("body", "audio_url")}
+        runcomfy.parse_submission(CONTRACT, {})
+    assert locations(caught.value) == {("body", "video_url"), ("body", "audio_url")}
 
 
 JSON = st.recursive(
@@ -154,8 +157,11 @@ FIELDS = st.sampled_from(["video_url", "audio_url", "sync_mode", "lipwright", "m
 
 
 @given(st.dictionaries(FIELDS, JSON))
-def test_any_body_gives_a_wish_or_one_clear_error(body):
-    for read in (partial(runcomfy.wish_of, CONTRACT), partial(sync_v2.wish_of, CATALOGUE)):
+def test_any_body_is_parsed_or_gives_one_clear_error(body):
+    for read in (
+        partial(runcomfy.parse_submission, CONTRACT),
+        partial(sync_v2.parse_submission, CATALOGUE),
+    ):
         try:
             told = read(body).dialect
         except (InvalidOptions, EngineNotFound) as error:
@@ -220,17 +226,17 @@ def test_no_good_answer_has_an_error_code_at_the_top(job):
     """RunComfy's clients take any answer with ``error_code`` for an error, whatever its status."""
     answers = [
         runcomfy.status(job, None, LINKS), runcomfy.result(job, LINKS),
-        runcomfy.cancelled(job, False), runcomfy.progress(job, None),
+        runcomfy.cancel_outcome(job, False), runcomfy.progress(job, None),
     ]  # fmt: skip
     assert not any("error_code" in answer for answer in answers)
 
 
-def test_a_job_that_is_tried_again_has_no_error():
+def test_a_retried_job_has_no_error():
     again = replace(QUEUED, failure=Failure(code="publish_failed", message="disk full"))
     assert runcomfy.result(again, LINKS)["error"] is None
 
 
-def test_progress_tells_the_stage_while_it_runs():
+def test_progress_has_the_stage_of_a_running_job():
     told = runcomfy.progress(RUNNING, None)
     assert (told["status"], told["stage"], told["done"]) == ("in_progress", "paint", 5)
     assert runcomfy.progress(QUEUED, 4)["queue_position"] == 4
@@ -239,25 +245,25 @@ def test_progress_tells_the_stage_while_it_runs():
 
 def test_a_page_ends_with_a_cursor_only_when_more_follow():
     jobs = [replace(QUEUED, sequence=n) for n in (9, 8, 7)]
-    page = runcomfy.listed(jobs, 2, LINKS)
+    page = runcomfy.request_list(jobs, 2, LINKS)
     assert len(page["requests"]) == 2
-    assert runcomfy.sequence_of(page["next_cursor"]) == 8
-    assert runcomfy.listed(jobs, 3, LINKS)["next_cursor"] is None
-    assert runcomfy.listed([], 3, LINKS) == {"requests": [], "next_cursor": None}
+    assert runcomfy.parse_cursor(page["next_cursor"]) == 8
+    assert runcomfy.request_list(jobs, 3, LINKS)["next_cursor"] is None
+    assert runcomfy.request_list([], 3, LINKS) == {"requests": [], "next_cursor": None}
 
 
 @given(st.integers(0, 2**63 - 1))
-def test_a_cursor_leads_back_to_its_place(sequence):
-    assert runcomfy.sequence_of(runcomfy.cursor(sequence)) == sequence
+def test_a_cursor_round_trips(sequence):
+    assert runcomfy.parse_cursor(runcomfy.format_cursor(sequence)) == sequence
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_a_cursor_or_refused(text):
     blamed, sequence = {("query", "cursor")}, 0
     try:
-        sequence = runcomfy.sequence_of(text)
+        sequence = runcomfy.parse_cursor(text)
     except InvalidBody as error:
-        blamed = faults(error)
+        blamed = locations(error)
     assert blamed == {("query", "cursor")}
     assert 0 <= sequence < 2**63
 
@@ -282,7 +288,7 @@ def test_models_are_found_by_text_category_and_kind():
     assert not runcomfy.matches(CONTRACT, "", "", "lora")
 
 
-def test_only_a_model_asked_for_with_schema_has_one():
+def test_a_model_has_its_schema_only_on_request():
     assert "input_schema" not in runcomfy.model_card(CONTRACT, False)
     schema = runcomfy.model_card(CONTRACT, True)["input_schema"]
     assert schema["required"] == ["video_url", "audio_url"]
@@ -295,39 +301,42 @@ def test_only_a_model_asked_for_with_schema_has_one():
 # -- sync.so v2, in -------------------------------------------------------------------------------
 
 
-def test_a_plain_generation_becomes_a_wish_that_bounces():
-    wish = sync_v2.wish_of(CATALOGUE, V2)
-    assert (wish.video.url, wish.audio.url) == (V, A)
-    assert wish.work == {"mode": "bounce"}
-    assert wish.input == V2
+def test_a_plain_generation_is_parsed_with_the_mode_bounce():
+    submission = sync_v2.parse_submission(CATALOGUE, V2)
+    assert (submission.video.url, submission.audio.url) == (V, A)
+    assert submission.options == SyncOptions(mode="bounce")
+    assert submission.input == V2
 
 
 def test_the_inputs_may_come_in_any_order():
-    wish = sync_v2.wish_of(CATALOGUE, {**V2, "input": V2["input"][::-1]})
-    assert (wish.video.loc, wish.audio.loc) == (
+    submission = sync_v2.parse_submission(CATALOGUE, {**V2, "input": V2["input"][::-1]})
+    assert (submission.video.loc, submission.audio.loc) == (
         ("body", "input", 1, "url"),
         ("body", "input", 0, "url"),
     )
 
 
-def test_nulls_mean_not_given():
+def test_nulls_are_ignored():
     body = {**V2, "options": {"sync_mode": None, "temperature": None}, "segments": None}
-    assert sync_v2.wish_of(CATALOGUE, body).work == {"mode": "bounce"}
+    assert sync_v2.parse_submission(CATALOGUE, body).options == SyncOptions(mode="bounce")
 
 
 @pytest.mark.parametrize(
     ("detection", "place"),
     [
         ({"auto_detect": True}, None),
-        ({"coordinates": [10, 20]}, [10.0, 20.0, 0.0]),
-        ({"auto_detect": False, "coordinates": [10, 20], "frame_number": 30}, [10.0, 20.0, 30.0]),
-        ({"bounding_boxes": [None, [0, 0, 10, 20], None]}, [5.0, 10.0, 1.0]),
+        ({"coordinates": [10, 20]}, SpeakerPick(x=10, y=20, frame=0)),
+        (
+            {"auto_detect": False, "coordinates": [10, 20], "frame_number": 30},
+            SpeakerPick(x=10, y=20, frame=30),
+        ),
+        ({"bounding_boxes": [None, [0, 0, 10, 20], None]}, SpeakerPick(x=5, y=10, frame=1)),
         ({"bounding_boxes": [None]}, None),
     ],
 )
-def test_who_speaks_is_passed_on_by_frame(detection, place):
+def test_the_speaker_is_selected_by_frame(detection, place):
     body = {**V2, "options": {"active_speaker_detection": detection}}
-    assert sync_v2.wish_of(CATALOGUE, body).work.get("speaker_frame") == place
+    assert sync_v2.parse_submission(CATALOGUE, body).options.speaker == place
 
 
 @pytest.mark.parametrize(
@@ -338,26 +347,28 @@ def test_who_speaks_is_passed_on_by_frame(detection, place):
         ([None] * 5000, {"auto_detect": False}),
     ],
 )  # fmt: skip
-def test_boxes_for_every_frame_are_kept_as_the_place_that_they_mean(boxes, brief):
+def test_boxes_for_every_frame_are_stored_as_one_position(boxes, brief):
     options = {"active_speaker_detection": {"auto_detect": False, "bounding_boxes": boxes}}
-    wish = sync_v2.wish_of(CATALOGUE, {**V2, "options": {**options, "sync_mode": "loop"}})
-    assert wish.input == {
+    submission = sync_v2.parse_submission(
+        CATALOGUE, {**V2, "options": {**options, "sync_mode": "loop"}}
+    )
+    assert submission.input == {
         **V2, "options": {"sync_mode": "loop", "active_speaker_detection": brief}
     }  # fmt: skip
 
 
-def test_a_still_picture_may_take_the_place_of_the_video():
+def test_a_still_picture_may_replace_the_video():
     items = [V2["input"][1], {"type": "image", "url": V}]
-    wish = sync_v2.wish_of(CATALOGUE, {**V2, "input": items})
-    assert wish.video.url == V
-    assert wish.video.loc == ("body", "input", 1, "url")
+    submission = sync_v2.parse_submission(CATALOGUE, {**V2, "input": items})
+    assert submission.video.url == V
+    assert submission.video.loc == ("body", "input", 1, "url")
 
 
-def test_thousands_of_faults_are_told_as_the_first():
+def test_validation_stops_at_the_first_of_thousands_of_errors():
     for boxes in ([["a"]] * 5000, [["a"] * 5000], [[1] * 5000]):
         options = {"active_speaker_detection": {"bounding_boxes": boxes}}
         with pytest.raises(InvalidBody) as caught:
-            sync_v2.wish_of(CATALOGUE, {**V2, "options": options})
+            sync_v2.parse_submission(CATALOGUE, {**V2, "options": options})
         cause = caught.value.__context__
         assert isinstance(cause, ValidationError)
         assert cause.error_count() == 1
@@ -389,18 +400,18 @@ def test_thousands_of_faults_are_told_as_the_first():
         ),
         (
             {"options": {"active_speaker_detection": {"auto_detect": True, "coordinates": [1, 2]}}},
-            "auto_detect or a place",
+            "auto_detect or a position",
         ),
     ],
 )
 def test_what_is_not_supported_is_refused_not_ignored(change, reason):
     with pytest.raises(InvalidBody, match=reason):
-        sync_v2.wish_of(CATALOGUE, {**V2, **change})
+        sync_v2.parse_submission(CATALOGUE, {**V2, **change})
 
 
-def test_an_unknown_model_of_sync_v2_is_told_with_those_there_are():
+def test_the_error_for_an_unknown_sync_v2_model_lists_the_known_ones():
     with pytest.raises(EngineNotFound, match="lipsync-2-pro"):
-        sync_v2.wish_of(CATALOGUE, {**V2, "model": "react-1"})
+        sync_v2.parse_submission(CATALOGUE, {**V2, "model": "react-1"})
 
 
 # -- sync.so v2, out ------------------------------------------------------------------------------
@@ -415,8 +426,8 @@ def test_every_state_has_a_status(job, status):
 
 
 def test_a_good_generation_has_url_and_duration():
-    ticket = replace(TICKET, dialect="sync_v2", model_id="lipsync-2", input=V2)
-    made = sync_v2.generation(replace(DONE, ticket=ticket), LINKS)
+    ticket = replace(SPEC, dialect="sync_v2", model_id="lipsync-2", input=V2)
+    made = sync_v2.generation(replace(DONE, spec=ticket), LINKS)
     assert made["outputUrl"].startswith("https://dub.example/v1/outputs/id-1/video.mp4?")
     assert made["outputDuration"] == 2.5
     assert (made["model"], made["input"]) == ("lipsync-2", V2["input"])
@@ -434,10 +445,10 @@ def test_a_job_of_the_other_dialect_is_a_generation_too():
     assert sync_v2.generation(QUEUED, LINKS)["input"] == V2["input"]
 
 
-def test_statuses_come_repeated_or_separated_by_commas():
-    assert sync_v2.words(["a,b", " c ", "", "a"]) == ["a", "b", "c"]
-    assert sync_v2.states_of(["PENDING", "FAILED"]) == [State.IN_QUEUE, State.FAILED]
+def test_statuses_may_be_repeated_or_comma_separated():
+    assert sync_v2.split_values(["a,b", " c ", "", "a"]) == ["a", "b", "c"]
+    assert sync_v2.parse_statuses(["PENDING", "FAILED"]) == [State.IN_QUEUE, State.FAILED]
     with pytest.raises(InvalidBody, match="PROCESSING"):
-        sync_v2.states_of(["pending"])
+        sync_v2.parse_statuses(["pending"])
     with pytest.raises(InvalidBody, match="at most 2"):
-        sync_v2.words(["a,b,c"], most=2)
+        sync_v2.split_values(["a,b,c"], limit=2)

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training.motion import amid, augment, corpus, features, measure, people
-from training.motion.corpus import Example
+from training.motion import metrics
+from training.motion.data import augment, corpus, features, mixing, speakers
+from training.motion.data.corpus import Example
 
-from lipwright.face import shape
+from lipwright.face import canonical
+from lipwright.face.landmarks import LOWER_INNER_ROWS, MOUTH
 
 STATES = 1024
 SMALL = {"directions": 40, "noise": 0.1, "dropout": 0.1, "rate": 3e-3}
 
 
 def example(name: str, seed: int = 0, seconds: float = 1.6, rate: float = 25.0) -> Example:
-    """A mouth that opens with the first speech state, heard through noise."""
+    """A mouth that opens with the first speech states, plus noise."""
     random = np.random.default_rng(seed)
     count = round(seconds * 50)
     loud = np.convolve(random.standard_normal(count + 8), np.ones(9) / 3, "valid")
@@ -26,8 +28,8 @@ def example(name: str, seed: int = 0, seconds: float = 1.6, rate: float = 25.0) 
     states[:, :32] += loud[:, None]
     times = np.arange(round(seconds * rate)) / rate
     gap = np.interp(times, (np.arange(count) + 0.5) / 50, loud) * 0.01
-    mouth = np.repeat(shape.reference()[None, shape.MOUTH], len(times), 0)
-    mouth[:, shape.LOWER_INNER, 1] += gap[:, None]
+    mouth = np.repeat(canonical.reference_face()[None, MOUTH], len(times), 0)
+    mouth[:, LOWER_INNER_ROWS, 1] += gap[:, None]
     return Example(
         name=name,
         times=times,
@@ -39,19 +41,19 @@ def example(name: str, seed: int = 0, seconds: float = 1.6, rate: float = 25.0) 
 
 def face(count: int, shift: np.ndarray | None = None) -> np.ndarray:
     """Landmarks (count, 478, 3) in pixels of the reference face, moved by shift (count, 2)."""
-    points = np.repeat(shape.reference()[None] * 80, count, 0)
+    points = np.repeat(canonical.reference_face()[None] * 80, count, 0)
     if shift is not None:
         points[:, :, :2] += shift[:, None]
     return points.astype(np.float32)
 
 
-# ------------------------------------------------------------------------------- what to learn from
+# ------------------------------------------------------------------------------- corpus
 
 
 def test_runs_end_where_the_face_is_lost_or_jumps() -> None:
     landmarks = face(60, np.where(np.arange(60) < 35, 0, 90)[:, None] * np.ones(2))
     landmarks[10:12] = np.nan
-    runs = [(r.start, r.stop) for r in corpus.unbroken(landmarks)]
+    runs = [(r.start, r.stop) for r in corpus.continuous_runs(landmarks)]
     assert runs == [(0, 10), (12, 35), (35, 60)]
 
 
@@ -59,13 +61,13 @@ def test_runs_end_where_the_face_is_lost_or_jumps() -> None:
     ("name", "change", "reason"),
     [
         ("train__misc__a.mp4", {}, "used"),
-        ("train__misc__3_hq.mp4", {}, "of a person in the measuring clips"),
+        ("train__misc__3_hq.mp4", {}, "same person as in the test clips"),
         ("train__misc__a.mp4", {"states": np.zeros((0, STATES), np.float16)}, "no sound"),
         ("train__misc__a.mp4", {"landmarks": face(9)}, "face lost or cut"),
     ],
 )
 def test_clips_are_left_out_for_a_reason(name: str, change: dict, reason: str) -> None:
-    assert corpus.usable(clip(name, 40, **change))[1] == reason
+    assert corpus.usable_examples(clip(name, 40, **change))[1] == reason
 
 
 def clip(name: str, frames: int, **change: np.ndarray) -> features.Clip:
@@ -93,11 +95,11 @@ def cut(frames: int) -> np.ndarray:
 def lost(frames: int) -> np.ndarray:
     """Landmarks of which the tracker makes a mouth at another place half of the time."""
     landmarks = face(frames)
-    landmarks[frames // 2 :, shape.MOUTH, 0] += 100
+    landmarks[frames // 2 :, MOUTH, 0] += 100
     return landmarks
 
 
-def test_the_corpus_counts_what_it_leaves_out_and_why(tmp_path: Path) -> None:
+def test_load_examples_counts_clips_by_reason(tmp_path: Path) -> None:
     for made in (
         clip("train__misc__good.mp4", 40),
         clip("train__misc__dumb.mp4", 40, states=np.zeros((0, STATES), np.float16)),
@@ -107,8 +109,8 @@ def test_the_corpus_counts_what_it_leaves_out_and_why(tmp_path: Path) -> None:
         clip("train__misc__3_hq.mp4", 40),
         clip("eval__other.mp4", 40),
     ):
-        features.save(made, tmp_path)
-    examples, reasons = corpus.read(tmp_path)
+        features.save_clip(made, tmp_path)
+    examples, reasons = corpus.load_examples(tmp_path)
     assert [e.name for e in examples] == ["train__misc__good.mp4"]
     assert reasons == Counter(
         {
@@ -116,89 +118,94 @@ def test_the_corpus_counts_what_it_leaves_out_and_why(tmp_path: Path) -> None:
             "no sound": 1,
             "face lost or cut": 1,
             "face turned away": 1,
-            "mouth out of reason": 1,
-            "of a person in the measuring clips": 1,
+            "implausible mouth": 1,
+            "same person as in the test clips": 1,
         }
     )
 
 
-def test_what_measures_is_never_learnt_from_and_may_turn_its_head(tmp_path: Path) -> None:
-    features.save(clip("train__misc__a.mp4", 40), tmp_path)
-    features.save(clip("eval__b.mp4", 40, landmarks=turned(40, 60)), tmp_path)
-    features.save(clip("eval__brief.mp4", corpus.LEAST_FRAMES - 1), tmp_path)
-    assert [e.name for e in corpus.measured(tmp_path, ("clips", "eval"))] == ["eval__b.mp4"]
-    assert [e.name for e in corpus.read(tmp_path)[0]] == ["train__misc__a.mp4"]
+def test_test_clips_are_not_in_training_and_may_show_turned_heads(tmp_path: Path) -> None:
+    features.save_clip(clip("train__misc__a.mp4", 40), tmp_path)
+    features.save_clip(clip("eval__b.mp4", 40, landmarks=turned(40, 60)), tmp_path)
+    features.save_clip(clip("eval__brief.mp4", corpus.MIN_FRAMES - 1), tmp_path)
+    assert [e.name for e in corpus.load_test_examples(tmp_path, ("clips", "eval"))] == [
+        "eval__b.mp4"
+    ]
+    assert [e.name for e in corpus.load_examples(tmp_path)[0]] == ["train__misc__a.mp4"]
 
 
-def test_clips_keep_in_the_cache(tmp_path: Path) -> None:
+def test_clips_round_trip_through_the_cache(tmp_path: Path) -> None:
     saved = clip("train__misc__a.mp4", 3)
-    features.save(saved, tmp_path)
-    again = features.load(tmp_path / "train__misc__a.mp4.npz")
+    features.save_clip(saved, tmp_path)
+    again = features.load_clip(tmp_path / "train__misc__a.mp4.npz")
     assert again.name == saved.name
     assert (again.landmarks == saved.landmarks).all()
 
 
-# ------------------------------------------------------------------------------- people
+# ------------------------------------------------------------------------------- speakers
 
 
-def test_people_are_told_apart() -> None:
+def test_clusters_hold_one_person_each_and_nest() -> None:
+    pytest.importorskip("scipy")
     random = np.random.default_rng(0)
     centres = 10 * random.standard_normal((6, 30))
     who = random.integers(0, 6, 200)
     points = centres[who] + random.standard_normal((200, 30))
-    labels = people.cut(people.ward(points), 200, 6)
+    labels, coarse = speakers.cluster(points, (6, 3))
     assert len(set(zip(labels.tolist(), who.tolist(), strict=True))) == 6
+    assert len(set(zip(labels.tolist(), coarse.tolist(), strict=True))) == 6
+    assert labels[0] == coarse[0] == 0
 
 
-def test_whole_branches_are_held_back() -> None:
+def test_held_out_branches_hold_about_the_wanted_share() -> None:
     branches = np.random.default_rng(0).integers(0, 12, 500)
-    held = people.hold_back(branches)
+    held = speakers.choose_held_out(branches)
     share = np.isin(branches, list(held)).mean()
     assert 0.08 < share < 0.2
 
 
-# ------------------------------------------------------------------------------- measures
+# ------------------------------------------------------------------------------- metrics
 
 
 def test_lag_is_positive_when_the_prediction_is_late() -> None:
     tracked = np.convolve(np.random.default_rng(0).standard_normal(210), np.ones(6), "valid")
-    assert measure.lag(tracked[:-3], tracked[3:], 25) == pytest.approx(0.12, abs=0.01)
-    assert measure.lag(tracked[3:], tracked[3:], 25) == pytest.approx(0, abs=0.01)
+    assert metrics.estimate_lag(tracked[:-3], tracked[3:], 25) == pytest.approx(0.12, abs=0.01)
+    assert metrics.estimate_lag(tracked[3:], tracked[3:], 25) == pytest.approx(0, abs=0.01)
 
 
-def test_still_curves_do_not_correlate() -> None:
-    assert measure.correlation(np.ones(9), np.arange(9.0)) == 0
+def test_correlation_with_a_constant_curve_is_zero() -> None:
+    assert metrics.correlation(np.ones(9), np.arange(9.0)) == 0
 
 
-# ------------------------------------------------------------------------------- other sounds
+# ------------------------------------------------------------------------------- augmentation
 
 
-def test_variants_keep_length_over_speed() -> None:
+def test_length_of_variants_follows_their_speed() -> None:
     random = np.random.default_rng(0)
     tone = np.sin(np.arange(16000) * 0.1).astype(np.float32)
     for _ in range(20):
-        varied, speed = augment.vary(tone, [tone[:4000]], random)
+        varied, speed = augment.augment_sound(tone, [tone[:4000]], random)
         assert varied.dtype == np.float32
         assert len(varied) == round(len(tone) / speed)
         assert np.isfinite(varied).all()
         assert np.abs(varied).max() <= 1.001
 
 
-def test_silence_varies_to_finite_sound() -> None:
+def test_augmented_silence_is_finite() -> None:
     random = np.random.default_rng(0)
     for _ in range(10):
-        assert np.isfinite(augment.vary(np.zeros(3200, np.float32), [], random)[0]).all()
+        assert np.isfinite(augment.augment_sound(np.zeros(3200, np.float32), [], random)[0]).all()
 
 
-# --------------------------------------------------------------------------- heard amid others
+# ------------------------------------------------------------------------------- sound in context
 
 
-class Ear:
-    """Hears the mean of each state's samples."""
+class FakeEncoder:
+    """Encodes each state as the mean of its samples."""
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
-        assert len(samples) % amid.HOP == 0
-        return samples.reshape(-1, amid.HOP).mean(1, keepdims=True)
+        assert len(samples) % mixing.HOP == 0
+        return samples.reshape(-1, mixing.HOP).mean(1, keepdims=True)
 
 
 def sounds(*seconds: float) -> dict[str, np.ndarray]:
@@ -206,21 +213,25 @@ def sounds(*seconds: float) -> dict[str, np.ndarray]:
     return {f"{i}": np.full(round(s * 16000), i + 1, np.float32) for i, s in enumerate(seconds)}
 
 
-def test_each_clip_gets_its_own_states_back_from_among_others() -> None:
+def test_each_clip_gets_its_own_states_from_the_joined_sound() -> None:
     played = sounds(1.2, 0.5, 2.0, 1.01, 3.0, 4.0)
-    heard = amid.hear(played, dict.fromkeys(played, "a"), Ear(), seed=3, varied=False)
-    assert {name: len(states) for name, (states, _) in heard.items()} == {
-        name: -(-len(sound) // amid.HOP) for name, sound in played.items()
+    encoded = mixing.encode_in_context(
+        played, dict.fromkeys(played, "a"), FakeEncoder(), seed=3, varied=False
+    )
+    assert {name: len(states) for name, (states, _) in encoded.items()} == {
+        name: -(-len(sound) // mixing.HOP) for name, sound in played.items()
     }
-    for name, (states, speed) in heard.items():
+    for name, (states, speed) in encoded.items():
         assert (states[:-1] == int(name) + 1).all()  # the last one may hold silence
         assert speed == 1
 
 
-def test_a_varied_clip_played_faster_has_fewer_states() -> None:
+def test_faster_clips_have_fewer_states() -> None:
     played = sounds(*[1.0] * 30)
-    heard = amid.hear(played, dict.fromkeys(played, "a"), Ear(), seed=1, varied=True)
-    speeds = {round(speed, 3): len(states) for states, speed in heard.values()}
+    encoded = mixing.encode_in_context(
+        played, dict.fromkeys(played, "a"), FakeEncoder(), seed=1, varied=True
+    )
+    speeds = {round(speed, 3): len(states) for states, speed in encoded.values()}
     assert len(speeds) > 5
     for speed, count in speeds.items():
         assert count == pytest.approx(50 / speed, abs=1)
@@ -229,18 +240,18 @@ def test_a_varied_clip_played_faster_has_fewer_states() -> None:
 def test_groups_hold_one_speaker_each_and_fit_the_window() -> None:
     played = sounds(*[1.3] * 20, 12.0)
     speakers = {name: "even" if int(name) % 2 == 0 else "odd" for name in played}
-    found = list(amid.groups(played, speakers, np.random.default_rng(0)))
+    found = list(mixing.group_by_speaker(played, speakers, np.random.default_rng(0)))
     assert sorted(name for group in found for name in group) == sorted(played)
     for group in found:
         assert len({speakers[name] for name in group}) == 1
-        states = sum(len(amid.whole(played[name])) for name in group) // amid.HOP
-        assert states <= amid.WINDOW or len(group) == 1
+        states = sum(len(mixing.pad_to_state(played[name])) for name in group) // mixing.HOP
+        assert states <= mixing.WINDOW or len(group) == 1
 
 
-def test_speakers_count_by_the_root_of_what_they_said() -> None:
+def test_speaker_weight_is_the_square_root_of_their_length() -> None:
     many = [replace(example(f"{i}"), speaker="many") for i in range(16)]
     few = [replace(example(f"few{i}"), speaker="few") for i in range(4)]
-    found = corpus.weights([*many, *few])
+    found = corpus.speaker_weights([*many, *few])
     share = found[:16].sum() / found[16:].sum()
     assert share == pytest.approx(2)  # not 4
     assert found.mean() == pytest.approx(1)
@@ -249,75 +260,107 @@ def test_speakers_count_by_the_root_of_what_they_said() -> None:
 # ------------------------------------------------------------------------------ learning curve
 
 
-def crowd(people: int, clips: int = 4) -> list[Example]:
+def crowd(count: int, clips: int = 4) -> list[Example]:
     return [
         replace(example(f"{who}_{i}", seed=10 * who + i), speaker=f"{who}")
-        for who in range(people)
+        for who in range(count)
         for i in range(clips)
     ]
 
 
-def test_a_task_takes_all_clips_of_some_or_some_clips_of_all() -> None:
+def test_task_selects_all_clips_of_some_speakers_or_some_clips_of_all() -> None:
     pytest.importorskip("torch")
-    from training.motion import growth
+    from training.motion import learning_curve
 
     examples = crowd(6)
-    few = growth.pick(examples, growth.Task(speakers=2, share=1.0, draw=0))
+    few = learning_curve.select_examples(
+        examples, learning_curve.TrainingTask(speakers=2, share=1.0, draw=0)
+    )
     assert len({e.speaker for e in few}) == 2
     assert len(few) == 8
-    again = growth.pick(examples, growth.Task(speakers=2, share=1.0, draw=0))
+    again = learning_curve.select_examples(
+        examples, learning_curve.TrainingTask(speakers=2, share=1.0, draw=0)
+    )
     assert [e.name for e in again] == [e.name for e in few]
-    draws = [growth.pick(examples, growth.Task(speakers=2, share=1.0, draw=d)) for d in range(4)]
+    draws = [
+        learning_curve.select_examples(
+            examples, learning_curve.TrainingTask(speakers=2, share=1.0, draw=d)
+        )
+        for d in range(4)
+    ]
     assert len({tuple(e.name for e in draw) for draw in draws}) > 1
-    half = growth.pick(examples, growth.Task(speakers=6, share=0.5, draw=0))
+    half = learning_curve.select_examples(
+        examples, learning_curve.TrainingTask(speakers=6, share=0.5, draw=0)
+    )
     assert Counter(e.speaker for e in half) == Counter({f"{i}": 2 for i in range(6)})
 
 
-def test_the_law_of_learning_is_found_again() -> None:
+def test_power_law_is_recovered_from_its_points() -> None:
     pytest.importorskip("torch")
-    from training.motion import growth
+    from training.motion import learning_curve
 
     counts = [4, 8, 16, 28, 40]
-    for exponent in growth.EXPONENTS:
-        true = growth.Law(ceiling=0.8, lack=0.5, exponent=exponent)
-        found = growth.extrapolate(counts, [true.at(n) for n in counts], exponent)
+    for exponent in learning_curve.EXPONENTS:
+        true = learning_curve.PowerLaw(ceiling=0.8, deficit=0.5, exponent=exponent)
+        found = learning_curve.fit_power_law(counts, [true.at(n) for n in counts], exponent)
         assert found.at(200) == pytest.approx(true.at(200), abs=1e-6)
-        steep = growth.extrapolate(counts, [0.1 * n for n in range(1, 6)], exponent)
+        steep = learning_curve.fit_power_law(counts, [0.1 * n for n in range(1, 6)], exponent)
         assert steep.ceiling <= 1
 
 
-def test_the_learning_curve_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_learning_curve_resumes_where_it_stopped(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from training.motion import chart, fit, growth
+    from training.motion import learning_curve, train_motion
     from training.motion.network import MotionNet
 
     examples = crowd(5, 3)
-    measuring = [example(f"{s}__{i}", 90 + i, seconds=2.4) for s in measure.SETS for i in range(2)]
+    test_examples = [
+        example(f"{s}__{i}", 90 + i, seconds=2.4) for s in metrics.TEST_SETS for i in range(2)
+    ]
     trained: list[int] = []
 
-    def learn(chosen: list[Example]) -> tuple[MotionNet, fit.Basis]:
+    def train(chosen: list[Example]) -> tuple[MotionNet, train_motion.Basis]:
         trained.append(len(chosen))
-        basis = fit.find_basis(chosen, 2)
-        return fit.train(chosen, [], basis, fit.Recipe(directions=40, emphasis=())), basis
+        basis = train_motion.fit_basis(chosen, 2)
+        recipe = train_motion.Recipe(directions=40, emphasis=())
+        return train_motion.train(chosen, [], basis, recipe), basis
 
-    kept = tmp_path / "curve.jsonl"
-    points = growth.grow(examples, measuring, learn, kept)
-    assert len(points) == len(trained) == len(list(growth.tasks(5)))
+    path = tmp_path / "curve.jsonl"
+    points = learning_curve.measure_curve(examples, test_examples, train, path)
+    assert len(points) == len(trained) == len(list(learning_curve.plan_tasks(5)))
     assert points[-1].scores["eval opening"] > 0.9
     assert trained[-1] == len(examples)
-    kept.write_text("\n".join(kept.read_text().splitlines()[:-1]) + "\n")
-    again = growth.grow(examples, measuring, learn, kept)
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    again = learning_curve.measure_curve(examples, test_examples, train, path)
     assert again == points
     assert len(trained) == len(points) + 1
-    assert [json.loads(line)["speakers"] for line in kept.read_text().splitlines()]
-    lines = list(growth.table(points))
+    assert [json.loads(line)["speakers"] for line in path.read_text().splitlines()]
+    lines = list(learning_curve.format_table(points))
     assert len({line.count("|") for line in lines}) == 1
-    picture = ElementTree.fromstring(chart.chart(points))
-    circles = picture.findall(".//{http://www.w3.org/2000/svg}circle")
-    assert len(circles) == sum(p.share == 1 for p in points) * 4
 
 
-# ------------------------------------------------------------------------------- training itself
+def test_chart_shows_each_point_of_each_set_and_measure(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    from training.motion import chart, learning_curve
+
+    keys = [f"{s} {m}" for s in metrics.TEST_SETS for m in metrics.MEASURES]
+    points = [
+        learning_curve.CurvePoint(
+            **vars(task), seconds=60.0, scores=dict.fromkeys(keys, 0.7 - 0.5 / task.speakers)
+        )
+        for task in learning_curve.plan_tasks(40)
+    ]
+    chart.draw_chart(points, tmp_path / "curve.svg")
+    picture = ElementTree.parse(tmp_path / "curve.svg")
+    whole = sum(p.share == 1 for p in points)
+    for kind, count in ((chart.DRAWS, whole), (chart.SHARES, len(points) - whole)):
+        for key in keys:
+            marks = picture.findall(f".//*[@id='{kind} {key}']//{{http://www.w3.org/2000/svg}}use")
+            assert len(marks) == count
+
+
+# ------------------------------------------------------------------------------- training
 
 
 @pytest.fixture(scope="module")
@@ -325,16 +368,18 @@ def examples() -> list[Example]:
     return [example(f"train__misc__{i}.mp4", i) for i in range(12)]
 
 
-def test_training_learns_and_repeats_itself(examples: list[Example]) -> None:
+def test_training_lowers_the_loss_and_is_reproducible(examples: list[Example]) -> None:
     pytest.importorskip("torch")
-    from training.motion import evaluate, fit
+    from training.motion import evaluate, train_motion
 
-    recipe = fit.Recipe(components=3, emphasis=(1.0,), hidden=24, steps=40, batch=6, **SMALL)
-    basis = fit.find_basis(examples, recipe.components)
+    recipe = train_motion.Recipe(
+        components=3, emphasis=(1.0,), hidden=24, steps=40, batch=6, **SMALL
+    )
+    basis = train_motion.fit_basis(examples, recipe.components)
 
     def run() -> tuple[list[float], np.ndarray]:
         losses: list[float] = []
-        net = fit.train(
+        net = train_motion.train(
             examples, [], basis, recipe, lambda step, value, average: losses.append(value)
         )
         return losses, evaluate.predict(net, basis, examples[0])
@@ -345,23 +390,23 @@ def test_training_learns_and_repeats_itself(examples: list[Example]) -> None:
     assert (runs[0][1] == runs[1][1]).all()
 
 
-def test_the_linear_part_alone_finds_a_linear_mouth(examples: list[Example]) -> None:
+def test_linear_filter_alone_predicts_a_linear_mouth(examples: list[Example]) -> None:
     pytest.importorskip("torch")
-    from training.motion import evaluate, fit
+    from training.motion import evaluate, train_motion
 
-    basis = fit.find_basis(examples, 2)
-    net = fit.train(examples, [], basis, fit.Recipe(directions=40, emphasis=()))
+    basis = train_motion.fit_basis(examples, 2)
+    net = train_motion.train(examples, [], basis, train_motion.Recipe(directions=40, emphasis=()))
     assert not net.members
-    found = evaluate.by_speaker(net, basis, [example("unseen", 99)])
+    found = evaluate.evaluate_by_speaker(net, basis, [example("unseen", 99)])
     assert found["unseen"].opening > 0.9
 
 
-def test_each_filter_sees_one_layer_and_both_count_half(examples: list[Example]) -> None:
+def test_each_filter_uses_one_layer_and_has_half_the_weight(examples: list[Example]) -> None:
     pytest.importorskip("torch")
-    from training.motion import fit, linear
+    from training.motion import linear_filter, train_motion
 
-    basis = fit.find_basis(examples, 2)
-    directions, taps = linear.by_layer(examples, basis, 40)
+    basis = train_motion.fit_basis(examples, 2)
+    directions, taps = linear_filter.fit_by_layer(examples, basis, 40)
     assert directions.shape == (STATES, 80)
     assert taps.shape[:2] == (2, 80)
     half = STATES // 2
@@ -371,24 +416,26 @@ def test_each_filter_sees_one_layer_and_both_count_half(examples: list[Example])
         replace(e, states=np.where(np.arange(STATES) < half, e.states, 0).astype(np.float16))
         for e in examples
     ]
-    alone = linear.by_layer(deaf, basis, 40)[1]
+    alone = linear_filter.fit_by_layer(deaf, basis, 40)[1]
     # What layer 4 holds changes nothing of the filter that sees layer 2.
     assert np.allclose(alone[:, :40], taps[:, :40], atol=1e-5)
     assert np.allclose(alone[:, 40:], 0, atol=1e-5)
     assert np.abs(taps[:, :40]).max() > 1e-3
 
 
-def test_exported_motion_equals_the_trained(examples: list[Example], tmp_path: Path) -> None:
+def test_exported_motion_equals_the_trained_network(
+    examples: list[Example], tmp_path: Path
+) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from training.motion import export, fit
+    from training.motion import export, train_motion
 
     from lipwright.motion.basis import Basis
     from lipwright.weights.store import onnx_session
 
-    recipe = fit.Recipe(components=3, hidden=24, steps=5, batch=6, **SMALL)
-    basis = fit.find_basis(examples, recipe.components)
-    net = fit.train(examples, [], basis, recipe)
+    recipe = train_motion.Recipe(components=3, hidden=24, steps=5, batch=6, **SMALL)
+    basis = train_motion.fit_basis(examples, recipe.components)
+    net = train_motion.train(examples, [], basis, recipe)
     export.write_motion(net, basis, tmp_path / "motion.onnx")
     session = onnx_session(tmp_path / "motion.onnx")
     states = np.random.default_rng(0).standard_normal((1, 70, STATES)).astype(np.float32)
@@ -401,92 +448,98 @@ def test_exported_motion_equals_the_trained(examples: list[Example], tmp_path: P
     assert (Basis.from_text(facts["basis"]).components == basis.components).all()
 
 
-def test_the_scorer_learns_offsets_and_exports(examples: list[Example], tmp_path: Path) -> None:
+def test_scorer_trains_and_exports(examples: list[Example], tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from training.motion import contrast, export
+    from training.motion import export, train_scorer
 
     from lipwright.weights.store import onnx_session
 
     losses: list[float] = []
-    recipe = contrast.Contrast(hidden=(16, 16), steps=30, clips=12, moments=4)
-    net = contrast.train(examples, recipe, lambda step, value, average: losses.append(value))
+    recipe = train_scorer.ScorerRecipe(hidden=(16, 16), steps=30, clips=12, moments=4)
+    net = train_scorer.train(examples, recipe, lambda step, value, average: losses.append(value))
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
-    kept, dropped = contrast.correct(net, examples)
+    kept, dropped = train_scorer.assign_offsets(net, examples)
     assert len(kept) + dropped == len(examples)
     export.write_scorer(net, tmp_path / "scorer.onnx")
     names = [i.name for i in onnx_session(tmp_path / "scorer.onnx").get_inputs()]
     assert names == ["states", "mouth"]
 
 
-# ------------------------------------------------------------------------------ layers that learn
+# ------------------------------------------------------------------------------- finetuning
 
 
-def heard_by_the_encoder(seconds: float):
-    """A sound, and its window as layer 2 hears it."""
-    from training.motion import tune
+def encoded_sound(seconds: float):
+    """A sound, and its window as encoded by layer 2."""
+    from training.motion import finetune
 
     from lipwright.weights.store import WeightStore, onnx_session
 
     sound = np.random.default_rng(1).normal(0, 0.1, round(16000 * seconds)).astype(np.float32)
     session = onnx_session(WeightStore().path("whisper_base_encoder"))
-    return sound, tune.hear(session, sound)
+    return sound, finetune.encode_window(session, sound)
 
 
-def test_layers_that_have_not_learnt_hear_what_the_encoder_hears(examples: list[Example]) -> None:
+def test_untrained_adapters_leave_the_encoder_unchanged(examples: list[Example]) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from training.motion import fit, tune
+    from training.motion import finetune, train_motion
 
     from lipwright.speech.encoder import SpeechEncoder
 
-    sound, heard = heard_by_the_encoder(1.3)
-    basis = fit.find_basis(examples, 3)
-    net = tune.begin(examples, basis, tune.Tuning(components=3, directions=40, hidden=8)).eval()
+    sound, encoded = encoded_sound(1.3)
+    basis = train_motion.fit_basis(examples, 3)
+    net = finetune.build_net(
+        examples, basis, finetune.FinetuneRecipe(components=3, directions=40, hidden=8)
+    ).eval()
     with torch.no_grad():
-        found = net.states(heard).numpy()
+        found = net.states(encoded).numpy()
     assert np.abs(found - SpeechEncoder().encode(sound)).max() < 0.05  # kept in half precision
     with torch.no_grad():
-        alone = net(net.states(heard)).numpy()
-    assert np.allclose(tune.coefficients(net, [heard]), alone, atol=1e-5)
+        alone = net(net.states(encoded)).numpy()
+    assert np.allclose(finetune.predict_coefficients(net, [encoded]), alone, atol=1e-5)
     assert alone.shape == (65, 3)
 
 
-def test_layers_learn_with_the_network(examples: list[Example]) -> None:
+def test_adapters_are_trained_with_the_network(examples: list[Example]) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from training.motion import fit, tune
+    from training.motion import finetune, train_motion
 
-    _, heard = heard_by_the_encoder(2.0)
-    parts = (tune.Part(name=examples[0].name, start=10, stop=90, speed=1.0),)
-    windows = [tune.Window(heard=heard, parts=parts, speaker=examples[0].speaker)]
-    basis = fit.find_basis(examples, 3)
+    _, encoded = encoded_sound(2.0)
+    clips = (finetune.WindowClip(name=examples[0].name, start=10, stop=90, speed=1.0),)
+    windows = [finetune.TrainingWindow(encoded=encoded, clips=clips, speaker=examples[0].speaker)]
+    basis = train_motion.fit_basis(examples, 3)
     losses: list[float] = []
-    tuning = tune.Tuning(components=3, hidden=16, steps=40, windows=1, rank=2, **SMALL)
-    net = tune.tune(examples, windows, basis, tuning, lambda step, value, _: losses.append(value))
+    recipe = finetune.FinetuneRecipe(components=3, hidden=16, steps=40, windows=1, rank=2, **SMALL)
+    net = finetune.finetune(
+        examples, windows, basis, recipe, lambda step, value, _: losses.append(value)
+    )
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
-    changes = [p for name, p in net.layers.named_parameters() if name.endswith("out")]
+    changes = [p for name, p in net.layers.named_parameters() if name.endswith("up")]
     assert all(float(p.detach().abs().max()) > 0 for p in changes)
     with torch.no_grad():
-        assert np.isfinite(net(net.states(heard)).numpy()).all()
+        assert np.isfinite(net(net.states(encoded)).numpy()).all()
 
 
-def test_stretches_lie_where_their_clip_is_heard(examples: list[Example]) -> None:
+def test_segments_lie_inside_their_clip(examples: list[Example]) -> None:
     pytest.importorskip("torch")
-    from training.motion import tune
+    from training.motion import finetune
 
     example = replace(examples[0], offset=0.1)
-    heard = tune.Heard(
+    encoded = finetune.EncodedWindow(
         raw=np.zeros((400, 512), np.float16), count=350, sinks=(np.zeros(0, np.int64),) * 4
     )
-    part = tune.Part(name=example.name, start=100, stop=160, speed=1.25)
-    window = tune.Window(heard=heard, parts=(part,), speaker="")
+    clip = finetune.WindowClip(name=example.name, start=100, stop=160, speed=1.25)
+    window = finetune.TrainingWindow(encoded=encoded, clips=(clip,), speaker="")
     target = np.arange(len(example.times), dtype=np.float32)[:, None]
     runs = {example.name: [(example, target)]}
-    ((taps, weights, wanted),) = tune.stretches(window, runs, np.random.default_rng(0))
+    ((taps, weights, found),) = finetune.sample_segments(window, runs, np.random.default_rng(0))
     at = ((taps + 0.5) / 50 * weights).sum(1)
-    asked = (example.times[wanted[:, 0].astype(int)] + 0.1) / 1.25 + 2.0
-    assert np.abs(at - asked).max() < tune.JITTER + 1e-6
+    expected = (example.times[found[:, 0].astype(int)] + 0.1) / 1.25 + 2.0
+    assert np.abs(at - expected).max() < finetune.JITTER + 1e-6
     assert at.max() < 3.2
-    short = replace(part, stop=110)
-    assert not list(tune.stretches(replace(window, parts=(short,)), runs, np.random.default_rng(0)))
+    short = replace(clip, stop=110)
+    assert not list(
+        finetune.sample_segments(replace(window, clips=(short,)), runs, np.random.default_rng(0))
+    )

@@ -1,1 +1,1 @@
-"""The table of jobs, keys, uploads and deliveries: in SQL and in memory."""
+"""The ledger of jobs, API keys, uploads and webhook deliveries, in SQL and in memory."""

@@ -1,4 +1,7 @@
-"""What transitions of jobs write beside the job's own row, within their transaction."""
+"""SQL for the per-key accounts, the backlog, the counters and the webhook deliveries.
+
+Every function runs within the caller's transaction; the transitions in `sql` call them.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,24 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lipwright.jobs.ledger.rows import account_of
+from lipwright.jobs.ledger.rows import account_from_row
 from lipwright.jobs.ledger.rules import Account, new_delivery_id
 from lipwright.jobs.ledger.schema import (
     BLOCK,
     QUEUED,
     accounts,
     backlog,
+    counters,
     deliveries,
     jobs,
     keys,
-    tallies,
 )
 
-_ACCOUNT = sa.select(accounts).where(accounts.c.key_id == sa.bindparam("id")).with_for_update()
-_CONCURRENCY = sa.select(keys.c.concurrency).where(keys.c.id == sa.bindparam("id"))
-_KEEP = (
+_SELECT_ACCOUNT = (
+    sa.select(accounts).where(accounts.c.key_id == sa.bindparam("id")).with_for_update()
+)
+_SELECT_CONCURRENCY = sa.select(keys.c.concurrency).where(keys.c.id == sa.bindparam("id"))
+_UPDATE_ACCOUNT = (
     accounts.update()
     .where(accounts.c.key_id == sa.bindparam("id"))
     .values(
@@ -34,7 +39,7 @@ _KEEP = (
 
 _priority = sa.bindparam("priority", type_=sa.Integer)
 _block = sa.bindparam("block", type_=sa.BigInteger)
-# Full blocks are looked up, only the job's own one is counted.
+# Complete blocks are summed from the backlog; only the job's own block is counted row by row.
 _POSITION = sa.select(
     sa.select(sa.func.coalesce(sa.func.sum(backlog.c.queued), 0))
     .where(
@@ -53,93 +58,100 @@ _POSITION = sa.select(
     )
     .scalar_subquery()
 )
-_PLACE = (backlog.c.priority == sa.bindparam("at"), backlog.c.block == sa.bindparam("on"))
-_COUNT = backlog.update().where(*_PLACE).values(queued=backlog.c.queued + sa.bindparam("more"))
-_CLEAR = backlog.delete().where(*_PLACE, backlog.c.queued == 0)
-_OLDEST_BLOCK = sa.select(backlog).order_by(backlog.c.block)
-_FIRST_ON = sa.select(sa.func.min(jobs.c.sequence)).where(
-    QUEUED, jobs.c.priority == sa.bindparam("at"), jobs.c.sequence >= sa.bindparam("start")
+_IN_BLOCK = (
+    backlog.c.priority == sa.bindparam("at_priority"),
+    backlog.c.block == sa.bindparam("at_block"),
+)
+_ADD_TO_BLOCK = (
+    backlog.update().where(*_IN_BLOCK).values(queued=backlog.c.queued + sa.bindparam("change"))
+)
+_DELETE_EMPTY_BLOCK = backlog.delete().where(*_IN_BLOCK, backlog.c.queued == 0)
+_BLOCKS = sa.select(backlog).order_by(backlog.c.block)
+_FIRST_IN_BLOCK = sa.select(sa.func.min(jobs.c.sequence)).where(
+    QUEUED,
+    jobs.c.priority == sa.bindparam("at_priority"),
+    jobs.c.sequence >= sa.bindparam("start"),
 )
 
 
-def account(tx: sa.Connection, key_id: str) -> Account:
-    """Take the account of a key, locked until the transaction ends; open it if there is none."""
-    row = tx.execute(_ACCOUNT, {"id": key_id}).first()
+def lock_account(tx: sa.Connection, key_id: str) -> Account:
+    """Return the account of a key, locked until the transaction ends; created if missing."""
+    row = tx.execute(_SELECT_ACCOUNT, {"id": key_id}).first()
     if row is None:
-        # two transactions may both find none; the other one's row is then waited for
-        fresh = {"key_id": key_id, "due": 0, "queued": 0, "released": 0}
-        tx.execute(_insert_or_leave(tx, accounts), fresh)
-        row = tx.execute(_ACCOUNT, {"id": key_id}).one()
-    return account_of(row)
+        # Two transactions may both find none; the second then waits for the first one's row.
+        values = {"key_id": key_id, "due": 0, "queued": 0, "released": 0}
+        tx.execute(_insert_or_ignore(tx, accounts), values)
+        row = tx.execute(_SELECT_ACCOUNT, {"id": key_id}).one()
+    return account_from_row(row)
 
 
-def keep(tx: sa.Connection, account: Account) -> None:
+def save_account(tx: sa.Connection, account: Account) -> None:
     """Write an account back."""
     values = {
         "id": account.key_id,
-        "new_due": account.due,
+        "new_due": account.bucket_full_at,
         "new_queued": account.queued,
         "new_released": account.released,
     }
-    tx.execute(_KEEP, values)
+    tx.execute(_UPDATE_ACCOUNT, values)
 
 
-def queued(tx: sa.Connection, priority: int, sequence: int, more: int) -> None:
-    """Note that a job has come into the queue (1) or left it (-1)."""
-    place = {"at": priority, "on": sequence // BLOCK}
-    if tx.execute(_COUNT, {**place, "more": more}).rowcount == 0:
-        fresh = {"priority": priority, "block": sequence // BLOCK, "queued": 0}
-        tx.execute(_insert_or_leave(tx, backlog), fresh)
-        tx.execute(_COUNT, {**place, "more": more})
-    if more < 0:
-        tx.execute(_CLEAR, place)
+def adjust_backlog(tx: sa.Connection, priority: int, sequence: int, change: int) -> None:
+    """Record that a job has entered the queue (+1) or left it (-1)."""
+    block = {"at_priority": priority, "at_block": sequence // BLOCK}
+    if tx.execute(_ADD_TO_BLOCK, {**block, "change": change}).rowcount == 0:
+        values = {"priority": priority, "block": sequence // BLOCK, "queued": 0}
+        tx.execute(_insert_or_ignore(tx, backlog), values)
+        tx.execute(_ADD_TO_BLOCK, {**block, "change": change})
+    if change < 0:
+        tx.execute(_DELETE_EMPTY_BLOCK, block)
 
 
-def position(tx: sa.Connection, priority: int, sequence: int) -> int:
-    """Return how many queued jobs go before that place."""
+def queue_position(tx: sa.Connection, priority: int, sequence: int) -> int:
+    """Return how many queued jobs are ahead of that priority and sequence."""
     block = sequence // BLOCK
-    place = {"priority": priority, "block": block, "start": block * BLOCK, "sequence": sequence}
-    return int(tx.execute(_POSITION, place).scalar_one())
+    values = {"priority": priority, "block": block, "start": block * BLOCK, "sequence": sequence}
+    return int(tx.execute(_POSITION, values).scalar_one())
 
 
-def waiting(tx: sa.Connection) -> int:
-    """Return how many jobs are queued."""
+def count_queued(tx: sa.Connection) -> int:
+    """Return the number of queued jobs."""
     return int(tx.execute(sa.select(sa.func.sum(backlog.c.queued))).scalar_one() or 0)
 
 
-def oldest(tx: sa.Connection) -> int | None:
-    """Return when the first of the queued jobs came; None when there is none."""
-    blocks = tx.execute(_OLDEST_BLOCK).all()
-    places = [
-        {"at": row.priority, "start": row.block * BLOCK}
+def oldest_queued_at(tx: sa.Connection) -> int | None:
+    """Return when the oldest queued job was submitted, in ms since 1970; None if none is queued."""
+    blocks = tx.execute(_BLOCKS).all()
+    oldest_blocks = [
+        {"at_priority": row.priority, "start": row.block * BLOCK}
         for row in blocks
         if row.block == blocks[0].block
     ]
-    firsts = [tx.execute(_FIRST_ON, place).scalar_one() for place in places]
-    if not firsts:
+    sequences = [tx.execute(_FIRST_IN_BLOCK, block).scalar_one() for block in oldest_blocks]
+    if not sequences:
         return None
-    came = sa.select(jobs.c.created_at).where(jobs.c.sequence == min(firsts))
-    return int(tx.execute(came).scalar_one())
+    created_at = sa.select(jobs.c.created_at).where(jobs.c.sequence == min(sequences))
+    return int(tx.execute(created_at).scalar_one())
 
 
-def concurrency(tx: sa.Connection, key_id: str) -> int | None:
-    """Return a key's own number of jobs that may run at once; None: it has none."""
-    return tx.execute(_CONCURRENCY, {"id": key_id}).scalar()
+def key_concurrency(tx: sa.Connection, key_id: str) -> int | None:
+    """Return the concurrency set for a key; None if the key has none of its own."""
+    return tx.execute(_SELECT_CONCURRENCY, {"id": key_id}).scalar()
 
 
-def tally(tx: sa.Connection, added: Mapping[str, float]) -> None:
-    """Add to the counts that never go down."""
-    for name, amount in sorted(added.items()):
-        more = tallies.update().where(tallies.c.name == name)
-        more = more.values(amount=tallies.c.amount + amount)
-        if tx.execute(more).rowcount:
+def add_counters(tx: sa.Connection, increments: Mapping[str, float]) -> None:
+    """Add to the counters, which never decrease."""
+    for name, amount in sorted(increments.items()):
+        update = counters.update().where(counters.c.name == name)
+        update = update.values(amount=counters.c.amount + amount)
+        if tx.execute(update).rowcount:
             continue
-        tx.execute(_insert_or_leave(tx, tallies), {"name": name, "amount": 0})
-        tx.execute(more)
+        tx.execute(_insert_or_ignore(tx, counters), {"name": name, "amount": 0})
+        tx.execute(update)
 
 
-def deliver(tx: sa.Connection, job_id: str, url: str, now: int) -> None:
-    """Note that a webhook is to be called at once."""
+def insert_delivery(tx: sa.Connection, job_id: str, url: str, now: int) -> None:
+    """Insert a webhook delivery that is due at once."""
     values = {
         "id": new_delivery_id(),
         "job_id": job_id,
@@ -152,7 +164,7 @@ def deliver(tx: sa.Connection, job_id: str, url: str, now: int) -> None:
     tx.execute(deliveries.insert(), values)
 
 
-def _insert_or_leave(tx: sa.Connection, table: sa.Table) -> sa.Insert:
+def _insert_or_ignore(tx: sa.Connection, table: sa.Table) -> sa.Insert:
     if tx.dialect.name == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     return postgresql.insert(table).on_conflict_do_nothing()

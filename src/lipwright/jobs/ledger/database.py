@@ -1,4 +1,4 @@
-"""Open the database of the ledger: one writer at a time, bounded waits, durable answers."""
+"""The database of the ledger: one writer at a time, bounded waits, durable commits."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from lipwright.errors import InvalidOptions, QueueUnavailable
 from lipwright.jobs.ledger import schema
 
-WAIT_SECONDS = 5.0  # for a locked database, then QueueUnavailable
-NAP_MS = 20  # SQLite's own wait for a lock; we ask again, for its later naps are 100 ms long
-READERS = 8  # connections kept open; more are made when needed
+WAIT_SECONDS = 5.0  # for a locked database, before QueueUnavailable
+SQLITE_BUSY_TIMEOUT_MS = 20  # for a lock; then we retry, because SQLite's later pauses are 100 ms
+READER_POOL_SIZE = 8  # connections kept open; more are opened on demand
 SQLITE_NOW = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
 POSTGRES_NOW = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
-AWAY = frozenset(
+UNAVAILABLE_CODES = frozenset(
     {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
@@ -32,7 +32,7 @@ AWAY = frozenset(
         sqlite3.SQLITE_PROTOCOL,
         sqlite3.SQLITE_READONLY,
     }
-)  # primary result codes: nothing is wrong with what we asked
+)  # primary result codes that are not the fault of the statement
 
 Clock = Callable[[sa.Connection], int]
 
@@ -40,8 +40,8 @@ Clock = Callable[[sa.Connection], int]
 class Database:
     """Transactions on one database, from any thread.
 
-    Readers see a snapshot and never wait. Writers queue up for one connection, because SQLite
-    has one writer at a time and would let them poll for it.
+    Readers see a snapshot and never wait. Writers share one connection, because SQLite has one
+    writer at a time and makes the others poll.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Database:
         self._url = sa.make_url(url)
         self.sqlite = self._url.get_backend_name() == "sqlite"
         self._writer, self._reader = self._engines()
-        self._syncer: _Syncer | None = None
+        self._syncer: _GroupSync | None = None
         try:
             self._prepare()
         except BaseException:
@@ -61,33 +61,33 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Yield a connection that sees one moment of the database.
+        """Yield a connection that sees one snapshot of the database.
 
         Raises:
-            QueueUnavailable: it stays locked or away.
+            QueueUnavailable: it stays locked or is unreachable.
         """
-        with _mapped(), self._reader.connect() as connection, connection.begin():
+        with _database_errors(), self._reader.connect() as connection, connection.begin():
             if self.sqlite:
                 connection.exec_driver_sql("BEGIN")
             yield connection
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[sa.Connection]:
-        """Yield the connection that may write; commit at the end, roll back when it raises.
+        """Yield the writing connection; commit at the end, roll back on an exception.
 
         Args:
-            durable: return only when not even a power cut can undo it.
+            durable: return only once the commit survives a power failure.
 
         Raises:
-            QueueUnavailable: it stays locked or away.
+            QueueUnavailable: it stays locked or is unreachable.
         """
         deadline = time.monotonic() + self._wait
-        with _mapped(), self._writer.connect() as connection, connection.begin():
+        with _database_errors(), self._writer.connect() as connection, connection.begin():
             if self.sqlite:
-                _patiently(connection, "BEGIN IMMEDIATE", deadline)
+                _execute_when_unlocked(connection, "BEGIN IMMEDIATE", deadline)
             yield connection
         if durable and self._syncer:
-            with _disk():
+            with _disk_errors():
                 self._syncer.sync()
 
     def now(self, connection: sa.Connection) -> int:
@@ -95,7 +95,7 @@ class Database:
         return self._clock(connection)
 
     def close(self) -> None:
-        """Close all connections; twice is fine."""
+        """Close all connections; calling it twice is allowed."""
         self._writer.dispose()
         if self._reader is not self._writer:
             self._reader.dispose()
@@ -106,36 +106,38 @@ class Database:
                 self._url, pool_timeout=self._wait, pool_pre_ping=True, hide_parameters=True
             )
             return engine, engine
-        writer = _sqlite_engine(self._url, NAP_MS, pool_size=1, overflow=0, wait=self._wait)
+        writer = _sqlite_engine(
+            self._url, SQLITE_BUSY_TIMEOUT_MS, pool_size=1, overflow=0, wait=self._wait
+        )
         wait_ms = int(self._wait * 1000)
         return writer, _sqlite_engine(
-            self._url, wait_ms, pool_size=READERS, overflow=-1, wait=self._wait
+            self._url, wait_ms, pool_size=READER_POOL_SIZE, overflow=-1, wait=self._wait
         )
 
     def _prepare(self) -> None:
-        """Create what is missing: the file, for its owner only, its journal and its tables."""
-        path = _file_of(self._url) if self.sqlite else None
+        """Create the file (for its owner only), its journal and its tables if they are missing."""
+        path = _database_path(self._url) if self.sqlite else None
         if path is not None:
-            with _disk(), _mapped():
-                _touch(path)
+            with _disk_errors(), _database_errors():
+                _create_file(path)
                 self._use_wal()
         with self.write() as connection:
             schema.migrate(connection)
         if path is not None:
-            self._syncer = _Syncer(path.with_name(path.name + "-wal"))
+            self._syncer = _GroupSync(path.with_name(path.name + "-wal"))
 
     def _use_wal(self) -> None:
         deadline = time.monotonic() + self._wait
         with self._writer.connect() as connection:
-            _patiently(connection, "PRAGMA journal_mode=WAL", deadline)
+            _execute_when_unlocked(connection, "PRAGMA journal_mode=WAL", deadline)
 
 
 def open_database(url: str, *, wait_seconds: float = WAIT_SECONDS) -> Database:
-    """Open a database by its SQLAlchemy URL, and make or migrate its tables.
+    """Open a database by its SQLAlchemy URL, and create or migrate its tables.
 
     Raises:
         InvalidOptions: the URL is not one of a file of SQLite or of PostgreSQL.
-        QueueUnavailable: it cannot be opened, or a newer program has written it.
+        QueueUnavailable: it cannot be opened, or a newer version wrote it.
     """
     try:
         parsed = sa.make_url(url)
@@ -148,45 +150,45 @@ def open_database(url: str, *, wait_seconds: float = WAIT_SECONDS) -> Database:
     return Database(url, wait_seconds=wait_seconds)
 
 
-def moment(ms: int) -> datetime:
-    """Return a time of the database as UTC."""
+def utc_datetime(ms: int) -> datetime:
+    """Return a database time as a UTC datetime."""
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
-def optional_moment(ms: int | None) -> datetime | None:
-    """Return a time of the database as UTC, None for none."""
-    return None if ms is None else moment(ms)
+def optional_utc_datetime(ms: int | None) -> datetime | None:
+    """Return a database time as a UTC datetime, None for NULL."""
+    return None if ms is None else utc_datetime(ms)
 
 
-class _Syncer:
-    """Makes commits durable, many with one fsync.
+class _GroupSync:
+    """Makes many commits durable with one fsync.
 
-    The connections run with synchronous=NORMAL: what is committed survives the end of the
-    process, kill -9 included, but not a power cut. With FULL each commit waits for the disk
-    alone: measured 370 commits/s, against 7,000/s with NORMAL, on the disk of a small cloud
-    machine; 500 submits/s would be out of reach. So writers commit with NORMAL and then wait
-    for one shared fsync of the write-ahead log, which covers every commit before it: measured
-    700 to 1,400 submits/s from 4 to 16 threads on the same disk.
+    The connections use synchronous=NORMAL: a commit survives the end of the process, kill -9
+    included, but not a power failure. With FULL each commit waits for its own fsync: measured 370
+    commits/s against 7,000/s with NORMAL on the disk of a small cloud machine, too slow for 500
+    submits/s. So writers commit with NORMAL and then wait for one shared fsync of the write-ahead
+    log, which covers every earlier commit: measured 700 to 1,400 submits/s from 4 to 16 threads on
+    the same disk.
     """
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self._lock = threading.Lock()
-        self._begun = self._done = 0  # numbers of fsyncs
+        self._started = self._done = 0  # counts of fsyncs
 
     def sync(self) -> None:
-        """Return when all that was committed before this call is on the disk.
+        """Return once every commit before this call is on the disk.
 
         Raises:
-            OSError: the disk does not say so.
+            OSError: the fsync failed.
         """
-        seen = self._begun
+        seen = self._started
         with self._lock:
-            if self._done > seen:  # it began after this call, so it covers it
+            if self._done > seen:  # a sync that started after this call covers it
                 return
-            self._begun += 1
+            self._started += 1
             _fsync(self._log)
-            self._done = self._begun
+            self._done = self._started
 
 
 def _sqlite_engine(
@@ -194,9 +196,9 @@ def _sqlite_engine(
 ) -> sa.Engine:
     engine = sa.create_engine(
         url,
-        # transactions are ours: pysqlite would begin them late, after the first reads
+        # We begin transactions: pysqlite would begin them only at the first write.
         connect_args={"isolation_level": None, "timeout": busy_ms / 1000},
-        hide_parameters=True,  # they hold digests of keys and what callers sent: not for logs
+        hide_parameters=True,  # key digests and user data must not reach the logs
         poolclass=sa.QueuePool,
         pool_size=pool_size,
         max_overflow=overflow,
@@ -207,58 +209,62 @@ def _sqlite_engine(
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA synchronous=NORMAL")  # see _Syncer
+        connection.execute("PRAGMA synchronous=NORMAL")  # see _GroupSync
 
     return engine
 
 
-def _patiently(connection: sa.Connection, statement: str, deadline: float) -> None:
-    """Execute a statement; ask again while the database is locked, up to the deadline."""
+def _execute_when_unlocked(connection: sa.Connection, statement: str, deadline: float) -> None:
+    """Execute a statement; retry while the database is locked, until the deadline."""
     while True:
         try:
             connection.exec_driver_sql(statement)
             return
         except sa.exc.OperationalError as cause:
-            if _code(cause) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+            if _sqlite_code(cause) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                 raise
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
-    """Say that the queue is unavailable where the database is locked or away."""
+def _database_errors() -> Iterator[None]:
+    """Translate errors of a locked or unreachable database into QueueUnavailable."""
     try:
         yield
     except sa.exc.TimeoutError as cause:
-        raise QueueUnavailable("too many writers wait for the database; try again") from cause
+        raise QueueUnavailable(
+            "too many writers are waiting for the database; try again"
+        ) from cause
     except sa.exc.DBAPIError as cause:
-        if not _away(cause):
+        if not _is_unavailable(cause):
             raise
-        raise QueueUnavailable(f"the database is unavailable{_why(cause)}; try again") from cause
+        raise QueueUnavailable(
+            f"the database is unavailable{_public_reason(cause)}; try again"
+        ) from cause
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
-    """Say that the queue is unavailable where the disk fails. Not around what others do."""
+def _disk_errors() -> Iterator[None]:
+    """Translate errors of the disk into QueueUnavailable; not for code of callers."""
     try:
         yield
     except OSError as cause:
-        reason = cause.strerror or "the disk fails"  # not its path: callers are told this
+        reason = cause.strerror or "the disk failed"  # without the path: API users see this
         raise QueueUnavailable(f"the database is unavailable: {reason}; try again") from cause
 
 
-def _away(error: sa.exc.DBAPIError) -> bool:
+def _is_unavailable(error: sa.exc.DBAPIError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
-        return _code(error) in AWAY
+        return _sqlite_code(error) in UNAVAILABLE_CODES
     return isinstance(error, sa.exc.OperationalError) or error.connection_invalidated
 
 
-def _why(error: sa.exc.DBAPIError) -> str:
-    """Return what callers may know: SQLite's short reasons, not a server's host and user."""
+def _public_reason(error: sa.exc.DBAPIError) -> str:
+    """Return a reason for API users: SQLite's short text, but no host or user of a server."""
     return f": {error.orig}" if isinstance(error.orig, sqlite3.Error) else ""
 
 
-def _code(error: sa.exc.DBAPIError) -> int:
-    """Return the primary result code of SQLite, 0 for another error."""
+def _sqlite_code(error: sa.exc.DBAPIError) -> int:
+    """Return SQLite's primary result code, 0 for any other error."""
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
 
 
@@ -268,7 +274,7 @@ def _database_clock(connection: sa.Connection) -> int:
 
 
 def _fsync(path: Path) -> None:
-    # opened anew: the log is another file after its last connection was closed
+    # Reopened each time: SQLite replaces the log after its last connection was closed.
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -276,11 +282,11 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _file_of(url: sa.URL) -> Path:
+def _database_path(url: sa.URL) -> Path:
     return Path(url.database or "")
 
 
-def _touch(path: Path) -> None:
+def _create_file(path: Path) -> None:
     """Create the file for its owner only; SQLite gives its log the same mode."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

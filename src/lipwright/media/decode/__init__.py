@@ -1,1 +1,1 @@
-"""Decode video and audio."""
+"""Decode video frames and audio samples."""

@@ -1,4 +1,4 @@
-"""Decode a video stream, leaving out what is damaged."""
+"""Decode the frames of a video stream in order, skipping damaged packets."""
 
 from __future__ import annotations
 
@@ -11,44 +11,45 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 
 from lipwright.errors import LipwrightError
-from lipwright.media.container import open_input, translated
+from lipwright.media.container import open_input, translate_errors
 from lipwright.media.probe import VideoInfo
 from lipwright.runtime.device import Device
 
-DEVICE = "cuda"  # FFmpeg's name of it
+HARDWARE_DECODER = "cuda"  # FFmpeg's name of the NVIDIA decoder
 
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How pictures are decoded; the frames are the same in any way."""
+    """Threads and device of the decoder; they do not affect the decoded frames."""
 
-    threads: int = 0  #: 0: as many as there are cores
-    device: Device = Device.CPU  #: what decodes, where it is there and knows the codec
+    threads: int = 0  #: 0: one per core
+    device: Device = Device.CPU  #: used if it is present and supports the codec, else the CPU
 
 
-ANYHOW = DecodeOptions()
+DEFAULT_DECODE_OPTIONS = DecodeOptions()
 
 
 class Decoder:
-    """The decoded frames of a video stream in display order; remembers what it could not decode."""
+    """Decodes a video stream in display order and counts the damaged packets."""
 
-    def __init__(self, path: Path, video: VideoInfo, decoding: DecodeOptions = ANYHOW) -> None:
+    def __init__(
+        self, path: Path, video: VideoInfo, decode_options: DecodeOptions = DEFAULT_DECODE_OPTIONS
+    ) -> None:
         """Open the file."""
         self._path = path
-        self._info = video
-        self.skipped = 0  #: damaged packets left out so far
-        self._container = _opened(path, decoding.device)
+        self.skipped = 0  #: damaged packets skipped so far
+        self._container = _open(path, decode_options.device)
         stream = self._container.streams[video.stream]
         assert isinstance(stream, av.VideoStream)
-        #: whether a device decodes, which FFmpeg cannot do for every codec
+        #: whether the device decodes; it does not support every codec
         self.on_device = stream.codec_context.is_hwaccel
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = decoding.threads
+        stream.codec_context.thread_count = decode_options.threads
         self._stream = stream
 
     def frames(self) -> Iterator[av.VideoFrame]:
-        """Yield the frames from where the file stands to its end."""
-        with translated(self._path):
+        """Yield the frames from the current position to the end of the file."""
+        with translate_errors(self._path):
             for packet in self._container.demux(self._stream):
                 try:
                     frames = packet.decode()
@@ -58,7 +59,7 @@ class Decoder:
                 yield from frames
 
     def seek(self, pts: int) -> bool:
-        """Go to the last key frame at or before *pts*, in ticks; say whether the file can."""
+        """Seek to the last key frame at or before *pts*, in ticks; return whether that worked."""
         try:
             self._container.seek(pts, stream=self._stream)
         except av.error.FFmpegError:
@@ -66,18 +67,18 @@ class Decoder:
         return True
 
     def close(self) -> None:
-        """Close the file; harmless when done twice."""
+        """Close the file; may be called twice."""
         self._container.close()
 
 
-def _opened(path: Path, device: Device) -> InputContainer:
-    """Return a file, opened for a device if that is there."""
-    plain = open_input(path)  # first of all, for what is wrong with the file itself
-    if device is Device.CPU or DEVICE not in hwdevices_available():
-        return plain
+def _open(path: Path, device: Device) -> InputContainer:
+    """Open a file, with hardware decoding if the device is present."""
+    software = open_input(path)  # first, so that errors of the file itself are reported
+    if device is Device.CPU or HARDWARE_DECODER not in hwdevices_available():
+        return software
     try:
-        faster = open_input(path, HWAccel(DEVICE, allow_software_fallback=True))
-    except LipwrightError:  # the driver's words about a device that is not there
-        return plain
-    plain.close()
-    return faster
+        hardware = open_input(path, HWAccel(HARDWARE_DECODER, allow_software_fallback=True))
+    except LipwrightError:  # the driver is installed, but there is no device
+        return software
+    software.close()
+    return hardware

@@ -1,4 +1,4 @@
-"""Encode the new speech beside the pictures: exactly so many samples, from the first real one."""
+"""Encode the audio stream of a result: an exact number of samples, interleaved with the video."""
 
 from __future__ import annotations
 
@@ -11,51 +11,55 @@ import numpy as np
 from av.container import OutputContainer
 
 from lipwright.media.decode.audio import Samples, iter_channels
-from lipwright.media.encode.spec import AudioEncoding
+from lipwright.media.encode.encoder_settings import AudioEncoderSettings
 from lipwright.media.probe import MediaInfo
 
-BLOCK = 1024  # samples handed to the encoder at a time
+BLOCK_SAMPLES = 1024  # samples per frame passed to the encoder
 
 
-class VoiceTrack:
-    """The sound stream of a result: cut or padded with silence to *total* samples."""
+class AudioTrackEncoder:
+    """Encodes audio, cut or padded with silence to *total* samples per channel."""
 
     def __init__(
-        self, container: OutputContainer, source: MediaInfo, encoding: AudioEncoding, total: int
+        self,
+        container: OutputContainer,
+        source: MediaInfo,
+        settings: AudioEncoderSettings,
+        total: int,
     ) -> None:
-        self._rate = encoding.sample_rate
-        self._layout = encoding.layout
+        self._rate = settings.sample_rate
+        self._layout = settings.layout
         self._total = total
         self._sent = 0
-        self._feed = _Feed(iter_channels(source, rate=self._rate, layout=self._layout))
-        options = {"b": str(encoding.bit_rate)} if encoding.bit_rate else {}
+        self._buffer = _SampleBuffer(iter_channels(source, rate=self._rate, layout=self._layout))
+        options = {"b": str(settings.bit_rate)} if settings.bit_rate else {}
         self._stream = cast(
             av.AudioStream,
-            container.add_stream(encoding.codec, rate=self._rate, options=options),
+            container.add_stream(settings.codec, rate=self._rate, options=options),
         )
         self._stream.codec_context.layout = self._layout
         self._stream.codec_context.time_base = Fraction(1, self._rate)
         self._channels = av.AudioLayout(self._layout).nb_channels
 
-    def until(self, time: Fraction) -> Iterator[av.Packet[av.AudioStream]]:
-        """Yield the packets of the sound up to *time*, seconds."""
+    def encode_until(self, time: Fraction) -> Iterator[av.Packet[av.AudioStream]]:
+        """Yield the packets up to *time*, seconds."""
         end = min(self._total, int(time * self._rate))
         while self._sent < end:
-            yield from self._encode(min(BLOCK, self._total - self._sent))
+            yield from self._encode(min(BLOCK_SAMPLES, self._total - self._sent))
 
     def finish(self) -> Iterator[av.Packet[av.AudioStream]]:
-        """Yield all packets that are left."""
+        """Yield all remaining packets."""
         while self._sent < self._total:
-            yield from self._encode(min(BLOCK, self._total - self._sent))
+            yield from self._encode(min(BLOCK_SAMPLES, self._total - self._sent))
         yield from self._stream.encode(None)
         self.close()
 
     def close(self) -> None:
         """Close the source."""
-        self._feed.close()
+        self._buffer.close()
 
     def _encode(self, count: int) -> list[av.Packet[av.AudioStream]]:
-        samples = self._feed.take(self._channels, count)
+        samples = self._buffer.take(self._channels, count)
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
         frame.sample_rate = self._rate
         frame.time_base = Fraction(1, self._rate)
@@ -64,22 +68,22 @@ class VoiceTrack:
         return self._stream.encode(frame)
 
 
-class _Feed:
-    """Cuts chunks of any length into those asked for; after the end comes silence."""
+class _SampleBuffer:
+    """Returns blocks of the requested size from chunks of any size, then silence."""
 
     def __init__(self, chunks: Generator[Samples]) -> None:
         self._chunks = chunks
-        self._waiting: list[Samples] = []
+        self._pending: list[Samples] = []
         self._count = 0
 
     def take(self, channels: int, count: int) -> Samples:
         """Return the next (channels, count) samples."""
         while self._count < count and (chunk := next(self._chunks, None)) is not None:
-            self._waiting.append(chunk)
+            self._pending.append(chunk)
             self._count += chunk.shape[1]
-        joined = np.concatenate([np.zeros((channels, 0), np.float32), *self._waiting], axis=1)
-        self._waiting = [joined[:, count:]]
-        self._count = self._waiting[0].shape[1]
+        joined = np.concatenate([np.zeros((channels, 0), np.float32), *self._pending], axis=1)
+        self._pending = [joined[:, count:]]
+        self._count = self._pending[0].shape[1]
         missing = max(0, count - joined.shape[1])
         return np.ascontiguousarray(np.pad(joined[:, :count], ((0, 0), (0, missing))))
 

@@ -1,4 +1,4 @@
-"""Write the result: pictures, the new speech, tags; beside, then renamed, or nothing at all."""
+"""Write a result (video, new speech, metadata) to a temporary file, then rename it."""
 
 from __future__ import annotations
 
@@ -13,43 +13,51 @@ from typing import BinaryIO, Self, cast
 import av
 from av.container import OutputContainer
 
-from lipwright.errors import EncodeFailed, InvalidOptions, LipwrightError, OutputUnwritable
-from lipwright.media.encode.audio import VoiceTrack
-from lipwright.media.encode.spec import (
-    KEY_SECONDS,
-    AudioEncoding,
-    audio_encoding,
+from lipwright.errors import (
+    EncodeFailed,
+    InvalidOptions,
+    LipwrightError,
+    OutputUnwritable,
+    StorageFull,
+    is_disk_full,
+)
+from lipwright.media.encode.audio import AudioTrackEncoder
+from lipwright.media.encode.encoder_settings import (
+    KEY_FRAME_SECONDS,
+    AudioEncoderSettings,
+    choose_audio_encoder,
+    choose_video_encoder,
     container_for,
     muxer_options,
-    video_encoding,
 )
-from lipwright.media.encode.video import CopiedTrack, EncodeSpec, PictureTrack
+from lipwright.media.encode.video import EncodeSpec, VideoTrackCopier, VideoTrackEncoder
 from lipwright.media.frame_conversion import coded_size
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, require_audio
 from lipwright.media.timeline import Timeline
 
-OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
-NAME_ROOM = 200  # characters of the name kept in that of the partial file: file systems take 255
+# tags that the muxer sets
+RESERVED_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
+MAX_PARTIAL_NAME = 200  # characters of the name in that of the partial file; the limit is 255
 
 
 def check_writable(path: str | Path) -> Path:
-    """Return *path* as a Path when a result can be written there; leaves nothing behind.
+    """Check that a result can be written to *path*, and return it as a Path.
 
     Raises:
-        OutputUnwritable: the folder is missing or closed to writing, or *path* is a folder.
-        InvalidOptions: the suffix names no container.
+        OutputUnwritable: The folder is missing or read-only, or *path* is a folder.
+        InvalidOptions: The suffix is not that of a supported container.
     """
     path = Path(path)
     container_for(path)
     if path.is_dir():
         raise OutputUnwritable(f"{path} is a folder: name a file in it")
     if not path.parent.is_dir():
-        raise OutputUnwritable(f"{path.parent} is no folder: create it first")
-    trial = _partial(path)
+        raise OutputUnwritable(f"{path.parent} is not a folder: create it first")
+    probe_file = _partial_path(path)
     try:
-        trial.touch(exist_ok=False)
-        trial.unlink()
+        probe_file.touch(exist_ok=False)
+        probe_file.unlink()
     except OSError as error:
         raise OutputUnwritable(
             f"cannot write in {path.parent} ({error.strerror}): choose another folder"
@@ -58,32 +66,35 @@ def check_writable(path: str | Path) -> Path:
 
 
 def check_encoder(encoder: str, like: VideoInfo, path: Path, crf: float | None = None) -> None:
-    """Try out an encoder that was asked for, before any work is done.
+    """Open the requested encoder once, to fail before any work is done.
 
     Raises:
-        InvalidOptions: it cannot keep what the pictures are, or cannot be opened on this machine.
+        InvalidOptions: The encoder does not support the size or depth of the video, or cannot be
+            opened on this machine.
     """
-    encoding = video_encoding(like, like.rate, KEY_SECONDS, container_for(path), crf, encoder)
+    settings = choose_video_encoder(
+        like, like.rate, KEY_FRAME_SECONDS, container_for(path), crf, encoder
+    )
     try:
         context = cast(av.VideoCodecContext, av.CodecContext.create(encoder, "w"))
         context.width, context.height = coded_size(like)
-        context.pix_fmt = encoding.pix_fmt
+        context.pix_fmt = settings.pix_fmt
         context.time_base, context.framerate = 1 / like.rate, like.rate
-        context.options = encoding.options
+        context.options = settings.options
         context.open()
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidOptions(
             f"the encoder {encoder} cannot be opened here ({reason}): it needs its device and "
-            "driver; leave the encoder out to encode on the CPU"
+            "driver; omit the encoder to encode on the CPU"
         ) from error
 
 
 class VideoWriter:
-    """Writes exactly the frames of a timeline and the new speech; a context manager.
+    """Context manager that writes exactly the frames of a timeline and the new speech.
 
-    The file appears at *path* when the block ends well. When it does not, for whatever reason,
-    nothing appears and what was there before stays.
+    The file appears at *path* when the block ends without an error. Otherwise nothing is written,
+    and an existing file at *path* is kept.
     """
 
     def __init__(
@@ -101,21 +112,21 @@ class VideoWriter:
         """Prepare to write.
 
         Args:
-            path: the result; its suffix names the container.
-            like: the source whose size, orientation, colour and depth are kept.
-            timeline: how many frames at which rate, and how long the sound.
-            audio: where the new speech is; None writes no sound.
-            crf: constant rate factor; None is near-transparent.
-            encoder: FFmpeg's name of it; None: as the codec of *like* asks.
-            metadata: tags of the container.
-            threads: of the encoder; 0: as many as it likes.
+            path: Output file; the suffix selects the container.
+            like: Source whose size, orientation, colour and depth are kept.
+            timeline: Frame count, frame rate and duration.
+            audio: File with the new speech; None writes no audio.
+            crf: Constant rate factor; None is near-transparent.
+            encoder: FFmpeg's name of the encoder; None: chosen by the codec of *like*.
+            metadata: Tags of the container.
+            threads: Threads of the encoder; 0: the encoder decides.
         """
         self._path = Path(path)
         self._timeline = timeline
         self._audio = audio
         self._threads = threads
-        #: what the pictures are like
-        self.look = EncodeSpec(
+        #: format of the video
+        self.spec = EncodeSpec(
             like=like,
             rate=timeline.rate,
             frames=timeline.frames,
@@ -123,67 +134,71 @@ class VideoWriter:
             crf=crf,
             encoder=encoder,
         )
-        self._metadata = {k: v for k, v in (metadata or {}).items() if k.lower() not in OWN_TAGS}
+        self._metadata = {
+            k: v for k, v in (metadata or {}).items() if k.lower() not in RESERVED_TAGS
+        }
         self._written = 0
-        self._pictures: PictureTrack | None = None
-        self._voice: AudioEncoding | None = None
-        self._speech: VoiceTrack | None = None
+        self._video_track: VideoTrackEncoder | None = None
+        self._audio_settings: AudioEncoderSettings | None = None
+        self._audio_track: AudioTrackEncoder | None = None
 
     def __enter__(self) -> Self:
         """Open the file.
 
         Raises:
-            OutputUnwritable: it cannot be written there.
+            OutputUnwritable: The file cannot be written.
         """
         check_writable(self._path)
         if self._audio is not None:
-            sound = require_audio(self._audio)
-            self._voice = audio_encoding(sound, container_for(self._path))
-        self._partial = _partial(self._path)
+            audio = require_audio(self._audio)
+            self._audio_settings = choose_audio_encoder(audio, container_for(self._path))
+        self._partial = _partial_path(self._path)
         self._container = self._open()
         return self
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the pictures it takes, as displayed."""
-        return self.look.like.width, self.look.like.height
+        """Width and height of the frames to write, as displayed."""
+        return self.spec.like.width, self.spec.like.height
 
     def write(self, picture: Picture) -> None:
-        """Encode the next picture, and the sound up to its end.
+        """Encode the next picture, and the audio up to its end.
 
         Raises:
-            EncodeFailed: the encoder or the disk gave up, or all frames were written before.
+            EncodeFailed: The encoder or the disk failed, or all frames are already written.
         """
         if self._written >= self._timeline.frames:
             raise EncodeFailed(f"{self._path} has all its {self._timeline.frames} frames already")
-        with self._failing():
-            if self._pictures is None:
-                self._pictures = PictureTrack(self._container, self.look, self._threads)
-                self._speech = self._add_speech()
-            self._container.mux(self._pictures.encode(picture))
-            self._count_picture()
+        with self._translate_errors():
+            if self._video_track is None:
+                self._video_track = VideoTrackEncoder(self._container, self.spec, self._threads)
+                self._audio_track = self._add_audio_track()
+            self._container.mux(self._video_track.encode(picture))
+            self._advance()
 
-    def join(self, segments: Iterable[BinaryIO]) -> None:
-        """Copy all pictures from segments of them, in order, instead of encoding them here.
+    def concatenate(self, segments: Iterable[BinaryIO]) -> None:
+        """Copy all frames from encoded segments, in order, instead of encoding them with `write`.
 
         Raises:
-            EncodeFailed: a segment cannot be read, or the disk gave up.
+            EncodeFailed: A segment cannot be read, or the disk failed.
         """
-        track: CopiedTrack | None = None
-        with self._failing():
+        track: VideoTrackCopier | None = None
+        with self._translate_errors():
             for segment in segments:
                 if track is None:
-                    track = CopiedTrack(self._container, self.look, segment)
-                    self._speech = self._add_speech()
+                    track = VideoTrackCopier(self._container, self.spec, segment)
+                    self._audio_track = self._add_audio_track()
                 for packet in track.packets(segment, self._written):
                     self._container.mux(packet)
-                    self._count_picture()
+                    self._advance()
 
-    def _count_picture(self) -> None:
-        """Note that one more picture is in the file, and bring the sound up to its end."""
+    def _advance(self) -> None:
+        """Count one written frame, and encode the audio up to its end."""
         self._written += 1
-        if self._speech is not None:
-            self._container.mux(list(self._speech.until(self._written / self._timeline.rate)))
+        if self._audio_track is not None:
+            self._container.mux(
+                list(self._audio_track.encode_until(self._written / self._timeline.rate))
+            )
 
     def __exit__(
         self,
@@ -191,25 +206,25 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file, or remove it when *error* is set.
+        """Finish the file, or remove it if *error* is set.
 
         Raises:
-            EncodeFailed: the encoder or the disk gave up, or frames are missing.
+            EncodeFailed: The encoder or the disk failed, or frames are missing.
         """
         if error is not None:
-            self._abandon()
+            self._discard()
             return
         try:
-            with self._failing():
+            with self._translate_errors():
                 self._finish()
         except BaseException:
-            self._abandon()
+            self._discard()
             raise
 
     def _open(self) -> OutputContainer:
         kind = container_for(self._path)
-        rate = None if self._voice is None else self._voice.sample_rate
-        with self._failing():
+        rate = None if self._audio_settings is None else self._audio_settings.sample_rate
+        with self._translate_errors():
             container = av.open(
                 f"file:{self._partial.absolute()}",
                 "w",
@@ -219,11 +234,11 @@ class VideoWriter:
         container.metadata.update(self._metadata)
         return container
 
-    def _add_speech(self) -> VoiceTrack | None:
-        if self._audio is None or self._voice is None:
+    def _add_audio_track(self) -> AudioTrackEncoder | None:
+        if self._audio is None or self._audio_settings is None:
             return None
-        total = self._timeline.audio_samples(self._voice.sample_rate)
-        return VoiceTrack(self._container, self._audio, self._voice, total)
+        total = self._timeline.audio_samples(self._audio_settings.sample_rate)
+        return AudioTrackEncoder(self._container, self._audio, self._audio_settings, total)
 
     def _finish(self) -> None:
         if self._written != self._timeline.frames:
@@ -231,48 +246,52 @@ class VideoWriter:
                 f"{self._path} got {self._written} of its {self._timeline.frames} frames: "
                 "the source ended early; nothing was written"
             )
-        if self._pictures is not None:
-            self._container.mux(self._pictures.finish())
-        if self._speech is not None:
-            self._container.mux(list(self._speech.finish()))
+        if self._video_track is not None:
+            self._container.mux(self._video_track.finish())
+        if self._audio_track is not None:
+            self._container.mux(list(self._audio_track.finish()))
         self._container.close()
-        _sync(self._partial)
+        _fsync(self._partial)
         os.replace(self._partial, self._path)
-        _sync(self._path.parent)
+        _fsync(self._path.parent)
 
-    def _abandon(self) -> None:
-        """Remove everything, whatever state it is in."""
+    def _discard(self) -> None:
+        """Close and remove the partial file, in whatever state it is."""
         with contextlib.suppress(OSError):
             self._partial.unlink(missing_ok=True)
-        if self._speech is not None:
-            self._speech.close()
+        if self._audio_track is not None:
+            self._audio_track.close()
         with contextlib.suppress(Exception):
-            self._container.close()  # its trailer goes to a file that is gone
+            self._container.close()  # writes its trailer to the deleted file
         with contextlib.suppress(OSError):
             self._partial.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Turn errors of FFmpeg and the disk into EncodeFailed."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise errors of FFmpeg and the disk as `EncodeFailed` or `StorageFull`."""
         try:
             yield
         except LipwrightError:
             raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise StorageFull(
+                    f"{self._path} could not be written ({reason}): free space on its disk; no "
+                    "partial file remains"
+                ) from error
             raise EncodeFailed(
-                f"{self._path} could not be written ({reason}): is the disk full? "
-                "Nothing was left behind"
+                f"{self._path} could not be written ({reason}); no partial file remains"
             ) from error
 
 
-def _partial(path: Path) -> Path:
-    """Return the hidden name beside *path* under which it is written."""
-    return path.with_name(f".{path.name[:NAME_ROOM]}.partial-{token_hex(4)}")
+def _partial_path(path: Path) -> Path:
+    """Return the hidden temporary name of *path*, in the same folder."""
+    return path.with_name(f".{path.name[:MAX_PARTIAL_NAME]}.partial-{token_hex(4)}")
 
 
-def _sync(path: Path) -> None:
-    """Bring a file or folder to the disk."""
+def _fsync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""The picture stream of a result: encoded, or copied from segments that were encoded before."""
+"""Encode the video stream of a result, or copy it from segments that are already encoded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import BinaryIO, cast
 import av
 from av.container import OutputContainer
 
-from lipwright.media.encode.spec import video_encoding
+from lipwright.media.encode.encoder_settings import choose_video_encoder
 from lipwright.media.frame_conversion import (
-    FrameMaker,
+    PictureToFrame,
     coded_aspect,
     coded_size,
     colour_tags,
@@ -22,90 +22,90 @@ from lipwright.media.frame_conversion import (
 from lipwright.media.picture import Picture
 from lipwright.media.probe import VideoInfo
 
-SEGMENT = "mp4"  # the container of segments: its time stamps are exact
+SEGMENT_FORMAT = "mp4"  # container of segments, chosen for its exact timestamps
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeSpec:
-    """What the pictures of a result are like, and how they are encoded."""
+    """Format of the video of a result, and how to encode it."""
 
-    like: VideoInfo  #: whose size, orientation, colour and depth are kept
+    like: VideoInfo  #: source whose size, orientation, colour and depth are kept
     rate: Fraction  #: frames per second
     frames: int
-    container: str  #: FFmpeg's name of that of the whole result
+    container: str  #: FFmpeg's name of the container of the result
     crf: float | None = None  #: constant rate factor; None is near-transparent
-    encoder: str | None = None  #: FFmpeg's name of it; None: as the codec of *like* asks
+    encoder: str | None = None  #: FFmpeg's name; None: chosen by the codec of *like*
 
 
-class PictureTrack:
-    """Encodes pictures, one after the other."""
+class VideoTrackEncoder:
+    """Encodes pictures to a new video stream of a container."""
 
-    def __init__(self, container: OutputContainer, look: EncodeSpec, threads: int = 0) -> None:
-        """Add a stream to a container; *threads* of the encoder, 0: as many as it likes."""
-        self._rate, self._count = look.rate, 0
-        self._maker = FrameMaker(look.like)
-        encoding = video_encoding(
-            *(look.like, look.rate, look.frames, look.container, look.crf, look.encoder)
+    def __init__(self, container: OutputContainer, spec: EncodeSpec, threads: int = 0) -> None:
+        """Add the stream; *threads* of the encoder, 0: the encoder decides."""
+        self._rate, self._count = spec.rate, 0
+        self._converter = PictureToFrame(spec.like)
+        settings = choose_video_encoder(
+            *(spec.like, spec.rate, spec.frames, spec.container, spec.crf, spec.encoder)
         )
-        width, height = coded_size(look.like)
+        width, height = coded_size(spec.like)
         self._stream = cast(
             av.VideoStream,
             container.add_stream(
-                encoding.codec,
-                rate=look.rate,
-                options=encoding.options,
+                settings.codec,
+                rate=spec.rate,
+                options=settings.options,
                 width=width,
                 height=height,
             ),
         )
         context = self._stream.codec_context
-        context.pix_fmt = encoding.pix_fmt
-        context.time_base = 1 / look.rate
+        context.pix_fmt = settings.pix_fmt
+        context.time_base = 1 / spec.rate
         context.thread_count = threads
-        context.sample_aspect_ratio = coded_aspect(look.like)
-        tags = colour_tags(look.like)
+        context.sample_aspect_ratio = coded_aspect(spec.like)
+        tags = colour_tags(spec.like)
         context.color_range, context.colorspace = tags.color_range, tags.colorspace
         context.color_primaries, context.color_trc = tags.color_primaries, tags.color_trc
-        if encoding.tag:
-            context.codec_tag = encoding.tag
-        _turn(self._stream, look.like)
+        if settings.tag:
+            context.codec_tag = settings.tag
+        _set_orientation(self._stream, spec.like)
 
     def encode(self, picture: Picture) -> list[av.Packet[av.VideoStream]]:
-        """Encode the next picture; return what the encoder has ready."""
-        frame = self._maker.frame(picture)
+        """Encode the next picture; return the packets that are ready."""
+        frame = self._converter.convert(picture)
         frame.pts, frame.time_base = self._count, 1 / self._rate
         self._count += 1
         return self._stream.encode(frame)
 
     def finish(self) -> list[av.Packet[av.VideoStream]]:
-        """Return what the encoder still holds."""
+        """Flush the encoder; return the remaining packets."""
         return self._stream.encode(None)
 
 
-class CopiedTrack:
-    """Copies the packets of segments, one segment after the other.
+class VideoTrackCopier:
+    """Copies the packets of segments to a new video stream of a container.
 
-    Each begins with a key frame, so that none refers to another, and all were encoded alike.
+    All segments must be encoded with the same settings, and begin with a key frame.
     """
 
-    def __init__(self, container: OutputContainer, look: EncodeSpec, first: BinaryIO) -> None:
-        """Add a stream to a container, like that of the first segment."""
-        self._rate = look.rate
-        with _opened(first) as segment:
+    def __init__(self, container: OutputContainer, spec: EncodeSpec, first: BinaryIO) -> None:
+        """Add the stream, with the parameters of the first segment."""
+        self._rate = spec.rate
+        with _open_segment(first) as segment:
             template = segment.streams.video[0]
             self._stream = container.add_stream_from_template(template)
             self._stream.codec_context.codec_tag = template.codec_context.codec_tag
-        self._stream.time_base = 1 / look.rate
-        _turn(self._stream, look.like)
+        self._stream.time_base = 1 / spec.rate
+        _set_orientation(self._stream, spec.like)
 
     def packets(self, segment: BinaryIO, start: int) -> Iterator[av.Packet[av.VideoStream]]:
         """Yield the packets of a segment whose first picture is frame *start* of the result."""
-        with _opened(segment) as source:
+        with _open_segment(segment) as source:
             stream = source.streams.video[0]
             ticks = stream.time_base * self._rate if stream.time_base else Fraction(1)
             for packet in source.demux(stream):
                 if packet.dts is None or packet.pts is None:
-                    continue  # the end of the file
+                    continue  # PyAV marks the end of the file with an empty packet
                 pts, dts = packet.pts * ticks, packet.dts * ticks
                 packet.stream = self._stream
                 packet.time_base = 1 / self._rate
@@ -115,39 +115,41 @@ class CopiedTrack:
 
 
 def write_segment(
-    out: BinaryIO, look: EncodeSpec, pictures: Iterator[Picture], threads: int = 0
+    out: BinaryIO, spec: EncodeSpec, pictures: Iterator[Picture], threads: int = 0
 ) -> Iterator[int]:
-    """Encode pictures to a segment; yield how many are done, after each.
+    """Encode pictures to a segment; yield the number of encoded pictures after each.
 
     Args:
-        out: a file to write to, with a place to go back to.
-        look: of the whole result.
-        pictures: of this segment.
-        threads: of the encoder.
+        out: A seekable binary file to write to.
+        spec: Format of the whole result.
+        pictures: The pictures of this segment.
+        threads: Threads of the encoder; 0: the encoder decides.
     """
-    with closing(av.open(out, "w", format=SEGMENT)) as container:
-        track = PictureTrack(container, look, threads)
+    with closing(av.open(out, "w", format=SEGMENT_FORMAT)) as container:
+        track = VideoTrackEncoder(container, spec, threads)
         for done, picture in enumerate(pictures, 1):
             container.mux(track.encode(picture))
             yield done
         container.mux(track.finish())
 
 
-def cut_points(frames: int, key: int, most: int) -> Sequence[int]:
-    """Return where segments of a result begin, and its end: whole groups of *key* frames each.
+def segment_boundaries(frames: int, key_interval: int, max_segments: int) -> Sequence[int]:
+    """Return the first frame of each segment, and the end (*frames*).
 
-    At most *most* segments, of about the same length; one if there are too few frames for more.
+    Segments begin at multiples of *key_interval* and have about the same length. There are at most
+    *max_segments*, fewer if there are fewer key frame intervals.
     """
-    groups = max(1, frames // key)
-    parts = min(most, groups)
-    return [round(i * groups / parts) * key for i in range(parts)] + [frames]
+    intervals = max(1, frames // key_interval)
+    segments = min(max_segments, intervals)
+    starts = [round(i * intervals / segments) * key_interval for i in range(segments)]
+    return [*starts, frames]
 
 
-def _turn(stream: av.VideoStream, like: VideoInfo) -> None:
+def _set_orientation(stream: av.VideoStream, like: VideoInfo) -> None:
     if like.rotation or like.mirrored:
         stream.set_display_matrix(display_matrix(like))
 
 
-def _opened(segment: BinaryIO) -> av.container.InputContainer:
+def _open_segment(segment: BinaryIO) -> av.container.InputContainer:
     segment.seek(0)
-    return av.open(segment, "r", format=SEGMENT)
+    return av.open(segment, "r", format=SEGMENT_FORMAT)

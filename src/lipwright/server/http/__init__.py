@@ -1,1 +1,1 @@
-"""HTTP without a dialect: bodies, multipart, ranges, events."""
+"""HTTP independent of any dialect: bodies, multipart, ranges, events, middleware."""

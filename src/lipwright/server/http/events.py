@@ -1,9 +1,8 @@
-"""A job as a stream of server-sent events.
+"""Server-sent events that report the changing state of something.
 
-Each event's data is one moment of the job: ``{"request_id", "status", "queue_position", "stage",
-"done", "total", "fraction", "fps", "seconds_left", "error"}``. The event ``state`` comes first,
-at every change of state, and last; ``progress`` in between. Every event tells all, so a client
-that comes back needs none of those it missed, and ``Last-Event-ID`` only keeps the numbers rising.
+The event ``state`` comes first, at every change of state, and last; ``progress`` in between. Every
+event holds the full snapshot, so a client that reconnects needs none of the events it missed;
+``Last-Event-ID`` only keeps the numbers rising.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -21,123 +20,128 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lipwright.errors import JobNotFound, QueueUnavailable, TooManyRequests
-from lipwright.jobs.model import Job, Key, State
+from lipwright.jobs.model import ApiKey
 from lipwright.server.deployment import Deployment
-from lipwright.server.runcomfy.wire import progress
 
 CONTENT_TYPE = "text/event-stream"
-LOOK_SECONDS = 0.25  # how often the ledger is looked at
+POLL_SECONDS = 0.25  # between two polls of the ledger
 HEARTBEAT_SECONDS = 15.0  # proxies close connections that are silent for longer
-HEARTBEAT = b": still here\n\n"
-RETRY = b"retry: 2000\n\n"  # milliseconds until a client that lost the stream comes back
+HEARTBEAT = b": heartbeat\n\n"
+RETRY = b"retry: 2000\n\n"  # milliseconds until a disconnected client reconnects
 MAX_ID = 2**53
-
-Look = Callable[[], tuple[Job, int | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How often things are done, seconds."""
+class Snapshot:
+    """The data of one event."""
 
-    look: float = LOOK_SECONDS
+    state: str
+    final: bool  #: no event follows
+    data: Mapping[str, Any]  #: JSON object
+
+
+Poll = Callable[[], Snapshot]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamTiming:
+    """Intervals of a stream, seconds."""
+
+    poll: float = POLL_SECONDS
     heartbeat: float = HEARTBEAT_SECONDS
 
 
-def look_at(parts: Deployment, job_id: str, key: Key) -> tuple[Job, int | None]:
-    """Return a job and its place in the queue.
-
-    Raises:
-        JobNotFound: there is none.
-    """
-    ledger = parts.services.ledger
-    job = ledger.get(job_id, key.id)
-    return job, ledger.position(job) if job.state is State.IN_QUEUE else None
-
-
-async def stream(
-    look: Look, closing: Callable[[], bool], *, last_id: int = 0, pace: Pace | None = None
+async def stream_events(
+    poll: Poll, closing: Callable[[], bool], *, last_id: int = 0, timing: StreamTiming | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the events of a job until it has ended, is erased, or the service closes."""
-    pace = pace or Pace()
+    """Yield an event for each changed snapshot until one is final or the service closes.
+
+    Args:
+        poll: returns the present snapshot, called in a thread. The stream ends when it raises
+            JobNotFound, and tries again when it raises QueueUnavailable.
+        closing: whether the service is shutting down.
+        last_id: number of the last event that the client received.
+        timing: intervals; for tests.
+    """
+    timing = timing or StreamTiming()
     yield RETRY
-    told: dict[str, Any] = {}
-    spoke = time.monotonic()
+    previous: Snapshot | None = None
+    sent_at = time.monotonic()
     while not closing():
         try:
-            job, position = await run_in_threadpool(look)
-        except JobNotFound:  # erased; who comes back is told so
+            current = await run_in_threadpool(poll)
+        except JobNotFound:  # erased; a client that reconnects receives 404
             return
         except QueueUnavailable:
-            job = None
-        if job is not None and (now := progress(job, position)) != told:
+            current = None
+        if current is not None and (previous is None or current.data != previous.data):
             last_id += 1
-            yield event(last_id, "state" if changed(told, now) else "progress", now)
-            told, spoke = now, time.monotonic()
-            if job.state.final:
+            changed = previous is None or current.state != previous.state
+            yield format_event(last_id, "state" if changed else "progress", current.data)
+            previous, sent_at = current, time.monotonic()
+            if current.final:
                 return
-        if time.monotonic() - spoke >= pace.heartbeat:
+        if time.monotonic() - sent_at >= timing.heartbeat:
             yield HEARTBEAT
-            spoke = time.monotonic()
-        await asyncio.sleep(pace.look)
+            sent_at = time.monotonic()
+        await asyncio.sleep(timing.poll)
 
 
-class Followed(StreamingResponse):
-    """A stream that counts among those of its key from before it begins until it has ended.
+class EventStreamResponse(StreamingResponse):
+    """A stream of events that counts against the limits on open streams while it is sent.
 
-    It is refused where it would begin: between a check in the call and here others could begin.
+    The limits are checked when sending starts: after a check in the route, other streams could
+    start before this one.
     """
 
-    def __init__(self, parts: Deployment, key: Key, pieces: AsyncGenerator[bytes, None]) -> None:
-        headers = {"X-Accel-Buffering": "no"}  # a proxy must pass events on as they come
-        super().__init__(pieces, media_type=CONTENT_TYPE, headers=headers)
-        self._parts, self._key, self._pieces = parts, key, pieces
+    def __init__(
+        self, deployment: Deployment, key: ApiKey, events: AsyncGenerator[bytes, None]
+    ) -> None:
+        headers = {"X-Accel-Buffering": "no"}  # nginx must not buffer events
+        super().__init__(events, media_type=CONTENT_TYPE, headers=headers)
+        self._deployment, self._key, self._events = deployment, key, events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stream.
+        """Send the stream.
 
         Raises:
-            TooManyRequests: the key, or all together, hold as many as they may.
+            TooManyRequests: a limit on open streams is reached.
         """
-        check_room(self._parts, self._key)
-        open_ones = self._parts.streams
-        open_ones[self._key.id] += 1
+        check_stream_limits(self._deployment, self._key)
+        open_streams = self._deployment.open_streams
+        open_streams[self._key.id] += 1
         try:
-            async with aclosing(self._pieces):
+            async with aclosing(self._events):
                 await super().__call__(scope, receive, send)
         finally:
-            open_ones[self._key.id] -= 1
+            open_streams[self._key.id] -= 1
 
 
-def check_room(parts: Deployment, key: Key) -> None:
-    """Refuse one more stream than a key, or all together, may hold open.
+def check_stream_limits(deployment: Deployment, key: ApiKey) -> None:
+    """Check that one more stream may be opened.
 
     Raises:
-        TooManyRequests: it is one more.
+        TooManyRequests: the key, or all keys together, have reached their limit.
     """
-    most, of_all = parts.settings.streams_per_key, parts.settings.max_streams
-    if parts.streams[key.id] >= most:
+    per_key, total = deployment.settings.streams_per_key, deployment.settings.max_streams
+    if deployment.open_streams[key.id] >= per_key:
         raise TooManyRequests(
-            f"this key holds {most} event streams open: close one, or ask for the status",
+            f"this key has {per_key} event streams open: close one, or poll the status",
             retry_after=HEARTBEAT_SECONDS,
         )
-    if parts.streams.total() >= of_all:
+    if deployment.open_streams.total() >= total:
         raise TooManyRequests(
-            f"{of_all} event streams are open: ask for the status", retry_after=HEARTBEAT_SECONDS
+            f"{total} event streams are open: poll the status", retry_after=HEARTBEAT_SECONDS
         )
 
 
-def event(number: int, name: str, data: dict[str, Any]) -> bytes:
-    """Write one event."""
+def format_event(number: int, name: str, data: Mapping[str, Any]) -> bytes:
+    """Return an event in the format of server-sent events."""
     return f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-def changed(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether the state is another one."""
-    return bool(before.get("status") != now["status"])
-
-
-def last_id_of(header: str | None) -> int:
-    """Return the number in ``Last-Event-ID``, 0 for anything that is no number of ours."""
+def parse_last_event_id(header: str | None) -> int:
+    """Return the number in ``Last-Event-ID``, 0 if it is not one of ours."""
     text = header or ""
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else 0
     return number if number < MAX_ID else 0

@@ -1,7 +1,7 @@
-"""A bound on what all callers together may have in memory: shares of one budget of bytes.
+"""A limit on the memory that all requests together hold.
 
-A share is taken in full before its bytes come, so that no two wait for what the other holds.
-Whoever finds too little left waits in line for a while, unread by the server, then is refused.
+A request reserves its memory before its body is read, in one step, so that no two requests wait for
+memory that the other one holds. Requests over the limit wait briefly, then receive 429.
 """
 
 from __future__ import annotations
@@ -13,112 +13,123 @@ from contextlib import contextmanager
 
 from lipwright.errors import TooManyRequests
 
-PATIENCE = 10.0  # seconds in line
-RETRY_SECONDS = 5.0  # for who has waited in vain
+WAIT_SECONDS = 10.0  # longest wait for memory
+RETRY_SECONDS = 5.0  # Retry-After of a refused request
 
 
-class Budget:
-    """So many bytes; used from one event loop."""
+class MemoryLimiter:
+    """Grants reservations up to a total number of bytes, first come, first served.
 
-    def __init__(self, total: int, *, patience: float = PATIENCE) -> None:
+    Not thread-safe: use it from one event loop.
+
+    Args:
+        total: bytes that all reservations together may hold.
+        wait_seconds: longest wait of `MemoryReservation.acquire`.
+    """
+
+    def __init__(self, total: int, *, wait_seconds: float = WAIT_SECONDS) -> None:
         self.total = total
         self.free = total
-        self._patience = patience
-        self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._wait_seconds = wait_seconds
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @contextmanager
-    def share(self) -> Iterator[Share]:
-        """Yield a share, empty at first, that is given back with the block."""
-        share = Share(self)
+    def reserve(self) -> Iterator[MemoryReservation]:
+        """Yield an empty reservation; it is released at the end of the block."""
+        reservation = MemoryReservation(self)
         try:
-            yield share
+            yield reservation
         finally:
-            share.cut(0)
+            reservation.shrink(0)
 
-    async def _take(self, size: int) -> None:
-        """Take so many bytes, after those who came before.
+    async def _acquire(self, size: int) -> None:
+        """Take *size* bytes after all earlier waiters.
 
         Raises:
-            TooManyRequests: they are not free in time.
+            TooManyRequests: they do not become free in time.
         """
-        if not self._line and size <= self.free:
+        if not self._waiters and size <= self.free:
             self.free -= size
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append((size, turn))
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((size, granted))
         try:
-            async with asyncio.timeout(self._patience):
-                await turn
+            async with asyncio.timeout(self._wait_seconds):
+                await granted
         except TimeoutError as cause:
-            self._leave(size, turn)
+            self._abandon(size, granted)
             raise self._refusal() from cause
         except BaseException:
-            self._leave(size, turn)
+            self._abandon(size, granted)
             raise
 
-    def _leave(self, size: int, turn: asyncio.Future[None]) -> None:
-        """Give up a place in line, or what was given in the very moment of leaving."""
-        if turn.done() and not turn.cancelled():
-            self._give(size)
+    def _abandon(self, size: int, granted: asyncio.Future[None]) -> None:
+        """Remove a waiter; release its memory if it was granted at the same moment."""
+        if granted.done() and not granted.cancelled():
+            self._release(size)
             return
-        self._line = deque(place for place in self._line if place[1] is not turn)
-        self._serve()
+        self._waiters = deque(waiter for waiter in self._waiters if waiter[1] is not granted)
+        self._wake_waiters()
 
-    def _take_now(self, size: int) -> None:
+    def _acquire_now(self, size: int) -> None:
         if size > self.free:
             raise self._refusal()
         self.free -= size
 
-    def _give(self, size: int) -> None:
+    def _release(self, size: int) -> None:
         self.free += size
-        self._serve()
+        self._wake_waiters()
 
-    def _serve(self) -> None:
-        while self._line and self._line[0][0] <= self.free:
-            size, turn = self._line.popleft()
-            if not turn.done():
+    def _wake_waiters(self) -> None:
+        while self._waiters and self._waiters[0][0] <= self.free:
+            size, granted = self._waiters.popleft()
+            if not granted.done():
                 self.free -= size
-                turn.set_result(None)
+                granted.set_result(None)
 
     def _refusal(self) -> TooManyRequests:
         return TooManyRequests(
-            "too many large bodies are coming in: try again soon, or upload the files and send "
+            "too many large bodies are arriving: try again soon, or upload the files and send "
             "their URLs",
             retry_after=RETRY_SECONDS,
         )
 
 
-class Share:
-    """Part of a budget."""
+class MemoryReservation:
+    """The memory that one request holds.
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+    Attributes:
+        size: bytes held now.
+    """
+
+    def __init__(self, limiter: MemoryLimiter) -> None:
+        self._limiter = limiter
         self.size = 0
 
-    async def take(self, size: int) -> None:
-        """Take so many bytes, at most all there are; only of an empty share, as this may wait.
+    async def acquire(self, size: int) -> None:
+        """Take *size* bytes, at most the total. The reservation must be empty, as this may wait.
 
         Raises:
-            TooManyRequests: they are not free in time.
+            TooManyRequests: they do not become free in time.
         """
         assert not self.size
-        wanted = min(size, self._budget.total)
-        await self._budget._take(wanted)
+        wanted = min(size, self._limiter.total)
+        await self._limiter._acquire(wanted)
         self.size = wanted
 
     def grow(self, size: int) -> None:
-        """Make it so large, at most all there is, if it is smaller.
+        """Grow to *size* bytes, at most the total, without waiting.
 
         Raises:
-            TooManyRequests: that is not free now.
+            TooManyRequests: they are not free now.
         """
-        more = min(size, self._budget.total) - self.size
+        more = min(size, self._limiter.total) - self.size
         if more > 0:
-            self._budget._take_now(more)
+            self._limiter._acquire_now(more)
             self.size += more
 
-    def cut(self, size: int) -> None:
-        """Give back what is over *size*."""
+    def shrink(self, size: int) -> None:
+        """Release all but *size* bytes."""
         if self.size > size:
-            self._budget._give(self.size - size)
+            self._limiter._release(self.size - size)
             self.size = size

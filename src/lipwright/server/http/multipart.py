@@ -1,4 +1,4 @@
-"""Reading a ``multipart/form-data`` body while it streams; nothing of a file is held."""
+"""Parsing a ``multipart/form-data`` body while it streams; files are never held in memory."""
 
 from __future__ import annotations
 
@@ -7,42 +7,49 @@ from dataclasses import dataclass
 
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from lipwright.server.errors import Fault, InvalidBody, Loc, shown
+from lipwright.server.errors import FieldError, InvalidBody, Loc, truncate
 
-FIELD = "file"
-KIND = b"multipart/form-data"
-MAX_BOUNDARY = 70  # bytes, as RFC 2046 has it
+FILE_FIELD = "file"
+MULTIPART_TYPE = b"multipart/form-data"
+MAX_BOUNDARY = 70  # bytes, by RFC 2046
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
-    """The beginning of a part."""
+class PartHeader:
+    """The headers of a part."""
 
     field: str
-    filename: str | None  #: as the client calls it; None: it is no file
+    filename: str | None  #: as sent by the client; None: the part is a plain field
 
 
-def boundary_of(content_type: str) -> bytes | None:
-    """Return what stands between the parts, None when it is no form that can be read."""
+def parse_boundary(content_type: str) -> bytes | None:
+    """Return the boundary, None if the type is not multipart or its boundary is unusable."""
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
-    return boundary if kind == KIND and 0 < len(boundary) <= MAX_BOUNDARY else None
+    return boundary if kind == MULTIPART_TYPE and 0 < len(boundary) <= MAX_BOUNDARY else None
 
 
-class FormReader:
-    """Takes the pieces of a body, gives the parts in it: a head, then its bytes, then the next."""
+class MultipartReader:
+    """An incremental parser: returns the header of each part, then its bytes.
+
+    Args:
+        content_type: header of the request.
+        loc: the field that error messages name.
+
+    Raises:
+        InvalidBody: the type has no usable boundary.
+    """
 
     def __init__(self, content_type: str, loc: Loc) -> None:
-        """Read a form of that type; *loc* is the field that errors name."""
         self._loc = loc
         self._done = False
         self._header = b""
         self._value = b""
-        self._head: Head | None = None  #: of the part that has begun
-        self._found: list[Head | bytes] = []
-        boundary = boundary_of(content_type)
+        self._part: PartHeader | None = None  #: the part that is being parsed
+        self._output: list[PartHeader | bytes] = []
+        boundary = parse_boundary(content_type)
         if boundary is None:
-            raise self.bad(f"Content-Type {shown(content_type)!r} has no usable boundary")
+            raise self.error(f"Content-Type {truncate(content_type)!r} has no usable boundary")
         self._parser = MultipartParser(
             boundary,
             {
@@ -56,36 +63,36 @@ class FormReader:
             },
         )
 
-    def feed(self, piece: bytes) -> list[Head | bytes]:
-        """Take a piece of the body and return what is in it.
+    def feed(self, chunk: bytes) -> list[PartHeader | bytes]:
+        """Parse a chunk of the body and return the headers and bytes in it.
 
         Raises:
-            InvalidBody: the body is damaged.
+            InvalidBody: the body is malformed.
         """
         try:
-            self._parser.write(piece)
+            self._parser.write(chunk)
         except InvalidBody:
             raise
         except ValueError as cause:
-            raise self.bad(f"damaged multipart body: {shown(str(cause))}") from cause
-        found, self._found = self._found, []
-        return found
+            raise self.error(f"malformed multipart body: {truncate(str(cause))}") from cause
+        output, self._output = self._output, []
+        return output
 
     def close(self) -> None:
-        """Say that the body has ended.
+        """End the body.
 
         Raises:
-            InvalidBody: it is cut short.
+            InvalidBody: it is truncated.
         """
         if not self._done:
-            raise self.bad("the multipart body is cut short: send it again")
+            raise self.error("the multipart body is truncated: send it again")
 
-    def bad(self, message: str) -> InvalidBody:
-        """Return the error of that message."""
-        return InvalidBody(Fault(loc=self._loc, message=message))
+    def error(self, message: str) -> InvalidBody:
+        """Return an error that names the field of the form."""
+        return InvalidBody(FieldError(loc=self._loc, message=message))
 
     def _begin(self) -> None:
-        self._head = None
+        self._part = None
 
     def _take_header(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -97,104 +104,114 @@ class FormReader:
         if self._header.lower() == b"content-disposition":
             _, options = parse_options_header(self._value)
             name = options.get(b"filename")
-            self._head = Head(
+            self._part = PartHeader(
                 field=options.get(b"name", b"").decode("utf-8", "replace"),
                 filename=None if name is None else name.decode("utf-8", "replace"),
             )
         self._header = self._value = b""
 
     def _end_headers(self) -> None:
-        if self._head is None:
-            raise self.bad("a part without Content-Disposition: send form-data")
-        self._found.append(self._head)
+        if self._part is None:
+            raise self.error("a part has no Content-Disposition: send form-data")
+        self._output.append(self._part)
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
-        self._found.append(data[start:end])
+        self._output.append(data[start:end])
 
     def _end(self) -> None:
         self._done = True
 
 
-class FilePart:
-    """Takes the pieces of a body, gives the pieces of the file in it.
+class SingleFileReader:
+    """An incremental parser of a form with exactly one part: a file in the field ``file``.
 
-    Exactly one part is allowed: the file, in the field ``file``.
+    Attributes:
+        name: file name as sent by the client; set with the first bytes.
+        started: whether the file has begun.
     """
 
     def __init__(self, content_type: str) -> None:
-        self._form = FormReader(content_type, ("body", FIELD))
-        self.name = ""  #: of the file, as the client called it; known with its first piece
-        self.found = False  #: whether the file has begun
+        self._form = MultipartReader(content_type, ("body", FILE_FIELD))
+        self.name = ""
+        self.started = False
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece of the body and yield what of the file is in it.
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Parse a chunk of the body and yield the bytes of the file in it.
 
         Raises:
-            InvalidBody: the body is damaged, or holds anything but one file.
+            InvalidBody: the body is malformed, or has other parts than one file.
         """
-        for event in self._form.feed(piece):
+        for event in self._form.feed(chunk):
             if isinstance(event, bytes):
                 yield event
             else:
                 self._begin(event)
 
     def close(self) -> None:
-        """Say that the body has ended.
+        """End the body.
 
         Raises:
-            InvalidBody: it is cut short, or held no file.
+            InvalidBody: it is truncated, or had no file.
         """
         self._form.close()
-        if not self.found:
-            raise self._form.bad(f"no file: send it in the field {FIELD!r}")
+        if not self.started:
+            raise self._form.error(f"no file: send it in the field {FILE_FIELD!r}")
 
-    def _begin(self, head: Head) -> None:
-        if self.found:
-            raise self._form.bad(f"more than one part: send one file, in the field {FIELD!r}")
-        if head.field != FIELD:
-            raise self._form.bad(f"unknown field {shown(head.field)!r}: send the file in {FIELD!r}")
-        self.name, self.found = head.filename or "", True
-
-
-async def file_in(part: FilePart, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the file in a multipart *body*.
-
-    Raises:
-        InvalidBody: the body is damaged, or holds anything but one file.
-    """
-    async for piece in body:
-        for found in part.feed(piece):
-            yield found
-    part.close()
+    def _begin(self, header: PartHeader) -> None:
+        if self.started:
+            raise self._form.error(
+                f"more than one part: send one file, in the field {FILE_FIELD!r}"
+            )
+        if header.field != FILE_FIELD:
+            raise self._form.error(
+                f"unknown field {truncate(header.field)!r}: send the file in {FILE_FIELD!r}"
+            )
+        self.name, self.started = header.filename or "", True
 
 
-async def parts_in(
-    form: FormReader, body: AsyncIterator[bytes]
-) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
-    """Yield each part of a multipart *body* with its bytes, to be read before the next.
+async def iter_file_chunks(
+    reader: SingleFileReader, body: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """Yield the bytes of the file in a multipart *body*.
 
     Raises:
-        InvalidBody: the body is damaged.
+        InvalidBody: the body is malformed, or has other parts than one file.
     """
-    events = _events(form, body)
+    async for chunk in body:
+        for file_chunk in reader.feed(chunk):
+            yield file_chunk
+    reader.close()
+
+
+async def iter_parts(
+    reader: MultipartReader, body: AsyncIterator[bytes]
+) -> AsyncIterator[tuple[PartHeader, AsyncIterator[bytes]]]:
+    """Yield each part of a multipart *body* with its bytes, to be read before the next part.
+
+    Raises:
+        InvalidBody: the body is malformed.
+    """
+    events = _iter_events(reader, body)
     first = await anext(events, None)
-    waiting = first if isinstance(first, Head) else None
+    next_part = first if isinstance(first, PartHeader) else None
 
     async def contents() -> AsyncIterator[bytes]:
-        nonlocal waiting
-        waiting = None
+        nonlocal next_part
+        next_part = None
         async for event in events:
-            if isinstance(event, Head):
-                waiting = event
+            if isinstance(event, PartHeader):
+                next_part = event
                 return
             yield event
 
-    while waiting is not None:
-        yield waiting, contents()
+    while next_part is not None:
+        yield next_part, contents()
 
 
-async def _events(form: FormReader, body: AsyncIterator[bytes]) -> AsyncIterator[Head | bytes]:
-    async for piece in body:
-        for event in form.feed(piece):
+async def _iter_events(
+    reader: MultipartReader, body: AsyncIterator[bytes]
+) -> AsyncIterator[PartHeader | bytes]:
+    async for chunk in body:
+        for event in reader.feed(chunk):
             yield event
-    form.close()
+    reader.close()

@@ -1,4 +1,4 @@
-"""The calls of RunComfy's Model API, and ours beside them: translate, ask the ledger, translate."""
+"""Routes of RunComfy's Model API and our extensions to it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 
-from lipwright.jobs.model import Job
-from lipwright.server.auth import Caller, caller
-from lipwright.server.deployment import Deployment, LinksOf, Parts, links_of
-from lipwright.server.http import events
-from lipwright.server.http.body import json_object
-from lipwright.server.inputs import idempotency_key, traceparent
+from lipwright.jobs.model import ApiKey, Job, State
+from lipwright.server.auth import ApiKeyDep, authenticate
+from lipwright.server.deployment import Deployment, DeploymentDep, LinksDep, build_links
+from lipwright.server.http.body import read_json_object
+from lipwright.server.http.events import (
+    CONTENT_TYPE,
+    EventStreamResponse,
+    Snapshot,
+    parse_last_event_id,
+    stream_events,
+)
+from lipwright.server.inputs import check_idempotency_key, parse_traceparent
 from lipwright.server.models import CATEGORIES, Model
-from lipwright.server.openapi import answers, json_body
+from lipwright.server.openapi import json_request_body, responses
 from lipwright.server.runcomfy import schemas
 from lipwright.server.runcomfy import wire as runcomfy
-from lipwright.server.submit import Call, erase, submit
+from lipwright.server.submit import SubmitContext, erase, submit
 
-MAX_PAGE = 100  # requests in one answer
+MAX_PAGE = 100  # requests in one response
 
 requests = APIRouter(tags=["requests"])
 models = APIRouter(tags=["models"])
@@ -28,41 +34,42 @@ models = APIRouter(tags=["models"])
 ListedStatus = Literal["in_queue", "in_progress", "completed", "succeeded", "failed", "cancelled"]
 
 
-async def call_of(
+async def get_submit_context(
     request: Request,
-    retry: Annotated[
+    idempotency_key: Annotated[
         str | None,
         Header(
             alias="Idempotency-Key",
-            description="The same key with the same body gets the first answer again.",
+            description="The same key with the same body returns the first response again.",
         ),
     ] = None,
     trace: Annotated[
         str | None,
-        Header(alias="traceparent", description="W3C trace context, kept with the request."),
+        Header(alias="traceparent", description="W3C trace context, stored with the request."),
     ] = None,
-) -> Call:
-    """Return who submits, and what came in headers."""
-    return Call(
-        key=await caller(request),
-        links=links_of(request),
-        idempotency_key=idempotency_key(retry),
-        trace=traceparent(trace),
+) -> SubmitContext:
+    """Return the caller and the headers of a submit call."""
+    return SubmitContext(
+        key=await authenticate(request),
+        links=build_links(request),
+        http_request_id=request.state.http_request_id,
+        idempotency_key=check_idempotency_key(idempotency_key),
+        trace=parse_traceparent(trace),
     )
 
 
-CallOf = Annotated[Call, Depends(call_of)]
+SubmitContextDep = Annotated[SubmitContext, Depends(get_submit_context)]
 
 
 @models.get(
     "/v1/models",
     summary="List the models",
     operation_id="list_models",
-    responses=answers(schemas.ModelList, 401, 422, 503),
+    responses=responses(schemas.ModelList, 401, 422, 503),
 )
 def list_models(
-    parts: Parts,
-    _key: Caller,
+    deployment: DeploymentDep,
+    _key: ApiKeyDep,
     search: str = Query("", max_length=255, description="Text in id, name or description."),
     category: str = Query("", max_length=255),
     kind: str = Query("", max_length=255),
@@ -70,21 +77,25 @@ def list_models(
     limit: int = Query(100, ge=1, le=1000),
     offset: int = Query(0, ge=0, le=1_000_000),
 ) -> Response:
-    """List what a request may name."""
-    fitting = [m for m in parts.catalogue.models if runcomfy.matches(m, search, category, kind)]
-    page = fitting[offset : offset + limit]
+    """List the models that a request can name."""
+    matching = [
+        model
+        for model in deployment.catalogue.models
+        if runcomfy.matches(model, search, category, kind)
+    ]
+    page = matching[offset : offset + limit]
     cards = [runcomfy.model_card(model, include_schema) for model in page]
-    return JSONResponse({"models": cards, "total": len(fitting)})
+    return JSONResponse({"models": cards, "total": len(matching)})
 
 
 @models.get(
     "/v1/models/categories",
     summary="List the categories",
     operation_id="list_categories",
-    responses=answers(schemas.Categories, 401, 503),
+    responses=responses(schemas.Categories, 401, 503),
 )
-def list_categories(_key: Caller) -> Response:
-    """List the categories that models have."""
+def list_categories(_key: ApiKeyDep) -> Response:
+    """List the categories of the models."""
     return JSONResponse({"categories": list(CATEGORIES)})
 
 
@@ -92,79 +103,100 @@ def list_categories(_key: Caller) -> Response:
     "/v1/models/{model_id:path}",
     summary="Describe a model",
     operation_id="get_model",
-    responses=answers(schemas.ModelDetail, 401, 404, 503),
+    responses=responses(schemas.ModelDetail, 401, 404, 503),
 )
-def get_model(model_id: str, parts: Parts, _key: Caller) -> Response:
+def get_model(model_id: str, deployment: DeploymentDep, _key: ApiKeyDep) -> Response:
     """Return a model with the schemas of its input and output."""
-    return JSONResponse(runcomfy.model_card(parts.catalogue.find(model_id), True))
+    return JSONResponse(runcomfy.model_card(deployment.catalogue.find(model_id), True))
 
 
 @requests.post(
     "/v1/models/{model_id:path}",
     summary="Submit a request",
     operation_id="submit_request",
-    responses=answers(schemas.Submitted, 401, 404, 408, 413, 415, 422, 429, 503),
-    openapi_extra=json_body(schemas.SubmitInput),
+    responses=responses(schemas.Submitted, 401, 404, 408, 413, 415, 422, 429, 503),
+    openapi_extra=json_request_body(schemas.SubmitInput),
 )
-async def submit_request(model_id: str, request: Request, parts: Parts, call: CallOf) -> Response:
-    """Queue a request and answer at once; it is safely stored by then."""
-    model = parts.catalogue.find(model_id)
-    async with json_object(request, parts) as body:
-        job = await run_in_threadpool(_submit, parts, model, body, call)
-    return JSONResponse(runcomfy.submitted(job.id, call.links))
+async def submit_request(
+    model_id: str, request: Request, deployment: DeploymentDep, context: SubmitContextDep
+) -> Response:
+    """Queue a request and respond at once; the request is stored durably before the response."""
+    model = deployment.catalogue.find(model_id)
+    async with read_json_object(request, deployment) as body:
+        job = await run_in_threadpool(_submit, deployment, model, body, context)
+    return JSONResponse(runcomfy.submitted(job.id, context.links))
 
 
-def _submit(parts: Deployment, model: Model, body: dict[str, Any], call: Call) -> Job:
-    return submit(parts, runcomfy.wish_of(model, body), call)
+def _submit(
+    deployment: Deployment, model: Model, body: dict[str, Any], context: SubmitContext
+) -> Job:
+    return submit(deployment, runcomfy.parse_submission(model, body), context)
 
 
 @requests.get(
     "/v1/requests",
     summary="List your requests",
     operation_id="list_requests",
-    responses=answers(schemas.RequestList, 401, 422, 503),
+    responses=responses(schemas.RequestList, 401, 422, 503),
 )
 def list_requests(
-    parts: Parts,
-    key: Caller,
-    links: LinksOf,
+    deployment: DeploymentDep,
+    key: ApiKeyDep,
+    links: LinksDep,
     limit: int = Query(20, ge=1, le=MAX_PAGE),
     cursor: str | None = Query(
-        None, pattern=runcomfy.CURSOR, description="`next_cursor` of an answer."
+        None, pattern=runcomfy.CURSOR, description="`next_cursor` of a response."
     ),
     status: ListedStatus | None = None,
 ) -> Response:
     """List the requests of this key, newest first."""
-    jobs = parts.services.ledger.page(
+    jobs = deployment.services.ledger.list_jobs(
         key.id,
         limit=limit + 1,
-        before=None if cursor is None else runcomfy.sequence_of(cursor),
+        before=None if cursor is None else runcomfy.parse_cursor(cursor),
         states=runcomfy.STATES[status] if status else (),
     )
-    return JSONResponse(runcomfy.listed(jobs, limit, links))
+    return JSONResponse(runcomfy.request_list(jobs, limit, links))
 
 
 @requests.get(
     "/v1/requests/{request_id}/status",
-    summary="Ask where a request is",
+    summary="Get the status of a request",
     operation_id="get_status",
-    responses=answers(schemas.Status, 401, 404, 503),
+    responses=responses(schemas.Status, 401, 404, 503),
 )
-def get_status(request_id: str, parts: Parts, key: Caller, links: LinksOf) -> Response:
-    """Return where a request is; a failed one is `completed`, its result tells why."""
-    job, position = events.look_at(parts, request_id, key)
+def get_status(
+    request_id: str, deployment: DeploymentDep, key: ApiKeyDep, links: LinksDep
+) -> Response:
+    """Return the status of a request. A failed one is `completed`; its result has the error."""
+    job, position = _get_job_and_position(deployment, request_id, key)
     return JSONResponse(runcomfy.status(job, position, links))
+
+
+def _get_job_and_position(
+    deployment: Deployment, job_id: str, key: ApiKey
+) -> tuple[Job, int | None]:
+    """Return a job and its queue position, None unless it is queued.
+
+    Raises:
+        JobNotFound: there is no such job.
+    """
+    ledger = deployment.services.ledger
+    job = ledger.get(job_id, key.id)
+    return job, ledger.position(job) if job.state is State.IN_QUEUE else None
 
 
 @requests.get(
     "/v1/requests/{request_id}/result",
-    summary="Ask what came of a request",
+    summary="Get the result of a request",
     operation_id="get_result",
-    responses=answers(schemas.Result, 401, 404, 503),
+    responses=responses(schemas.Result, 401, 404, 503),
 )
-def get_result(request_id: str, parts: Parts, key: Caller, links: LinksOf) -> Response:
-    """Return the result; while there is none, only the status."""
-    job = parts.services.ledger.get(request_id, key.id)
+def get_result(
+    request_id: str, deployment: DeploymentDep, key: ApiKeyDep, links: LinksDep
+) -> Response:
+    """Return the result of a request; only its status while it has not ended."""
+    job = deployment.services.ledger.get(request_id, key.id)
     return JSONResponse(runcomfy.result(job, links))
 
 
@@ -172,37 +204,37 @@ def get_result(request_id: str, parts: Parts, key: Caller, links: LinksOf) -> Re
     "/v1/requests/{request_id}/cancel",
     summary="Cancel a queued request",
     operation_id="cancel_request",
-    responses=answers(schemas.Cancelled, 401, 404, 503),
+    responses=responses(schemas.Cancelled, 401, 404, 503),
 )
-def cancel_request(request_id: str, parts: Parts, key: Caller) -> Response:
-    """Cancel a request if it still waits, never otherwise; `outcome` tells which."""
-    job, done = parts.services.ledger.cancel(request_id, key.id)
-    return JSONResponse(runcomfy.cancelled(job, done))
+def cancel_request(request_id: str, deployment: DeploymentDep, key: ApiKeyDep) -> Response:
+    """Cancel a request if it is queued; `outcome` says whether it was cancelled."""
+    job, cancelled = deployment.services.ledger.cancel(request_id, key.id)
+    return JSONResponse(runcomfy.cancel_outcome(job, cancelled))
 
 
 @requests.delete(
     "/v1/requests/{request_id}",
     summary="Erase a request",
     operation_id="erase_request",
-    responses=answers(schemas.Erased, 401, 404, 409, 503),
+    responses=responses(schemas.Erased, 401, 404, 409, 503),
 )
-def erase_request(request_id: str, parts: Parts, key: Caller) -> Response:
-    """Erase a request with its results, and the uploads that only it reads; not while it runs."""
-    erase(parts, request_id, key)
+def erase_request(request_id: str, deployment: DeploymentDep, key: ApiKeyDep) -> Response:
+    """Erase a request, its results, and the uploads that only it reads, unless it is running."""
+    erase(deployment, request_id, key)
     return JSONResponse({"request_id": request_id, "erased": True})
 
 
 @requests.get(
     "/v1/requests/{request_id}/webhooks",
-    summary="Ask whether the webhook was heard",
+    summary="List the webhook deliveries of a request",
     operation_id="list_webhooks",
-    responses=answers(schemas.WebhookList, 401, 404, 503),
+    responses=responses(schemas.WebhookList, 401, 404, 503),
 )
-def list_webhooks(request_id: str, parts: Parts, key: Caller) -> Response:
-    """Return the webhook calls of an ended request; a `dead` one was given up."""
-    services = parts.services
+def list_webhooks(request_id: str, deployment: DeploymentDep, key: ApiKeyDep) -> Response:
+    """Return the webhook deliveries of an ended request; a `dead` one is not tried again."""
+    services = deployment.services
     job = services.ledger.get(request_id, key.id)
-    return JSONResponse(runcomfy.webhooks(services.deliveries.of_job(job.id)))
+    return JSONResponse(runcomfy.webhook_list(services.deliveries.list_for_job(job.id)))
 
 
 @requests.get(
@@ -211,24 +243,26 @@ def list_webhooks(request_id: str, parts: Parts, key: Caller) -> Response:
     operation_id="follow_request",
     response_class=StreamingResponse,
     responses={
-        **answers(schemas.Health, 401, 404, 429, 503),
+        **responses(schemas.Health, 401, 404, 429, 503),
         200: {
-            "description": "Server-sent events, until the request has ended.",
-            "content": {events.CONTENT_TYPE: {"schema": {"type": "string"}}},
+            "description": "Server-sent events until the request has ended.",
+            "content": {CONTENT_TYPE: {"schema": {"type": "string"}}},
         },
     },
 )
 async def follow_request(
     request_id: str,
-    parts: Parts,
-    key: Caller,
+    deployment: DeploymentDep,
+    key: ApiKeyDep,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> Response:
-    """Stream the state, place, stage and progress of a request as they change."""
+    """Stream the state, queue position, stage and progress of a request as they change."""
 
-    def look() -> tuple[Job, int | None]:
-        return events.look_at(parts, request_id, key)
+    def poll() -> Snapshot:
+        job, position = _get_job_and_position(deployment, request_id, key)
+        return runcomfy.snapshot(job, position)
 
-    await run_in_threadpool(look)  # so that a wrong id gets its 404
-    stream = events.stream(look, parts.closing.is_set, last_id=events.last_id_of(last_event_id))
-    return events.Followed(parts, key, stream)
+    await run_in_threadpool(poll)  # responds with 404 to a wrong id
+    last_id = parse_last_event_id(last_event_id)
+    events = stream_events(poll, deployment.closing.is_set, last_id=last_id)
+    return EventStreamResponse(deployment, key, events)

@@ -1,26 +1,32 @@
-"""The JSON of the RunComfy dialect, as models: input is checked by them, answers documented."""
+"""The JSON of the RunComfy dialect as pydantic models.
+
+Requests are validated by their models; responses are only documented by them.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
-from lipwright.options import MOST_INTENSITY
+from lipwright.options import Option, SpeakerPick, SyncMode, SyncOptions, option_fields
 
-Mode = Literal["cut_off", "loop", "bounce", "silence", "remap"]
-Wire = Literal["in_queue", "in_progress", "completed", "cancelled"]
-Ending = Literal["succeeded", "failed", "cancelled", "in_queue", "in_progress"]
+#: A sync mode by its name; the schema lists the names in place.
+Mode = Annotated[
+    SyncMode,
+    Field(strict=False),
+    WithJsonSchema({"type": "string", "enum": [mode.value for mode in SyncMode]}),
+]
+QueueStatus = Literal["in_queue", "in_progress", "completed", "cancelled"]
+ResultStatus = Literal["succeeded", "failed", "cancelled", "in_queue", "in_progress"]
 
 VIDEO = "https://media.example.org/talk.mp4"
 AUDIO = "https://media.example.org/speech.mp3"
 REQUEST = "6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42"
 URL_TEXT = "A public https URL, a data: URI, or the url of a file uploaded to /v1/files."
-MAX_URL = 8192  # characters of anything but a data: URI
-
+MAX_URL = 8192  # characters; data: URIs have their own limit
 
 Coordinate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
 
 NOON = "2026-01-31T12:00:00.123000+00:00"
 CALL = f"https://dub.example.org/v1/requests/{REQUEST}"
@@ -29,46 +35,63 @@ UPLOAD = "file_0af7651916cd43dd8448eb211c80319c"
 
 
 def example(**fields: Any) -> ConfigDict:
-    """Return the configuration of a model that is documented with an example."""
+    """Return the configuration of a model with an example in its documentation."""
     return ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [fields]})
 
 
-class Strict(BaseModel):
-    """Input: nothing is converted, nothing unknown is accepted."""
+class RequestModel(BaseModel):
+    """Base of requests: no type conversion, no unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Answer(BaseModel):
-    """Output."""
+class ResponseModel(BaseModel):
+    """Base of responses."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class OwnOptions(Strict):
-    """What Lipwright offers beyond the contract; all optional."""
+def _schema_field(field: Option) -> tuple[Any, Any]:
+    """Return the type and the pydantic field of an option."""
+    kind: Any = Literal[*field.choices] if field.choices else field.kind
+    text, limits = field.help, {"ge": field.minimum, "le": field.maximum}
+    if field.kind is bool:
+        return kind, Field(default=field.default, description=text)
+    if field.kind is SpeakerPick:
+        kind, text = list[Coordinate], f"{text} `[x, y]` or `[x, y, seconds]`."
+        limits = {"min_length": 2, "max_length": 3}
+    arguments: Any = {name: limit for name, limit in limits.items() if limit is not None}
+    return kind | None, Field(default=None, description=text, **arguments)
 
-    speaker: list[Coordinate] | None = Field(
-        default=None, min_length=2, max_length=3, examples=[[640, 300, 2.5]]
-    )
-    """Who speaks: the face nearest to `[x, y]` pixels, or `[x, y, seconds]` at that time."""
-    allow_no_face: bool = False
-    """Pass a video without a face through, with the new sound, instead of failing."""
-    intensity: float | None = Field(default=None, ge=0, le=MOST_INTENSITY)
-    """How strongly to articulate: 0 leaves the mouth at rest, 1, the default, is as the speaker."""
-    restore: Literal["auto", "off", "2x", "4x"] | None = None
-    """Super-resolve the painted mouth where it has to be enlarged (`auto`), never, or always."""
-    size: Literal["1080p", "4k"] | None = None
-    """Enlarge whole frames to fit 1920x1080 or 3840x2160, either way up; nothing gets smaller."""
-    crf: float | None = Field(default=None, ge=1, le=51)
-    """Quality of the encoder: 1 is finest, 51 coarsest. Default: near-transparent."""
+
+_OPTION_FIELDS: Any = {
+    field.name: _schema_field(field)
+    for field in option_fields()
+    if field.remote and field.name != "mode"  # `sync_mode` in the contract
+}
+#: The fields of :class:`lipwright.options.SyncOptions` that a request may set.
+_RequestOptions: Any = create_model("_RequestOptions", __base__=RequestModel, **_OPTION_FIELDS)
+
+
+class OwnOptions(_RequestOptions):  # type: ignore[misc]
+    """Options of Lipwright beyond RunComfy's contract; all optional."""
+
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     """Makes the result repeatable, for engines that draw random numbers."""
     webhook_url: str | None = Field(default=None, min_length=1, max_length=MAX_URL)
-    """Is called once, with the result, when the request has ended."""
+    """Called once, with the result, when the request has ended."""
+
+    def options(self, mode: SyncMode) -> SyncOptions:
+        """Return the options of the job.
+
+        Raises:
+            InvalidOptions: the speaker is out of range.
+        """
+        given = self.model_dump(include=set(_OPTION_FIELDS), exclude_none=True)
+        return SyncOptions.from_json({"mode": mode, **given})
 
 
-class SubmitInput(Strict):
+class SubmitInput(RequestModel):
     """The input of a lip-sync model."""
 
     model_config = example(video_url=VIDEO, audio_url=AUDIO)
@@ -76,15 +99,17 @@ class SubmitInput(Strict):
     video_url: str = Field(
         min_length=1, description=f"The video, or a still picture. {URL_TEXT}", examples=[VIDEO]
     )
-    audio_url: str = Field(min_length=1, description=f"The voice. {URL_TEXT}", examples=[AUDIO])
-    sync_mode: Mode = "cut_off"
-    """How a video and a voice of different length are made to fit."""
+    audio_url: str = Field(
+        min_length=1, description=f"The new speech. {URL_TEXT}", examples=[AUDIO]
+    )
+    sync_mode: Mode = SyncMode.CUT_OFF
+    """How a video and an audio of different length are fitted to each other."""
     lipwright: OwnOptions = Field(default_factory=OwnOptions)
-    """Options of this service; leave it out for the contract."""
+    """Options of this service beyond RunComfy's contract."""
 
 
-class Submitted(Answer):
-    """A request that was taken."""
+class Submitted(ResponseModel):
+    """An accepted request."""
 
     model_config = example(
         request_id=REQUEST,
@@ -99,8 +124,8 @@ class Submitted(Answer):
     cancel_url: str
 
 
-class Status(Answer):
-    """Where a request is. A failed one is `completed`; its result tells why."""
+class Status(ResponseModel):
+    """The status of a request. A failed one is `completed`; its result has the error."""
 
     model_config = example(
         request_id=REQUEST,
@@ -111,18 +136,18 @@ class Status(Answer):
     )
 
     request_id: str = Field(examples=[REQUEST])
-    status: Wire
+    status: QueueStatus
     queue_position: int = Field(default=0, ge=0)
-    """How many go before it; only while it is `in_queue`."""
+    """Requests ahead of it; only while it is `in_queue`."""
     status_url: str
     result_url: str
 
 
-class Output(Answer):
-    """What a model makes."""
+class Output(ResponseModel):
+    """The output of a model."""
 
     video: str
-    """The dub."""
+    """The dubbed video."""
     videos: list[str]
     """The same, as a list."""
     image: str | None = None
@@ -131,16 +156,16 @@ class Output(Answer):
     """The same, as a list."""
 
 
-class FailureInfo(Answer):
+class FailureInfo(ResponseModel):
     """Why a request failed."""
 
     code: str = Field(examples=["no_face_found"])
-    """A stable word; the reference of errors lists them."""
+    """A stable word; see the reference of errors."""
     message: str
 
 
-class Result(Answer):
-    """What came of a request; asked for too early, only its status."""
+class Result(ResponseModel):
+    """The result of a request; only its status while it has not ended."""
 
     model_config = example(
         request_id=REQUEST,
@@ -153,7 +178,7 @@ class Result(Answer):
     )
 
     request_id: str = Field(examples=[REQUEST])
-    status: Ending
+    status: ResultStatus
     output: Output | None
     created_at: str
     """RFC 3339."""
@@ -162,22 +187,22 @@ class Result(Answer):
     model_id: str
 
 
-class Cancelled(Answer):
-    """What came of the wish to cancel."""
+class Cancelled(ResponseModel):
+    """The outcome of a cancel call."""
 
     model_config = example(request_id=REQUEST, status="cancelled", outcome="cancelled")
 
     request_id: str = Field(examples=[REQUEST])
-    status: Wire
+    status: QueueStatus
     outcome: Literal["cancelled", "not_cancellable"]
     """Only a queued request can be cancelled."""
 
 
-class RequestInfo(Answer):
+class RequestInfo(ResponseModel):
     """One request in a list."""
 
     request_id: str = Field(examples=[REQUEST])
-    status: Ending
+    status: ResultStatus
     model_id: str
     created_at: str
     finished_at: str | None
@@ -186,16 +211,16 @@ class RequestInfo(Answer):
     result_url: str
 
 
-class RequestList(Answer):
+class RequestList(ResponseModel):
     """The caller's requests, newest first."""
 
     requests: list[RequestInfo]
     next_cursor: str | None
-    """Send it as `cursor` for the older ones; null at the end."""
+    """Send it as `cursor` for older requests; null on the last page."""
 
 
-class WebhookInfo(Answer):
-    """One webhook call."""
+class WebhookInfo(ResponseModel):
+    """One webhook delivery."""
 
     webhook_id: str
     """The same in every attempt."""
@@ -203,24 +228,24 @@ class WebhookInfo(Answer):
     state: Literal["pending", "delivered", "dead"]
     attempts: int
     next_at: str | None
-    """When it is tried again."""
+    """Time of the next attempt."""
     last_error: str | None
 
 
-class WebhookList(Answer):
-    """The webhook calls of a request."""
+class WebhookList(ResponseModel):
+    """The webhook deliveries of a request."""
 
     webhooks: list[WebhookInfo]
 
 
-class Erased(Answer):
-    """A request that is gone, with its files."""
+class Erased(ResponseModel):
+    """An erased request."""
 
     request_id: str = Field(examples=[REQUEST])
     erased: Literal[True] = True
 
 
-class ModelCard(Answer):
+class ModelCard(ResponseModel):
     """A model."""
 
     model_id: str = Field(examples=["sync/sync/lipsync/v2/pro"])
@@ -229,7 +254,7 @@ class ModelCard(Answer):
     kind: str
     categories: list[str]
     base_price_usd: float
-    """Always 0: it runs on your machines."""
+    """Always 0: the service runs on your machines."""
     price_unit: str
 
 
@@ -242,22 +267,22 @@ class ModelDetail(ModelCard):
     """JSON schema of `output` in a result."""
 
 
-class ModelList(Answer):
+class ModelList(ResponseModel):
     """The models of this deployment."""
 
     models: list[ModelDetail]
     total: int
-    """How many match, over all pages."""
+    """Matching models on all pages."""
 
 
-class Categories(Answer):
-    """The categories that models have."""
+class Categories(ResponseModel):
+    """The categories of the models."""
 
     categories: list[str]
 
 
-class UploadInfo(Answer):
-    """A file that was stored."""
+class UploadInfo(ResponseModel):
+    """A stored file."""
 
     model_config = example(
         file_id=UPLOAD,
@@ -274,24 +299,24 @@ class UploadInfo(Answer):
     expires_at: str
 
 
-class FileErased(Answer):
-    """An uploaded file that is gone."""
+class FileErased(ResponseModel):
+    """An erased upload."""
 
     file_id: str
     erased: Literal[True] = True
 
 
-class ErrorDetail(Answer):
-    """One thing that is wrong."""
+class ErrorDetail(ResponseModel):
+    """One error in a request."""
 
     type: str = Field(examples=["invalid_options"])
-    """A stable word; the reference of errors lists them."""
+    """A stable word; see the reference of errors."""
     msg: str
     loc: list[str | int] = []
-    """The field, where one is to blame."""
+    """The invalid field, if it is one."""
 
 
-class ErrorInfo(Answer):
+class ErrorInfo(ResponseModel):
     """An error."""
 
     model_config = example(
@@ -311,14 +336,14 @@ class ErrorInfo(Answer):
     detail: list[ErrorDetail]
 
 
-class Health(Answer):
+class Health(ResponseModel):
     """Whether the service works."""
 
     status: Literal["ok", "not_ready"]
 
 
 class Readiness(Health):
-    """Whether the service can take and carry out requests, part by part."""
+    """Whether each part of the service works."""
 
     checks: dict[str, str]
-    """`ok`, or what is wrong."""
+    """`ok` or the reason, by part."""

@@ -1,1 +1,1 @@
-"""sync.so's API, version 2."""
+"""The API of sync.so, version 2."""

@@ -1,4 +1,4 @@
-"""How many frames a result would have, counted in the files themselves."""
+"""Estimating a generation: the number of frames of its result, counted in the input files."""
 
 from __future__ import annotations
 
@@ -7,57 +7,71 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 
 from lipwright.errors import SourceUnreachable, TooManyRequests
-from lipwright.jobs.model import Key
-from lipwright.media.timeline import plan
+from lipwright.jobs.model import ApiKey
+from lipwright.jobs.sweeper import upload_blob_name
+from lipwright.media.timeline import plan_timeline
 from lipwright.net.fetch import fetch, save_data_uri
 from lipwright.server.deployment import Deployment, Links
-from lipwright.server.inputs import Source, Wish
-from lipwright.server.measure import Measure, Need, measure
-from lipwright.server.submit import DATA, blamed, own_upload, scratch
-from lipwright.server.uploads.service import Shelf, blob_name
+from lipwright.server.inputs import SourceRef, SubmitRequest
+from lipwright.server.measure import MediaLength, StreamKind, measure
+from lipwright.server.submit import (
+    errors_name_field,
+    find_upload_id,
+    is_data_uri,
+    temporary_folder,
+)
+from lipwright.server.uploads.service import UploadService
 
-RETRY_SECONDS = 10.0  # for who finds all busy
+RETRY_SECONDS = 10.0  # Retry-After when all slots are in use
 
 
-async def frames_of(parts: Deployment, wish: Wish, key: Key, links: Links) -> int:
-    """Return how many frames the result of a wish would have.
+async def estimate_frames(
+    deployment: Deployment, submission: SubmitRequest, key: ApiKey, links: Links
+) -> int:
+    """Return the number of frames of the result of a submit request.
 
     Raises:
         InputError: a source cannot be used.
-        TooManyRequests: enough others are being counted.
+        TooManyRequests: all estimate slots are in use.
     """
-    if not parts.estimates.acquire(blocking=False):
+    if not deployment.estimate_slots.acquire(blocking=False):
         raise TooManyRequests(
-            f"{parts.settings.estimates} estimates are being made: try again soon",
+            f"{deployment.settings.estimates} estimates are running: try again soon",
             retry_after=RETRY_SECONDS,
         )
+    uploads = UploadService.for_key(deployment, key)
     try:
-        return await run_in_threadpool(_count, parts, Shelf.of(parts, key), wish, links)
+        return await run_in_threadpool(_count_frames, deployment, uploads, submission, links)
     finally:
-        parts.estimates.release()
+        deployment.estimate_slots.release()
 
 
-def _count(parts: Deployment, shelf: Shelf, wish: Wish, links: Links) -> int:
-    def measured(source: Source, need: Need) -> Measure:
-        with blamed(source):
-            path = _local(shelf, source, links, folder)
-            return measure(path, need, seconds=parts.settings.estimate_seconds)
+def _count_frames(
+    deployment: Deployment, uploads: UploadService, submission: SubmitRequest, links: Links
+) -> int:
+    def measure_source(source: SourceRef, kind: StreamKind) -> MediaLength:
+        with errors_name_field(source):
+            path = _local_path(uploads, source, links, folder)
+            return measure(path, kind, seconds=deployment.settings.estimate_seconds)
 
-    with scratch(shelf.incoming) as folder:
-        video, audio = measured(wish.video, "video"), measured(wish.audio, "audio")
+    with temporary_folder(uploads.incoming) as folder:
+        video = measure_source(submission.video, "video")
+        audio = measure_source(submission.audio, "audio")
     assert video.rate is not None
     assert audio.duration is not None
-    length = video.duration or audio.duration  # a still picture is shown as long as the voice
-    timeline = plan(wish.work["mode"], video=length, audio=audio.duration, rate=video.rate)
+    length = video.duration or audio.duration  # a still picture is shown as long as the audio
+    timeline = plan_timeline(
+        submission.options.mode, video=length, audio=audio.duration, rate=video.rate
+    )
     return timeline.frames
 
 
-def _local(shelf: Shelf, source: Source, links: Links, folder: Path) -> Path:
-    if source.url[: len(DATA)].lower() == DATA:
-        return save_data_uri(source.url, folder, shelf.rules)
-    if not (file_id := own_upload(shelf, source.url, links.base)):
-        return fetch(source.url, folder, shelf.rules)
+def _local_path(uploads: UploadService, source: SourceRef, links: Links, folder: Path) -> Path:
+    if is_data_uri(source.url):
+        return save_data_uri(source.url, folder, uploads.fetch_rules)
+    if not (file_id := find_upload_id(uploads, source.url, links.base)):
+        return fetch(source.url, folder, uploads.fetch_rules)
     try:
-        return shelf.services.storage.local(blob_name(file_id), folder)
+        return uploads.services.storage.local_path(upload_blob_name(file_id), folder)
     except FileNotFoundError as cause:
-        raise SourceUnreachable("the uploaded file is not there: upload it again") from cause
+        raise SourceUnreachable("the uploaded file no longer exists: upload it again") from cause

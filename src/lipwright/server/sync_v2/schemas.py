@@ -1,4 +1,7 @@
-"""The JSON of the sync.so v2 dialect, as models: input is checked by them, answers documented."""
+"""The JSON of the sync.so v2 dialect as pydantic models.
+
+Requests are validated by their models; responses are only documented by them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
+from lipwright.options import SpeakerPick, SyncMode
 from lipwright.server.runcomfy.schemas import (
     AUDIO,
     FILE,
@@ -15,101 +19,101 @@ from lipwright.server.runcomfy.schemas import (
     REQUEST,
     URL_TEXT,
     VIDEO,
-    Answer,
     Coordinate,
     ErrorDetail,
     Mode,
-    Strict,
+    RequestModel,
+    ResponseModel,
     example,
 )
 
 GenerationStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "REJECTED"]
-DEFAULT_TEMPERATURE = 0.5  # of sync.so; ours has no such knob
+DEFAULT_TEMPERATURE = 0.5  # of sync.so; this service has no temperature
+
+_STATUS = f"({'|'.join(get_args(GenerationStatus))})?"
+STATUSES = f"^{_STATUS}(,{_STATUS})*$"  # one or more, separated by commas
+
+PICTURES = ("video", "image")  # types of the visual input
 
 
-_WORD = f"({'|'.join(get_args(GenerationStatus))})?"
-STATUS_WORDS = f"^{_WORD}(,{_WORD})*$"  # one or more, separated by commas
-
-
-PICTURES = ("video", "image")  # types of the input whose mouth is to speak
-
-
-def _one(*kinds: str) -> JsonDict:
-    """Return the JSON schema of a list with an item of one of those types."""
+def _contains(*kinds: str) -> JsonDict:
+    """Return the JSON schema of a list that contains an item of one of those types."""
     return {"contains": {"properties": {"type": {"enum": list(kinds)}}}}
 
 
-class MediaInput(Strict):
-    """One input file: one is the video or a still picture, one the voice."""
+class MediaInput(RequestModel):
+    """One input file: the video or still picture, or the audio."""
 
     type: Literal["video", "image", "audio"]
-    """Text to speech and stored assets are not taken here."""
+    """Text to speech and stored assets are not supported."""
     url: str = Field(min_length=1, description=URL_TEXT, examples=[VIDEO])
     refId: str | None = Field(default=None, max_length=255)
-    """Kept and given back; only segments would need it."""
+    """Repeated in responses; only segments would use it."""
 
 
 Box = Annotated[list[Coordinate], Field(max_length=4, fail_fast=True)]
 
 
-class ActiveSpeaker(Strict):
-    """Who speaks. Default: found by agreement with the voice, size and place."""
+class ActiveSpeaker(RequestModel):
+    """Selects the speaker. Default: detected from the audio, size and position."""
 
     auto_detect: bool | None = None
-    """True: find the speaker; it cannot be combined with a place."""
+    """True: detect the speaker; conflicts with a position."""
     frame_number: int | None = Field(default=None, ge=0, lt=2**31)
-    """The frame in which `coordinates` lie; default 0."""
+    """The frame of `coordinates`; default 0."""
     coordinates: list[Coordinate] | None = Field(default=None, min_length=2, max_length=2)
     """`[x, y]` pixels on the speaker's face."""
     bounding_boxes: list[Box | None] | None = Field(
         default=None, max_length=1_000_000, fail_fast=True
     )
-    """`[x1, y1, x2, y2]` by frame, null for none; the first box says who speaks."""
+    """`[x1, y1, x2, y2]` for each frame, null for none; the first box selects the speaker."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> ActiveSpeaker:
+    def _check_one_method(self) -> ActiveSpeaker:
         boxes = [box for box in self.bounding_boxes or () if box is not None]
         if any(len(box) != 4 for box in boxes):
             raise ValueError("a bounding box is [x1, y1, x2, y2]")
         if self.coordinates and self.bounding_boxes:
             raise ValueError("send coordinates or bounding_boxes, not both")
         if self.auto_detect and (self.coordinates or boxes):
-            raise ValueError("send auto_detect or a place, not both")
+            raise ValueError("send auto_detect or a position, not both")
         if self.frame_number is not None and not self.coordinates:
             raise ValueError("frame_number needs coordinates")
         return self
 
     @property
-    def place(self) -> list[float] | None:
-        """``[x, y, frame]`` of the speaker, None to find the speaker."""
+    def pick(self) -> SpeakerPick | None:
+        """The speaker by position and frame; None: detected."""
         if self.coordinates:
-            return [*self.coordinates, float(self.frame_number or 0)]
+            x, y = self.coordinates
+            return SpeakerPick(x=x, y=y, frame=self.frame_number or 0)
         for frame, box in enumerate(self.bounding_boxes or ()):
             if box is not None:
-                return [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, float(frame)]
+                x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+                return SpeakerPick(x=x, y=y, frame=frame)
         return None
 
 
-class GenerationOptions(Strict):
-    """How it is done."""
+class GenerationOptions(RequestModel):
+    """Options of a generation."""
 
-    sync_mode: Mode = "bounce"
-    """How a video and a voice of different length are made to fit."""
+    sync_mode: Mode = SyncMode.BOUNCE
+    """How a video and an audio of different length are fitted to each other."""
     temperature: float | None = Field(default=None, allow_inf_nan=False)
-    """Only 0.5, the default of sync.so: this service has no such knob."""
+    """Only 0.5, the default of sync.so: this service has no temperature."""
     active_speaker_detection: ActiveSpeaker | None = None
     occlusion_detection_enabled: bool | None = None
-    """Either value is fine: what covers the mouth is always looked for."""
+    """Ignored: occlusions of the mouth are always detected."""
 
     @model_validator(mode="after")
-    def _known(self) -> GenerationOptions:
+    def _check_temperature(self) -> GenerationOptions:
         if self.temperature not in (None, DEFAULT_TEMPERATURE):
             raise ValueError("temperature is not supported here: leave it out or send 0.5")
         return self
 
 
-class Generate(Strict):
-    """What is to be dubbed."""
+class Generate(RequestModel):
+    """A generation to be made."""
 
     model_config = example(
         model="lipsync-2",
@@ -118,30 +122,32 @@ class Generate(Strict):
     )
 
     model: str = Field(min_length=1, max_length=255, examples=["lipsync-2"])
-    """Which model; GET /v2/models lists them."""
+    """The model; GET /v2/models lists all."""
     input: list[MediaInput] = Field(
-        min_length=2, max_length=2, json_schema_extra={"allOf": [_one(*PICTURES), _one("audio")]}
+        min_length=2,
+        max_length=2,
+        json_schema_extra={"allOf": [_contains(*PICTURES), _contains("audio")]},
     )
     """One video or image and one audio."""
     options: GenerationOptions = Field(default_factory=GenerationOptions)
     webhookUrl: str | None = Field(default=None, min_length=1, max_length=MAX_URL)
-    """Is called once, with the generation, when it has ended."""
+    """Called once, with the generation, when it has ended."""
     outputFileName: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,255}$")
-    """Name of the result when it is downloaded, without `.mp4`."""
+    """File name of the downloaded result, without `.mp4`."""
 
     @model_validator(mode="after")
-    def _both(self) -> Generate:
+    def _check_input_types(self) -> Generate:
         if sum(item.type in PICTURES for item in self.input) != 1:
             raise ValueError("input needs one item of type video or image, and one of type audio")
         return self
 
-    def item(self, *kinds: str) -> int:
-        """Return the index of the input of one of those types."""
+    def input_index(self, *kinds: str) -> int:
+        """Return the index of the input with one of those types."""
         return next(i for i, item in enumerate(self.input) if item.type in kinds)
 
 
-class Generation(Answer):
-    """A request and where it is."""
+class Generation(ResponseModel):
+    """A request and its status."""
 
     model_config = example(
         id=REQUEST,
@@ -163,7 +169,7 @@ class Generation(Answer):
     createdAt: str
     """RFC 3339."""
     status: GenerationStatus
-    """`REJECTED`: it was cancelled while it waited."""
+    """`REJECTED`: it was cancelled while it was queued."""
     model: str
     input: list[dict[str, Any]]
     options: dict[str, Any]
@@ -177,7 +183,7 @@ class Generation(Answer):
     errorCode: str | None
 
 
-class ModelInfo(Answer):
+class ModelInfo(ResponseModel):
     """A model."""
 
     id: str
@@ -187,16 +193,16 @@ class ModelInfo(Answer):
     description: str
 
 
-class CostEstimate(Answer):
-    """What a generation would cost, and how long its result would be."""
+class CostEstimate(ResponseModel):
+    """The estimated cost and length of a generation."""
 
     estimatedFrameCount: int
-    """Frames of the result, counted in the files themselves."""
+    """Frames of the result, counted in the input files."""
     estimatedGenerationCost: float
-    """Always 0: it runs on your machines."""
+    """Always 0: the service runs on your machines."""
 
 
-class ErrorInfoV2(Answer):
+class ErrorInfoV2(ResponseModel):
     """An error."""
 
     model_config = example(

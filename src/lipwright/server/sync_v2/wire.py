@@ -1,4 +1,4 @@
-"""The wire format of sync.so's v2 and ours, one into the other (pure)."""
+"""Converts between the JSON of sync.so v2 and our types; no I/O."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lipwright.jobs.model import Job, State
+from lipwright.options import SpeakerPick, SyncOptions
 from lipwright.server.deployment import Links
-from lipwright.server.errors import Fault, InvalidBody
-from lipwright.server.inputs import Source, Wish, check, without_nulls
+from lipwright.server.errors import FieldError, InvalidBody
+from lipwright.server.inputs import SourceRef, SubmitRequest, drop_nulls, validate_body
 from lipwright.server.models import Catalogue, Model
 from lipwright.server.runcomfy.wire import rfc3339
 from lipwright.server.sync_v2.schemas import PICTURES, Generate
@@ -24,54 +25,56 @@ STATUS = {
     State.CANCELLED: "REJECTED",
 }
 STATES = {name: state for state, name in STATUS.items()}
-MAX_WORDS = 200  # in one query parameter
+MAX_VALUES = 200  # in one query parameter
+MAX_FIELD_ERRORS = 20  # reported for one body
 UNSUPPORTED = {
     "segments": "segments are not supported here: send one request for each",
     "dubbing": "dubbing by text is not supported here: send the voice as an audio input",
 }
 
 
-def wish_of(catalogue: Catalogue, body: Mapping[str, Any]) -> Wish:
-    """Return what a generate call asks for.
+def parse_submission(catalogue: Catalogue, body: Mapping[str, Any]) -> SubmitRequest:
+    """Return the submit request in the body of a generate call.
 
     Raises:
-        InvalidBody: a field is missing, unknown, not supported or does not fit.
+        InvalidBody: a field is missing, unknown, unsupported or invalid.
         EngineNotFound: there is no such model.
     """
-    plain = without_nulls(body)
+    plain = drop_nulls(body)
     _refuse_unsupported(plain)
-    given = check(Generate, plain)
-    model = catalogue.find_sync_v2(given.model)
-    return Wish(
+    parsed = validate_body(Generate, plain)
+    model = catalogue.find_sync_v2(parsed.model)
+    webhook = None
+    if parsed.webhookUrl:
+        webhook = SourceRef(url=parsed.webhookUrl, loc=("body", "webhookUrl"))
+    return SubmitRequest(
         dialect=DIALECT,
-        model_id=given.model,
+        model_id=parsed.model,
         engine=model.engine,
-        video=_source(given, *PICTURES),
-        audio=_source(given, "audio"),
-        work={"mode": given.options.sync_mode, **_speaker(given)},
-        input=_echo(plain, given),
-        webhook=Source(url=given.webhookUrl, loc=("body", "webhookUrl"))
-        if given.webhookUrl
-        else None,
+        video=_source(parsed, *PICTURES),
+        audio=_source(parsed, "audio"),
+        options=SyncOptions(mode=parsed.options.sync_mode, speaker=_speaker(parsed)),
+        input=_input_for_responses(plain, parsed),
+        webhook=webhook,
     )
 
 
 def generation(job: Job, links: Links) -> dict[str, Any]:
-    """Return a job as a generation; one that came in the other dialect too."""
-    wire = _own_input(job)
+    """Return a job of either dialect as a generation."""
+    request = _generate_input(job)
     done = job.state is State.SUCCEEDED
     code, message = _error(job)
     return {
         "id": job.id,
         "createdAt": rfc3339(job.created_at),
         "status": STATUS[job.state],
-        "model": wire["model"],
-        "input": wire["input"],
-        "options": wire.get("options", {}),
-        "outputUrl": links.of_output(job.output["video"]) if done else None,
+        "model": request["model"],
+        "input": request["input"],
+        "options": request.get("options", {}),
+        "outputUrl": links.output_url(job.output["video"]) if done else None,
         "outputDuration": job.output.get("seconds") if done else None,
-        "webhookUrl": job.ticket.webhook_url,
-        "outputFileName": wire.get("outputFileName"),
+        "webhookUrl": job.spec.webhook_url,
+        "outputFileName": request.get("outputFileName"),
         "error": message,
         "error_code": code,
         "errorCode": code,
@@ -79,7 +82,7 @@ def generation(job: Job, links: Links) -> dict[str, Any]:
 
 
 def model_info(model: Model) -> dict[str, Any]:
-    """Return what the list of models says of one."""
+    """Return an entry of the list of models."""
     return {
         "id": model.id,
         "name": model.id,
@@ -89,51 +92,51 @@ def model_info(model: Model) -> dict[str, Any]:
     }
 
 
-def words(given: Sequence[str], most: int = MAX_WORDS) -> list[str]:
-    """Return each word once of a parameter that is repeated, separated by commas, or both.
+def split_values(parameters: Sequence[str], limit: int = MAX_VALUES) -> list[str]:
+    """Return the distinct values of a query parameter that is repeated, comma-separated, or both.
 
     Raises:
-        InvalidBody: there are more than *most*.
+        InvalidBody: there are more than *limit*.
     """
-    told = (word.strip() for text in given for word in text.split(","))
-    found = [word for word in dict.fromkeys(told) if word]
-    if len(found) > most:
-        message = f"{len(found)} values in one parameter: send at most {most}"
-        raise InvalidBody(Fault(loc=("query",), message=message))
-    return found
+    values = (value.strip() for parameter in parameters for value in parameter.split(","))
+    distinct = [value for value in dict.fromkeys(values) if value]
+    if len(distinct) > limit:
+        message = f"{len(distinct)} values in one parameter: send at most {limit}"
+        raise InvalidBody(FieldError(loc=("query",), message=message))
+    return distinct
 
 
-def states_of(names: Sequence[str]) -> list[State]:
-    """Return the states that a list may be limited to.
+def parse_statuses(names: Sequence[str]) -> list[State]:
+    """Return the job states of status names.
 
     Raises:
-        InvalidBody: there is no such status.
+        InvalidBody: a status is unknown.
     """
     unknown = [name for name in names if name not in STATES]
     if unknown:
         message = f"no such status: use {', '.join(STATES)}"
-        raise InvalidBody(Fault(loc=("query", "status"), message=message))
+        raise InvalidBody(FieldError(loc=("query", "status"), message=message))
     return [STATES[name] for name in names]
 
 
 def _refuse_unsupported(body: Mapping[str, Any]) -> None:
-    faults = [
-        Fault(loc=("body", name), message=why)
-        for name, why in UNSUPPORTED.items()
+    errors = [
+        FieldError(loc=("body", name), message=message)
+        for name, message in UNSUPPORTED.items()
         if body.get(name)
     ]
     items = body.get("input")
     for index, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, dict):
-            faults += [
-                Fault(loc=("body", "input", index, name), message=why)
-                for name, why in _unsupported_in(item)
+            errors += [
+                FieldError(loc=("body", "input", index, name), message=message)
+                for name, message in _unsupported_fields(item)
             ]
-    if faults:
-        raise InvalidBody(*faults[:20])
+    if errors:
+        raise InvalidBody(*errors[:MAX_FIELD_ERRORS])
 
 
-def _unsupported_in(item: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _unsupported_fields(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     if item.get("type") == "text":
         return [("type", "text to speech is not supported here: send recorded audio")]
     if "assetId" in item:
@@ -142,49 +145,48 @@ def _unsupported_in(item: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, UNSUPPORTED["segments"]) for name in segments]
 
 
-def _source(given: Generate, *kinds: str) -> Source:
-    index = given.item(*kinds)
-    return Source(url=given.input[index].url, loc=("body", "input", index, "url"))
+def _source(parsed: Generate, *kinds: str) -> SourceRef:
+    index = parsed.input_index(*kinds)
+    return SourceRef(url=parsed.input[index].url, loc=("body", "input", index, "url"))
 
 
-def _speaker(given: Generate) -> dict[str, Any]:
-    wanted = given.options.active_speaker_detection
-    place = wanted.place if wanted else None
-    return {"speaker_frame": place} if place else {}
+def _speaker(parsed: Generate) -> SpeakerPick | None:
+    detection = parsed.options.active_speaker_detection
+    return detection.pick if detection else None
 
 
-def _echo(plain: Mapping[str, Any], given: Generate) -> Mapping[str, Any]:
-    """Return what answers say was asked for: a box for every frame as the place that they mean.
+def _input_for_responses(plain: Mapping[str, Any], parsed: Generate) -> Mapping[str, Any]:
+    """Return the body as responses repeat it: bounding boxes become the position that they select.
 
-    It is read with every look at the job, so it must stay short.
+    The ledger reads it with every poll of the job, so it must stay short.
     """
-    wanted = given.options.active_speaker_detection
-    if wanted is None or wanted.bounding_boxes is None:
+    detection = parsed.options.active_speaker_detection
+    if detection is None or detection.bounding_boxes is None:
         return plain
-    asked = plain["options"]["active_speaker_detection"]
-    brief = {name: value for name, value in asked.items() if name != "bounding_boxes"}
-    if place := wanted.place:
-        brief |= {"coordinates": place[:2], "frame_number": int(place[2])}
-    return {**plain, "options": {**plain["options"], "active_speaker_detection": brief}}
+    fields = plain["options"]["active_speaker_detection"]
+    short = {name: value for name, value in fields.items() if name != "bounding_boxes"}
+    if pick := detection.pick:
+        short |= {"coordinates": [pick.x, pick.y], "frame_number": pick.frame}
+    return {**plain, "options": {**plain["options"], "active_speaker_detection": short}}
 
 
-def _own_input(job: Job) -> Mapping[str, Any]:
-    if job.ticket.dialect == DIALECT:
-        return job.ticket.input
-    given = job.ticket.input
+def _generate_input(job: Job) -> Mapping[str, Any]:
+    if job.spec.dialect == DIALECT:
+        return job.spec.input
+    body = job.spec.input
     return {
-        "model": job.ticket.model_id,
+        "model": job.spec.model_id,
         "input": [
-            {"type": "video", "url": given["video_url"]},
-            {"type": "audio", "url": given["audio_url"]},
+            {"type": "video", "url": body["video_url"]},
+            {"type": "audio", "url": body["audio_url"]},
         ],
-        "options": {"sync_mode": given["sync_mode"]},
+        "options": {"sync_mode": body["sync_mode"]},
     }
 
 
 def _error(job: Job) -> tuple[str | None, str | None]:
     if job.state is State.CANCELLED:
-        return "cancelled", "it was cancelled while it waited"
+        return "cancelled", "it was cancelled while it was queued"
     if job.state is State.FAILED and job.failure:
         return job.failure.code, job.failure.message
     return None, None

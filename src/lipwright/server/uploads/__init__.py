@@ -1,1 +1,1 @@
-"""Files that clients upload."""
+"""Files that clients upload and download."""

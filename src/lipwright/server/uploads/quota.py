@@ -1,4 +1,4 @@
-"""Refusing what a key may not store while it comes in, not when it is on the disk."""
+"""Refusing an upload over the quota while it arrives, before it fills the disk."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from contextlib import asynccontextmanager
 
 from starlette.concurrency import run_in_threadpool
 
-from lipwright.jobs.ledger.rules import check_space
-from lipwright.jobs.model import Key
+from lipwright.jobs.ledger.rules import check_quota
+from lipwright.jobs.model import ApiKey
 from lipwright.server.deployment import Deployment
-from lipwright.server.uploads.service import quota_of
+from lipwright.server.uploads.service import upload_quota
 
 
 @asynccontextmanager
 async def within_quota(
-    parts: Deployment, key: Key, pieces: AsyncIterator[bytes], stated: int
+    deployment: Deployment, key: ApiKey, chunks: AsyncIterator[bytes], declared: int
 ) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Yield *pieces* of an upload, counted among all that comes in for its key just now.
+    """Yield *chunks* of an upload, counted together with all other uploads that arrive for the key.
 
-    The last word has the database, when the upload is whole.
+    The database checks the quota again when the upload is complete.
 
     Args:
-        parts: of this API.
-        key: whose quota it is.
-        pieces: the bytes as they come.
-        stated: how many there will be, as far as that is told.
+        deployment: this API.
+        key: API key of the caller.
+        chunks: bytes as they arrive.
+        declared: length of the upload by its headers, 0 if unknown.
 
     Raises:
-        QuotaExceeded: the uploads of the key would take up too much.
+        QuotaExceeded: the uploads of the key would exceed the quota.
     """
-    most = quota_of(parts.settings)
-    used = await run_in_threadpool(parts.services.uploads.used, key.id)
-    check_space(used, most, parts.arriving[key.id] + stated)
-    taken = 0
+    quota = upload_quota(deployment.settings)
+    usage = await run_in_threadpool(deployment.services.uploads.usage, key.id)
+    check_quota(usage, quota, deployment.incoming_bytes[key.id] + declared)
+    received = 0
 
-    async def counted() -> AsyncIterator[bytes]:
-        nonlocal taken
-        async for piece in pieces:
-            taken += len(piece)
-            parts.arriving[key.id] += len(piece)
-            check_space(used, most, parts.arriving[key.id])
-            yield piece
+    async def count() -> AsyncIterator[bytes]:
+        nonlocal received
+        async for chunk in chunks:
+            received += len(chunk)
+            deployment.incoming_bytes[key.id] += len(chunk)
+            check_quota(usage, quota, deployment.incoming_bytes[key.id])
+            yield chunk
 
     try:
-        yield counted()
+        yield count()
     finally:
-        parts.arriving[key.id] -= taken
+        deployment.incoming_bytes[key.id] -= received

@@ -1,4 +1,4 @@
-"""Writing an upload to disk while it comes in: whole in the end, or gone."""
+"""Writing an upload to disk while it arrives; a partial file is removed."""
 
 from __future__ import annotations
 
@@ -12,66 +12,67 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from lipwright.errors import LimitExceeded, PublishFailed
-from lipwright.server.errors import Fault, InvalidBody
+from lipwright.errors import LimitExceeded, OutputError, PublishFailed, StorageFull, is_disk_full
+from lipwright.server.errors import FieldError, InvalidBody
 
-GATHER_BYTES = 1 << 20  # written at a time
-LEFTOVER_SECONDS = 86_400.0  # no upload takes longer; older files are of a process that died
+WRITE_BYTES = 1 << 20  # buffered before each write
+LEFTOVER_SECONDS = 86_400.0  # no upload takes longer: older files belong to a dead process
 
 
 @dataclass(frozen=True, kw_only=True)
-class Received:
-    """A file that has come in whole."""
+class ReceivedFile:
+    """A complete upload on disk."""
 
     path: Path
     sha256: str
 
 
-async def receive(pieces: AsyncIterator[bytes], path: Path, limit: int) -> Received:
-    """Write *pieces* to the new file *path*; on any failure it goes again.
+async def receive_file(chunks: AsyncIterator[bytes], path: Path, limit: int) -> ReceivedFile:
+    """Write *chunks* to the new file *path*; it is removed on any error.
 
     Raises:
-        LimitExceeded: they are longer than *limit* bytes.
-        InvalidBody: they are empty.
-        PublishFailed: the disk does not take them.
+        LimitExceeded: there are more than *limit* bytes.
+        InvalidBody: there are none.
+        StorageFull: the disk is full.
+        PublishFailed: the file cannot be written for another reason.
     """
     digest = hashlib.sha256()
-    file = await run_in_threadpool(_open, path)
+    file = await run_in_threadpool(_create, path)
     size = 0
-    waiting = bytearray()
+    buffer = bytearray()
     try:
-        async for piece in pieces:
-            size += len(piece)
-            _check(size, limit)
-            waiting += piece
-            if len(waiting) >= GATHER_BYTES:
-                await run_in_threadpool(_write, file, digest, bytes(waiting))
-                waiting.clear()
-        await run_in_threadpool(_write, file, digest, bytes(waiting))
+        async for chunk in chunks:
+            size += len(chunk)
+            _check_size(size, limit)
+            buffer += chunk
+            if len(buffer) >= WRITE_BYTES:
+                await run_in_threadpool(_write, file, digest, bytes(buffer))
+                buffer.clear()
+        await run_in_threadpool(_write, file, digest, bytes(buffer))
         if not size:
-            raise InvalidBody(Fault(loc=("body", "file"), message="the file is empty"))
+            raise InvalidBody(FieldError(loc=("body", "file"), message="the file is empty"))
     except BaseException:
         os.close(file)
         path.unlink(missing_ok=True)
         raise
     os.close(file)
-    return Received(path=path, sha256=digest.hexdigest())
+    return ReceivedFile(path=path, sha256=digest.hexdigest())
 
 
-def clear_leftovers(folder: Path) -> int:
-    """Remove files, and empty folders, that a process which died has left; return how many."""
+def remove_leftovers(folder: Path) -> int:
+    """Remove old files and empty folders of dead processes; return the number of files."""
     limit = time.time() - LEFTOVER_SECONDS
     old = [path for path in folder.rglob("*") if path.lstat().st_mtime < limit]
     files = [path for path in old if not path.is_dir()]
     for path in files:
         path.unlink(missing_ok=True)
     for path in sorted(set(old) - set(files), reverse=True):  # the deepest first
-        with contextlib.suppress(OSError):  # something younger is in it
+        with contextlib.suppress(OSError):  # not empty
             path.rmdir()
     return len(files)
 
 
-def _check(size: int, limit: int) -> None:
+def _check_size(size: int, limit: int) -> None:
     if size > limit:
         raise LimitExceeded(
             f"the file is over the limit of {limit} bytes: shrink it, or have the operator raise "
@@ -79,24 +80,23 @@ def _check(size: int, limit: int) -> None:
         )
 
 
-def _open(path: Path) -> int:
+def _create(path: Path) -> int:
     try:
         return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except OSError as cause:
-        raise _unwritable(cause) from cause
+        raise _storage_error(cause) from cause
 
 
-def _write(file: int, digest: hashlib._Hash, piece: bytes) -> None:
-    digest.update(piece)
-    view = memoryview(piece)
+def _write(file: int, digest: hashlib._Hash, chunk: bytes) -> None:
+    digest.update(chunk)
+    view = memoryview(chunk)
     try:
         while view:
             view = view[os.write(file, view) :]
     except OSError as cause:
-        raise _unwritable(cause) from cause
+        raise _storage_error(cause) from cause
 
 
-def _unwritable(cause: OSError) -> PublishFailed:
-    return PublishFailed(
-        f"the upload cannot be stored here ({cause.strerror}): free space, then try again"
-    )
+def _storage_error(cause: OSError) -> OutputError:
+    kind = StorageFull if is_disk_full(cause) else PublishFailed
+    return kind(f"the upload cannot be stored here ({cause.strerror}): free space, then try again")

@@ -1,4 +1,4 @@
-"""Files over HTTP: uploads in, uploads and results out."""
+"""Routes that upload files and download uploads and results."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from lipwright.errors import IllegalTransition, SourceUnreachable
 from lipwright.jobs.model import Job, Upload
-from lipwright.server.auth import Caller
-from lipwright.server.deployment import LinksOf, Parts
-from lipwright.server.http.body import pieces, stated_length
-from lipwright.server.http.multipart import FilePart, file_in
-from lipwright.server.http.ranges import Part, disposition, http_date, part_of
-from lipwright.server.openapi import FILE_BODY, answers, file_answers
+from lipwright.jobs.sweeper import upload_blob_name
+from lipwright.server.auth import ApiKeyDep
+from lipwright.server.deployment import DeploymentDep, LinksDep
+from lipwright.server.http.body import declared_length, stream_body
+from lipwright.server.http.multipart import SingleFileReader, iter_file_chunks
+from lipwright.server.http.ranges import (
+    ResolvedRange,
+    content_disposition,
+    http_date,
+    resolve_range,
+)
+from lipwright.server.openapi import FILE_BODY, file_responses, responses
 from lipwright.server.runcomfy import schemas
 from lipwright.server.runcomfy.wire import uploaded
 from lipwright.server.uploads.quota import within_quota
-from lipwright.server.uploads.receive import receive
-from lipwright.server.uploads.service import Shelf, blob_name
+from lipwright.server.uploads.receive import receive_file
+from lipwright.server.uploads.service import UploadService
 from lipwright.storage.base import Blob, Storage
 
-MULTIPART_SLACK = 65_536  # bytes of a multipart body around the file
-#: A file that a browser opens as a page can do nothing.
-SAFE = {"Content-Security-Policy": "default-src 'none'; media-src 'self'; sandbox"}
+MULTIPART_OVERHEAD = 65_536  # most bytes of a multipart body besides the file
+#: A file that is opened as a page cannot run scripts or load anything.
+SANDBOX_HEADERS = {"Content-Security-Policy": "default-src 'none'; media-src 'self'; sandbox"}
 
 router = APIRouter(tags=["files"])
 
@@ -38,39 +44,39 @@ router = APIRouter(tags=["files"])
     status_code=201,
     summary="Upload a file",
     operation_id="upload_file",
-    responses=answers(schemas.UploadInfo, 401, 408, 413, 422, 503, status=201),
+    responses=responses(schemas.UploadInfo, 401, 408, 413, 422, 503, status=201),
     openapi_extra={"requestBody": FILE_BODY},
 )
 async def upload(
     request: Request,
-    parts: Parts,
-    key: Caller,
-    links: LinksOf,
-    filename: str = Query("", max_length=255, description="Its name, where the body has none."),
+    deployment: DeploymentDep,
+    key: ApiKeyDep,
+    links: LinksDep,
+    filename: str = Query("", max_length=255, description="File name, for a body without one."),
 ) -> Response:
-    """Store a file: `multipart/form-data` with the one field `file`, or the bare bytes.
+    """Store a file: `multipart/form-data` with the one field `file`, or the raw bytes.
 
-    It is streamed to disk. Until it expires the `url` of the answer may be sent as `video_url`
-    or `audio_url`, with the same key only.
+    The file is streamed to disk. Until it expires, requests with the same key may use the `url` of
+    the response as `video_url` or `audio_url`.
     """
-    limit = parts.settings.max_upload_bytes
-    part = _file_part(request)
-    body = pieces(
+    limit = deployment.settings.max_upload_bytes
+    reader = _multipart_reader(request)
+    overhead = MULTIPART_OVERHEAD if reader else 0
+    body = stream_body(
         request,
-        limit + MULTIPART_SLACK if part else limit,
+        limit + overhead,
         "upload",
-        idle_seconds=parts.settings.body_idle_seconds,
+        idle_seconds=deployment.settings.body_idle_seconds,
     )
-    path = parts.incoming / f"upload-{secrets.token_hex(16)}"
-    stated = max(0, min(limit, stated_length(request)) - (MULTIPART_SLACK if part else 0))
-    bare = file_in(part, body) if part else body
-    async with within_quota(parts, key, bare, stated) as counted:
-        received = await receive(counted, path, limit)
-    name = part.name if part else filename
+    path = deployment.incoming / f"upload-{secrets.token_hex(16)}"
+    declared = max(0, min(limit, declared_length(request)) - overhead)
+    chunks = iter_file_chunks(reader, body) if reader else body
+    async with within_quota(deployment, key, chunks, declared) as counted_chunks:
+        received = await receive_file(counted_chunks, path, limit)
+    name = reader.name if reader else filename
+    put = UploadService.for_key(deployment, key).put
     try:
-        stored = await run_in_threadpool(
-            Shelf.of(parts, key).put, received.path, name=name, sha256=received.sha256
-        )
+        stored = await run_in_threadpool(put, received.path, name=name, sha256=received.sha256)
     finally:
         path.unlink(missing_ok=True)
     return JSONResponse(uploaded(stored, links), status_code=201)
@@ -78,116 +84,125 @@ async def upload(
 
 @router.get(
     "/v1/files/{file_id}",
-    summary="Read an uploaded file back",
+    summary="Download an uploaded file",
     operation_id="read_file",
     response_class=Response,
-    responses=file_answers(401, 404, 412, 416, 503),
+    responses=file_responses(401, 404, 412, 416, 503),
 )
-def read_upload(file_id: str, request: Request, parts: Parts, key: Caller) -> Response:
-    """Return the bytes of an upload of this key; ranges and entity tags work."""
-    stored = _find(Shelf.of(parts, key), file_id)
-    name = stored.name or f"{stored.id}.bin"
-    return _file(parts.services.storage, blob_name(file_id), request, name, "attachment")
+def read_upload(
+    file_id: str, request: Request, deployment: DeploymentDep, key: ApiKeyDep
+) -> Response:
+    """Return the bytes of an upload of this key; supports ranges and entity tags."""
+    upload = _find(UploadService.for_key(deployment, key), file_id)
+    filename = upload.name or f"{upload.id}.bin"
+    blob_name = upload_blob_name(file_id)
+    return _file_response(deployment.services.storage, blob_name, request, filename, "attachment")
 
 
 @router.delete(
     "/v1/files/{file_id}",
     summary="Erase an uploaded file",
     operation_id="erase_file",
-    responses=answers(schemas.FileErased, 401, 404, 409, 503),
+    responses=responses(schemas.FileErased, 401, 404, 409, 503),
 )
-def erase_upload(file_id: str, parts: Parts, key: Caller) -> Response:
-    """Erase an upload now; not while an unfinished request reads it."""
-    shelf = Shelf.of(parts, key)
-    _find(shelf, file_id)
-    if not shelf.remove(file_id):
+def erase_upload(file_id: str, deployment: DeploymentDep, key: ApiKeyDep) -> Response:
+    """Erase an upload now, unless an unfinished request reads it."""
+    uploads = UploadService.for_key(deployment, key)
+    _find(uploads, file_id)
+    if not uploads.remove(file_id):
         raise IllegalTransition("an unfinished request reads this file: erase it afterwards")
     return JSONResponse({"file_id": file_id, "erased": True})
 
 
-def read_output(request_id: str, name: str, request: Request, parts: Parts) -> Response:
-    """Return a result; the URL is signed, so no key is needed. Ranges and entity tags work."""
-    blob = f"jobs/{request_id}/{name}"
-    if not parts.services.signer.verify(blob, request.url.query, time.time()):
+def read_output(
+    request_id: str, name: str, request: Request, deployment: DeploymentDep
+) -> Response:
+    """Return a result. The URL is signed and needs no key; supports ranges and entity tags."""
+    blob_name = f"jobs/{request_id}/{name}"
+    if not deployment.services.signer.verify(blob_name, request.url.query, time.time()):
         raise HTTPException(
-            403, "the link has expired or was altered: ask for the result again, it has a new one"
+            403, "the link has expired or was altered: get the result again for a new link"
         )
-    job = parts.services.ledger.get(request_id)
-    if blob not in (job.output.get("video"), job.output.get("image")):
+    job = deployment.services.ledger.get(request_id)
+    if blob_name not in (job.output.get("video"), job.output.get("image")):
         raise HTTPException(404, "the result has no such file")
-    return _file(parts.services.storage, blob, request, _download_name(job, name), "inline")
+    filename = _output_filename(job, name)
+    return _file_response(deployment.services.storage, blob_name, request, filename, "inline")
 
 
-for method in ("GET", "HEAD"):  # one at a time: each needs an operation id of its own
+for method in ("GET", "HEAD"):  # separately, as each needs its own operation id
     router.add_api_route(
         "/v1/outputs/{request_id}/{name}",
         read_output,
         methods=[method],
-        summary="Download a result" if method == "GET" else "Ask about a result",
+        summary="Download a result" if method == "GET" else "Get the headers of a result",
         operation_id="read_output" if method == "GET" else "head_output",
         response_class=Response,
-        responses=file_answers(403, 404, 412, 416, 503),
+        responses=file_responses(403, 404, 412, 416, 503),
     )
 
 
-def _file_part(request: Request) -> FilePart | None:
-    kind = request.headers.get("content-type", "")
-    return FilePart(kind) if kind.lower().startswith("multipart/") else None
+def _multipart_reader(request: Request) -> SingleFileReader | None:
+    content_type = request.headers.get("content-type", "")
+    is_multipart = content_type.lower().startswith("multipart/")
+    return SingleFileReader(content_type) if is_multipart else None
 
 
-def _find(shelf: Shelf, file_id: str) -> Upload:
+def _find(uploads: UploadService, file_id: str) -> Upload:
     try:
-        return shelf.find(file_id)
+        return uploads.find(file_id)
     except SourceUnreachable as cause:
         raise HTTPException(404, "there is no such file, or it has expired") from cause
 
 
-def _download_name(job: Job, name: str) -> str:
-    """Return what the file is called on the disk of whoever saves it."""
-    base = job.ticket.input.get("outputFileName") or job.id
-    return f"{base}{PurePosixPath(name).suffix}"
+def _output_filename(job: Job, name: str) -> str:
+    """Return the file name under which a browser saves a result."""
+    stem = job.spec.input.get("outputFileName") or job.id
+    return f"{stem}{PurePosixPath(name).suffix}"
 
 
-def _file(storage: Storage, name: str, request: Request, shown: str, place: str) -> Response:
-    blob = storage.stat(name)
+def _file_response(
+    storage: Storage, blob_name: str, request: Request, filename: str, disposition: str
+) -> Response:
+    blob = storage.stat(blob_name)
     if blob is None:
-        raise HTTPException(404, "the file is not there any more")
-    part = part_of(blob, request.headers)
-    headers = _headers(blob, shown, place)
-    if part.status == 304:
+        raise HTTPException(404, "the file no longer exists")
+    resolved = resolve_range(blob, request.headers)
+    headers = _file_headers(blob, filename, disposition)
+    if resolved.status == 304:
         return Response(status_code=304, headers=headers)
-    if part.status == 412:
-        raise HTTPException(412, "the file is another version than If-Match names")
-    if part.status == 416:
+    if resolved.status == 412:
+        raise HTTPException(412, "the file is not the version in If-Match")
+    if resolved.status == 416:
         message = f"no such range: the file has {blob.size} bytes"
         raise HTTPException(416, message, {"Content-Range": f"bytes */{blob.size}"})
-    if part.status == 206:
-        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{blob.size}"
-    headers["Content-Length"] = str(part.stop - part.start)
-    return _body(storage, blob, part, headers, request.method)
+    if resolved.status == 206:
+        headers["Content-Range"] = f"bytes {resolved.start}-{resolved.stop - 1}/{blob.size}"
+    headers["Content-Length"] = str(resolved.stop - resolved.start)
+    return _body_response(storage, blob, resolved, headers, request.method)
 
 
-def _headers(blob: Blob, shown: str, place: str) -> dict[str, str]:
+def _file_headers(blob: Blob, filename: str, disposition: str) -> dict[str, str]:
     return {
         "ETag": f'"{blob.etag}"',
         "Last-Modified": http_date(blob.modified_at),
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": disposition(place, shown),
-        **SAFE,
+        "Content-Disposition": content_disposition(disposition, filename),
+        **SANDBOX_HEADERS,
     }
 
 
-def _body(
-    storage: Storage, blob: Blob, part: Part, headers: dict[str, str], method: str
+def _body_response(
+    storage: Storage, blob: Blob, resolved: ResolvedRange, headers: dict[str, str], method: str
 ) -> Response:
-    kind = blob.content_type
+    status, media_type = resolved.status, blob.content_type
     if method == "HEAD":
-        return Response(status_code=part.status, headers=headers, media_type=kind)
-    pieces_of = storage.read(blob.name, part.start, part.stop)
+        return Response(status_code=status, headers=headers, media_type=media_type)
+    chunks = storage.read(blob.name, resolved.start, resolved.stop)
     try:
-        first = next(pieces_of, b"")  # opens the file, while there still can be another answer
+        first = next(chunks, b"")  # opens the file before the status is sent
     except FileNotFoundError as cause:
-        raise HTTPException(404, "the file is not there any more") from cause
-    body = chain((first,), pieces_of)
-    return StreamingResponse(body, status_code=part.status, headers=headers, media_type=kind)
+        raise HTTPException(404, "the file no longer exists") from cause
+    body = chain((first,), chunks)
+    return StreamingResponse(body, status_code=status, headers=headers, media_type=media_type)

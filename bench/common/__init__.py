@@ -1,0 +1,1 @@
+"""Development clips, metrics, tables and contact sheets shared by the benchmarks."""

@@ -1,0 +1,1 @@
+"""Complete dubs with foreign speech: exact timing, synchrony and picture."""

@@ -1,0 +1,1 @@
+"""The motion network alone, before anything is painted."""

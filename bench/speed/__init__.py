@@ -1,0 +1,1 @@
+"""Wall time, processor time and memory of the main job."""

@@ -1,0 +1,95 @@
+"""Build what an engine receives: the face track of the source and the driving sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipwright.engines.base import DrivingSequence, FaceTrack
+from lipwright.face.effect_strength import effect_strength
+from lipwright.face.occlusion import OcclusionDetector, detect_occluders, strength_limit
+from lipwright.face.smoothing import smooth_landmarks
+from lipwright.face.track import RawTrack, Take
+from lipwright.media.probe import VideoInfo
+from lipwright.motion.animate import MouthMotion
+from lipwright.pipeline.timing import SourceIndices
+from lipwright.runtime.disk_array import Array, LazyArray
+from lipwright.types import Floats, Ints
+
+
+def build_face_track(track: RawTrack, take: Take, detector: OcclusionDetector) -> FaceTrack:
+    """Return the speaker's face over the source, without the jitter of the tracker."""
+    shots = take.shots[: len(track.confidence)]
+    landmarks = smooth_landmarks(track.landmarks, shots)
+    return FaceTrack(
+        landmarks=landmarks,
+        confidence=track.confidence,
+        sharpness=track.sharpness,
+        light=track.light,
+        depth=8 if take.info.bit_depth <= 8 else 10,
+        shot=shots,
+        occluder=detect_occluders(track.rasters, landmarks, detector, shots),
+    )
+
+
+def build_driving_sequence(
+    face: FaceTrack, motion: MouthMotion, indices: SourceIndices, info: VideoInfo
+) -> DrivingSequence:
+    """Return the mouth motion for the n output frames that *indices* lists.
+
+    Args:
+        face: over the T frames of the source.
+        motion: of the mouth, at any time of the output.
+        indices: source frame of each output frame, and the share of the next one.
+        info: rate and size of the video.
+    """
+    rate = float(info.rate)
+    index = np.array([i for i, _ in indices])
+    share = np.array([f for _, f in indices], np.float32)
+    after = np.minimum(index + (share > 0), len(face.light) - 1)
+    # Frame k shows the moment k/f: real footage is timed like this on average, by the scorer.
+    times = np.arange(len(indices), dtype=np.float64) / rate
+    size = info.width, info.height
+    shown = effect_strength(
+        face.landmarks,
+        face.confidence,
+        rate,
+        size,
+        face.shot,
+        strength_limit(face.occluder),
+    )
+
+    def blend(values: Array, rows: Ints) -> Floats:
+        s = share[rows].reshape(-1, *[1] * (values.ndim - 1))
+        blended: Floats = (values[index[rows]] * (1 - s) + values[after[rows]] * s).astype(
+            np.float32
+        )
+        return blended
+
+    def lazy(row: tuple[int, ...], compute: Callable[[Ints], NDArray[Any]], kind: Any) -> LazyArray:
+        return LazyArray(len(indices), row, kind, compute)
+
+    return DrivingSequence(
+        mouth=lazy(
+            motion.style.mean.shape,
+            lambda rows: motion.style.mean + motion.displacements(times[rows]),
+            np.float32,
+        ),
+        landmarks=lazy(
+            face.landmarks.shape[1:],
+            lambda rows: blend(face.landmarks, rows),
+            np.float32,
+        ),
+        source_frame=(index + share).astype(np.float32),
+        light=blend(face.light, np.arange(len(indices))),
+        strength=np.minimum(shown[index], shown[after]),
+        shot=face.shot[index],
+        occluder=lazy(
+            face.occluder.shape[1:],
+            lambda rows: face.occluder[index[rows]] | face.occluder[after[rows]],
+            np.bool_,
+        ),
+    )

@@ -1,0 +1,85 @@
+"""A render plan: all that painting needs, as one value that can be stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lipwright.engines.base import DrivingSequence, FaceTrack
+from lipwright.media.frame_cache import FrameCache
+from lipwright.media.probe import MediaInfo, VideoInfo, require_video
+from lipwright.motion.animate import MouthMotion
+from lipwright.options import Restore
+from lipwright.pipeline import plan_file
+from lipwright.pipeline.driving import build_driving_sequence
+from lipwright.pipeline.timing import SourceIndices
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderPlan:
+    """What :func:`lipwright.pipeline.stages.paint` paints, in whole or in parts.
+
+    Painted parts are the same as those of the whole, bit for bit, in this process, in another one
+    or on another machine of the same kind that has the same source file (:meth:`save`,
+    :meth:`load`).
+    """
+
+    source: MediaInfo
+    engine: str  #: name of an installed engine
+    indices: SourceIndices  #: source frame of each output frame, and the share of the next one
+    face: FaceTrack | None  #: None: nothing is painted
+    motion: MouthMotion | None  #: None: nothing is painted
+    restore: Restore = Restore.OFF
+    cache: FrameCache = field(default_factory=FrameCache)  #: not stored; only saves decoding
+
+    @property
+    def frames(self) -> int:
+        """Number of output frames."""
+        return len(self.indices)
+
+    @property
+    def info(self) -> VideoInfo:
+        """The video stream of the source."""
+        return require_video(self.source)
+
+    def driving_sequence(self) -> DrivingSequence | None:
+        """Return the mouth motion of all output frames; None without a face."""
+        if self.face is None or self.motion is None:
+            return None
+        driving = build_driving_sequence(self.face, self.motion, self.indices, self.info)
+        return replace(driving, restore=self.restore)
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan to a file, without the source video and without the cache.
+
+        The file appears when it is complete.
+
+        Raises:
+            OutputUnwritable: the folder is missing or read-only.
+            StorageFull: the disk is full.
+        """
+        plan_file.save(
+            Path(path),
+            source=self.source.path,
+            engine=self.engine,
+            restore=self.restore,
+            indices=self.indices,
+            face=self.face,
+            motion=self.motion,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, *, source: str | Path | None = None) -> RenderPlan:
+        """Read a plan.
+
+        Args:
+            path: written by :meth:`save`.
+            source: the source video, if it is elsewhere now.
+
+        Raises:
+            SourceUnreachable: the plan or the source video cannot be opened.
+            MediaUnreadable: the file is no render plan of this version.
+            InvalidOptions: the source video is another file than the plan was made from.
+        """
+        loaded = plan_file.load(Path(path), None if source is None else Path(source))
+        return cls(**loaded)
