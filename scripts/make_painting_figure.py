@@ -20,7 +20,7 @@ from lipwright.media.decode.video import read_video
 from lipwright.media.picture import Box, Picture
 from lipwright.media.probe import probe
 from lipwright.pipeline.views import crop_view
-from lipwright.render.bank import Exemplar, crop_exemplar
+from lipwright.render.bank import Exemplar, ExemplarStore, crop_exemplar
 from lipwright.render.composite import MOUTH_LOOP, mouth_mask
 from lipwright.render.face_mesh import mesh_triangles, mesh_vertices, rest_vertices
 from lipwright.render.paint import MouthTarget, WeightedExemplar, paint_mouth
@@ -71,7 +71,8 @@ def main() -> None:
     frame, points = pictures[closed].rgb(), sample.landmarks[closed]
     unit = interocular_distance(points)
     view, widest_view = (crop_view(pictures[i], sample.landmarks[i]) for i in (closed, widest))
-    exemplar = crop_exemplar(widest_view.rgb, widest_view.box, sample.landmarks[widest])
+    store = ExemplarStore()
+    exemplar = crop_exemplar(store, widest_view.rgb, widest_view.box, sample.landmarks[widest])
     target = MouthTarget(
         pose=pose[closed : closed + 1],
         landmarks=points,

@@ -14,7 +14,7 @@ from bench.common.clips import Clip, EncodedSpeech
 from bench.common.footage_cache import FootageCache
 from lipwright import environment
 from lipwright.engines.base import DrivingSequence, Engine, FaceTrack, FaceView, FetchViews, Patch
-from lipwright.engines.registry import DEFAULT_ENGINE, find_engine
+from lipwright.engines.registry import find_engine
 from lipwright.errors import NoFaceFound
 from lipwright.face.speaker import choose_speaker
 from lipwright.face.track import RawTrack, Take
@@ -23,7 +23,7 @@ from lipwright.media.probe import MediaInfo, probe, require_audio
 from lipwright.media.timeline import Timeline
 from lipwright.motion.animate import MouthMotion
 from lipwright.motion.sync_scorer import MOUTH_RATE
-from lipwright.options import SyncOptions
+from lipwright.options import DEFAULT_ENGINE, SyncOptions
 from lipwright.pipeline import stages
 from lipwright.pipeline.driving import build_face_track
 from lipwright.pipeline.plan import RenderPlan

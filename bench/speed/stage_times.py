@@ -17,15 +17,15 @@ from lipwright.pipeline import stages
 from lipwright.pipeline.pipeline import Pipeline
 
 #: Class or module, its function, and the stage that the function's time counts for.
-TIMED_FUNCTIONS: tuple[tuple[Any, str, str], ...] = (
-    (Tracker, "feed", "track"),
-    (stages, "hear_speech", "encode speech"),
-    (stages, "animate", "animate"),
-    (exemplar, "find_path", "select exemplars"),
-    (exemplar, "paint_mouth", "warp and composite"),
-    (Picture, "rgb", "convert to RGB (within track too)"),
-    (Picture, "paste", "paste"),
-    (PictureToFrame, "frame", "copy to the encoder"),
+TIMED_FUNCTIONS: tuple[tuple[Any, Callable[..., Any], str], ...] = (
+    (Tracker, Tracker.feed, "track"),
+    (stages, stages.hear_speech, "encode speech"),
+    (stages, stages.animate, "animate"),
+    (exemplar, exemplar.find_path, "select exemplars"),
+    (exemplar, exemplar.paint_mouth, "warp and composite"),
+    (Picture, Picture.rgb, "convert to RGB (within track too)"),
+    (Picture, Picture.paste, "paste"),
+    (PictureToFrame, PictureToFrame.convert, "copy to the encoder"),
 )
 
 
@@ -68,11 +68,10 @@ def _timed_functions(seconds: dict[str, float]) -> Iterator[None]:
 
         return run
 
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in TIMED_FUNCTIONS]
-    for owner, name, stage in TIMED_FUNCTIONS:
-        setattr(owner, name, timed(getattr(owner, name), stage))
+    for owner, function, stage in TIMED_FUNCTIONS:
+        setattr(owner, function.__name__, timed(function, stage))
     try:
         yield
     finally:
-        for owner, name, function in originals:
-            setattr(owner, name, function)
+        for owner, function, _ in TIMED_FUNCTIONS:
+            setattr(owner, function.__name__, function)

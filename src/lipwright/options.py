@@ -22,6 +22,7 @@ from lipwright.errors import InvalidOptions
 SOFTWARE = ("libx264", "libx265", "libvpx-vp9")
 HARDWARE = ("h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf")
 ENCODERS = SOFTWARE + HARDWARE
+DEFAULT_ENGINE = "exemplar"  # name of the engine that comes with the package
 MAX_PIXELS = 4096 * 2304  # width x height of the largest frame accepted by default
 MAX_SECONDS = 7200.0  # longest video or audio accepted by default
 _OPTION = "option"  # key in the metadata of a dataclass field

@@ -276,7 +276,7 @@ class Settings(BaseSettings):
 
 
 def _find(path: Path | None) -> Path | None:
-    """Return the file to read, None when there is none and none was asked for."""
+    """Return the settings file, None if there is none and none was requested."""
     named = path or os.environ.get(CONFIG_VARIABLE)
     if named:
         return Path(named)

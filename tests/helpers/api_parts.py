@@ -1,4 +1,4 @@
-"""The service in this process, on fakes or on SQLite, and a client that calls it."""
+"""The API in this process, with its ledger in memory or in SQLite, and an HTTP client for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lipwright.jobs.ledger.keys import SqlApiKeys
 from lipwright.jobs.ledger.memory import MemoryBackend
 from lipwright.jobs.ledger.sql import SqlLedger
 from lipwright.jobs.ledger.uploads import SqlUploads
-from lipwright.jobs.model import Failure, Job, ApiKey, JobProgress
+from lipwright.jobs.model import ApiKey, Failure, Job, JobProgress
 from lipwright.jobs.services import Services
 from lipwright.server.app import create_app
 from lipwright.settings import Settings
@@ -73,7 +73,7 @@ OPENERS = {"memory": memory_services, "sqlite": sqlite_services}
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """The service and a client with a key of its own."""
+    """The API and a client with its own API key."""
 
     app: FastAPI
     services: Services
@@ -84,13 +84,13 @@ class Api:
     headers: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, method: str, url: str, **given: Any) -> httpx.Response:
-        """Call with the key, unless headers without it are given."""
+        """Send a request with the API key, unless *headers* has another one."""
         given.setdefault("headers", {})
         given["headers"] = {"Authorization": f"Bearer {self.secret}", **given["headers"]}
         return self.plain(method, url, **given)
 
     def plain(self, method: str, url: str, **given: Any) -> httpx.Response:
-        """Call without a key."""
+        """Send a request without an API key."""
         return self.portal.call(partial(self.client.request, method, url, **given))
 
     def submit(self, **changes: Any) -> str:
@@ -99,16 +99,16 @@ class Api:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["request_id"])
 
-    def run(self, job_id: str, *, stage: JobProgress | None = None) -> Job:
-        """Let a worker take the job."""
+    def run(self, job_id: str, *, progress: JobProgress | None = None) -> Job:
+        """Claim the job as a worker would; record its progress."""
         job = self.services.ledger.claim(job_id, "tester")
         assert job is not None
-        if stage is not None:
-            assert self.services.ledger.heartbeat(job_id, job.epoch, stage)
+        if progress is not None:
+            assert self.services.ledger.heartbeat(job_id, job.epoch, progress)
         return job
 
     def succeed(self, job_id: str, video: bytes = b"not really mp4", **facts: Any) -> Job:
-        """Let a worker finish the job well."""
+        """Run and finish the job as a worker would."""
         job = self.run(job_id)
         put = self.services.storage.put
         name = put(f"jobs/{job_id}/video.mp4", [video], content_type="video/mp4").name
@@ -118,25 +118,25 @@ class Api:
         return self.services.ledger.get(job_id)
 
     def fail(self, job_id: str, code: str, message: str) -> Job:
-        """Let a worker finish the job badly."""
+        """Run the job and fail it as a worker would."""
         job = self.run(job_id)
         failure = Failure(code=code, message=message)
         assert self.services.ledger.finish(job_id, job.epoch, output=None, failure=failure)
         return self.services.ledger.get(job_id)
 
     def another_key(self, name: str = "other", **numbers: Any) -> dict[str, str]:
-        """Return headers with the key of somebody else."""
+        """Return headers with a new API key."""
         _, secret = self.services.keys.create(name, **numbers)
         return {"Authorization": f"Bearer {secret}"}
 
 
 @contextmanager
 def open_api(kind: str, folder: Path, **settings: Any) -> Iterator[Api]:
-    """Yield the service on a kind of ledger."""
-    wanted = Settings(data_dir=folder, **settings)
-    services = OPENERS[kind](wanted)
+    """Yield the API with a ledger of that kind."""
+    configured = Settings(data_dir=folder, **settings)
+    services = OPENERS[kind](configured)
     key, secret = services.keys.create("tester")
-    app = create_app(wanted, services=services)
+    app = create_app(configured, services=services)
     with start_blocking_portal() as portal:
         transport = httpx.ASGITransport(app, client=("192.0.2.1", 1234))
         client = httpx.AsyncClient(transport=transport, base_url=BASE)

@@ -1,4 +1,4 @@
-"""A service that plays a script, and both clients behind one face, for tests of the clients."""
+"""A scripted fake of the service, and both clients behind one interface."""
 
 from __future__ import annotations
 
@@ -17,58 +17,60 @@ URL = "https://dub.example.org"
 KEY = "lw_secret"
 ID = "6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42"
 
-Make = Callable[[], httpx.Response]  #: a new one for each call, as clients consume them
+Make = Callable[[], httpx.Response]  #: creates a new response for each request
 Reply = Make | Exception
 
 
 def reply(status: int, **contents: Any) -> Make:
-    """Any answer, by the arguments of httpx.Response."""
+    """A response with the arguments of httpx.Response."""
     return lambda: httpx.Response(status, **contents)
 
 
 def answer(status: int = 200, /, **fields: Any) -> Make:
-    """A JSON answer."""
+    """A JSON response."""
     return reply(status, json=fields)
 
 
 def refusal(status: int, code: str, message: str = "no", **headers: str) -> Make:
-    """An error in the words of the service."""
+    """An error response of the service."""
     body = {"error_code": status * 1000, "error_message": message, "detail": [{"type": code}]}
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return reply(status, json=body, headers=names)
 
 
-def stream(*moments: dict[str, Any], then: Exception | None = None) -> Make:
-    """A stream of events, that may break off."""
+def stream(*statuses: dict[str, Any], then: Exception | None = None) -> Make:
+    """A stream of events; breaks with *then*."""
 
-    def pieces() -> Iterator[bytes]:
+    def chunks() -> Iterator[bytes]:
         yield b"retry: 2000\n\n: still here\n\n"
-        for moment in moments:
-            text = f"id: 1\nevent: state\ndata: {json.dumps({'request_id': ID, **moment})}\n\n"
+        for status_fields in statuses:
+            text = (
+                f"id: 1\nevent: state\ndata: {json.dumps({'request_id': ID, **status_fields})}\n\n"
+            )
             yield text.encode()[:20]
             yield text.encode()[20:]
         if then is not None:
             raise then
 
     headers = {"Content-Type": "text/event-stream; charset=utf-8"}
-    return reply(200, headers=headers, stream=_Stream(pieces))
+    return reply(200, headers=headers, stream=_Stream(chunks))
 
 
 class _Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    def __init__(self, pieces: Callable[[], Iterator[bytes]]) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Callable[[], Iterator[bytes]]) -> None:
+        self._pieces = chunks
 
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces():
-            yield piece
+        for chunk in self._pieces():
+            yield chunk
 
 
 @dataclass
 class Script:
-    """Answers each call by the next reply for its method and path; the last one repeats."""
+    """Answers each request with the next reply for its method and path; the last one repeats."""
 
     replies: dict[str, list[Reply]] = field(default_factory=dict)
     seen: list[httpx.Request] = field(default_factory=list)
@@ -80,17 +82,17 @@ class Script:
         return self
 
     def calls(self) -> list[str]:
-        """What was called, in order."""
+        """The requests received, in order."""
         return [f"{r.method} {r.url.raw_path.decode()}" for r in self.seen]
 
     def _reply(self, request: httpx.Request, body: bytes) -> httpx.Response:
         self.seen.append(request)
         self.bodies.append(body)
-        waiting = self.replies[f"{request.method} {request.url.path}"]
-        found = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        if isinstance(found, Exception):
-            raise found
-        return found()
+        replies = self.replies[f"{request.method} {request.url.path}"]
+        next_reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        if isinstance(next_reply, Exception):
+            raise next_reply
+        return next_reply()
 
     def blocking(self) -> httpx.MockTransport:
         """A transport for Client."""
@@ -105,14 +107,14 @@ class Script:
         return httpx.MockTransport(handle)
 
 
-class BlockingFace:
-    """Client, as it is."""
+class BlockingAdapter:
+    """The blocking client."""
 
     def __init__(self, script: Script) -> None:
         self._client = Client(URL, KEY, transport=script.blocking())
 
-    def submit(self, *sources: str | Path, **wish: Any) -> str:
-        return self._client.submit(*sources, **wish).id  # type: ignore[arg-type]
+    def submit(self, *sources: str | Path, **arguments: Any) -> str:
+        return self._client.submit(*sources, **arguments).id  # type: ignore[arg-type]
 
     def status(self) -> JobStatus:
         return self._client.job(ID).status()
@@ -129,28 +131,28 @@ class BlockingFace:
     def erase(self) -> None:
         self._client.job(ID).erase()
 
-    def jobs(self, **wish: Any) -> JobPage:
-        return self._client.jobs(**wish)
+    def jobs(self, **arguments: Any) -> JobPage:
+        return self._client.jobs(**arguments)
 
-    def upload(self, path: Path, **wish: Any) -> UploadedFile:
-        return self._client.upload(path, **wish)
+    def upload(self, path: Path, **arguments: Any) -> UploadedFile:
+        return self._client.upload(path, **arguments)
 
-    def download(self, result: JobResult, path: Path, **wish: Any) -> Path:
-        return self._client.download(result, path, **wish)
+    def download(self, result: JobResult, path: Path, **arguments: Any) -> Path:
+        return self._client.download(result, path, **arguments)
 
     def close(self) -> None:
         self._client.close()
 
 
-class AsyncFace:
-    """AsyncClient, each call run to its end."""
+class AsyncAdapter:
+    """The asyncio client; each call runs to its end."""
 
     def __init__(self, script: Script) -> None:
         self._runner = asyncio.Runner()
         self._client = AsyncClient(URL, KEY, transport=script.asynchronous())
 
-    def submit(self, *sources: str | Path, **wish: Any) -> str:
-        handle = self._runner.run(self._client.submit(*sources, **wish))  # type: ignore[arg-type]
+    def submit(self, *sources: str | Path, **arguments: Any) -> str:
+        handle = self._runner.run(self._client.submit(*sources, **arguments))  # type: ignore[arg-type]
         return handle.id
 
     def status(self) -> JobStatus:
@@ -158,7 +160,7 @@ class AsyncFace:
 
     def events(self) -> list[JobStatus]:
         async def collect() -> list[JobStatus]:
-            return [moment async for moment in self._client.job(ID).events()]
+            return [status async for status in self._client.job(ID).events()]
 
         return self._runner.run(collect())
 
@@ -171,19 +173,22 @@ class AsyncFace:
     def erase(self) -> None:
         self._runner.run(self._client.job(ID).erase())
 
-    def jobs(self, **wish: Any) -> JobPage:
-        return self._runner.run(self._client.jobs(**wish))
+    def jobs(self, **arguments: Any) -> JobPage:
+        return self._runner.run(self._client.jobs(**arguments))
 
-    def upload(self, path: Path, **wish: Any) -> UploadedFile:
-        return self._runner.run(self._client.upload(path, **wish))
+    def upload(self, path: Path, **arguments: Any) -> UploadedFile:
+        return self._runner.run(self._client.upload(path, **arguments))
 
-    def download(self, result: JobResult, path: Path, **wish: Any) -> Path:
-        return self._runner.run(self._client.download(result, path, **wish))
+    def download(self, result: JobResult, path: Path, **arguments: Any) -> Path:
+        return self._runner.run(self._client.download(result, path, **arguments))
 
     def close(self) -> None:
         self._runner.run(self._client.close())
         self._runner.close()
 
 
-Face = BlockingFace | AsyncFace
-FACES: dict[str, Callable[[Script], Face]] = {"blocking": BlockingFace, "asyncio": AsyncFace}
+ClientAdapter = BlockingAdapter | AsyncAdapter
+ADAPTERS: dict[str, Callable[[Script], ClientAdapter]] = {
+    "blocking": BlockingAdapter,
+    "asyncio": AsyncAdapter,
+}

@@ -1,4 +1,4 @@
-"""Engines that go wrong, installed as a plug-in into a folder for child processes to find."""
+"""Faulty engines, written as a plug-in into a folder for child processes to import."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 ENGINES = {
     "printer": "print('not an answer', flush=True)",  # a library that prints
     "broken": "raise ZeroDivisionError('secret of /srv')",
-    "brisk": "time.sleep(0.3)",  # long enough to be hit
+    "brisk": "time.sleep(0.3)",  # long enough to be killed
     "slow": "time.sleep(1.5)",
     "sleeper": "time.sleep(600)",
     "suicide": "os.kill(os.getpid(), signal.SIGKILL)",
     "assassin": "os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)",  # of its worker
 }
 
-#: As a disk with 1 KiB left, for the processes that render, when DISK_FULL is set.
+#: If DISK_FULL is set, render processes behave as if their disk had 1 KiB left.
 _FULL_DISK = """
 import os, resource, sys
 if os.environ.get("DISK_FULL") and "lipwright.worker.render_process" in sys.orig_argv:
@@ -28,16 +28,16 @@ from lipwright.engines.passthrough import Passthrough
 
 def spec(name, act):
     class Faulty(Passthrough):
-        def study(self, portrait, fetch):
+        def study(self, face, fetch_views):
             act()
     return EngineSpec(
-        name=name, summary="goes wrong", licence="Apache-2.0", load=lambda device, store: Faulty()
+        name=name, summary="faulty", licence="Apache-2.0", load=lambda device, store: Faulty()
     )
 """
 
 
 def install(folder: Path) -> Path:
-    """Write the plug-in into *folder*, which then belongs into ``PYTHONPATH``."""
+    """Write the plug-in into *folder*, which the caller puts on ``PYTHONPATH``."""
     acts = "".join(
         f"\ndef {name}():\n    {act}\n{name.upper()} = spec({name!r}, {name})\n"
         for name, act in ENGINES.items()

@@ -1,4 +1,4 @@
-"""The service behind a real HTTP server on a free port of this machine."""
+"""The API behind a real HTTP server on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ import uvicorn
 
 from api_parts import Api, open_api
 
-WAIT_SECONDS = 20.0  # for anything that must happen
+WAIT_SECONDS = 20.0  # longest wait of `until`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """A service that listens."""
+    """A listening API."""
 
     api: Api
     url: str
     port: int
 
     def connect(self) -> socket.socket:
-        """Return a connection for tests that write HTTP themselves."""
+        """Return a TCP connection, for tests that send raw HTTP."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_SECONDS)
 
 
 @contextmanager
 def open_live(kind: str, folder: Path, **settings: Any) -> Iterator[Live]:
-    """Yield a service that listens; it ends with the block."""
+    """Yield a listening API; it stops at the end of the block."""
     with (
         open_api(kind, folder, **settings) as api,
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -55,8 +55,8 @@ def open_live(kind: str, folder: Path, **settings: Any) -> Iterator[Live]:
 
 
 def until(done: Any) -> None:
-    """Wait until *done* is true, but not for ever."""
+    """Wait until *done* returns true; fail after 20 seconds."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not done():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""A service as a real process on loopback."""
+"""The whole service as a process on loopback."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class LiveService:
 
     process: subprocess.Popen[str]
     url: str
-    api_key: str | None  #: of the first start
+    api_key: str | None  #: created on the first start
     data_dir: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its clients need to know."""
+        """Environment variables for its clients."""
         return {"LIPWRIGHT_URL": self.url, "LIPWRIGHT_API_KEY": self.api_key or ""}
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end, and return how it did."""
+        """Send a signal and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process that knows no settings but those given."""
+    """Return the environment without settings other than *more*."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LIPWRIGHT_")}
     return {**kept, **more}
 
@@ -48,7 +48,7 @@ def environment(**more: str) -> dict[str, str]:
 def live_service(
     data_dir: Path, *words: str, settings: Mapping[str, str] | None = None
 ) -> Iterator[LiveService]:
-    """Run a service on a free port until the block ends; its log lies beside its data."""
+    """Run a service on a free port until the block ends; its log is next to its data folder."""
     command = [sys.executable, "-m", "lipwright", "serve", "--port", "0", "--json"]
     with (
         open(data_dir.with_name(f"{data_dir.name}.log"), "a") as log,
@@ -62,9 +62,9 @@ def live_service(
         ) as process,
     ):
         try:
-            told = json.loads(read_line(process, START_SECONDS))
-            assert "url" in told, told
-            yield LiveService(process=process, data_dir=data_dir, **told)
+            started = json.loads(read_line(process, START_SECONDS))
+            assert "url" in started, started
+            yield LiveService(process=process, data_dir=data_dir, **started)
         finally:
             end(process)
 
@@ -79,7 +79,7 @@ def read_line(process: subprocess.Popen[str], seconds: float) -> str:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a process that still runs: a second signal leaves running jobs to the next start."""
+    """End a running process; a second signal returns running jobs to the queue."""
     deadline = time.monotonic() + STOP_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         process.send_signal(signal.SIGTERM)
@@ -89,7 +89,7 @@ def end(process: subprocess.Popen[str]) -> None:
             continue
     if process.poll() is None:
         process.kill()
-        raise AssertionError("the service did not end when it was told to")
+        raise AssertionError("the service did not stop after SIGTERM")
 
 
 def read_all(descriptor: int) -> str:
@@ -98,7 +98,7 @@ def read_all(descriptor: int) -> str:
     while True:
         try:
             part = os.read(descriptor, 4096)
-        except OSError:  # Linux says so when the last writer is gone
+        except OSError:  # raised on Linux when the last writer has closed
             part = b""
         if not part:
             return b"".join(parts).decode()

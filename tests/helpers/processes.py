@@ -1,4 +1,4 @@
-"""Which processes of a service live, whoever their parents are now (Linux only)."""
+"""Finds the running processes of a service, even reparented ones (Linux only)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 MARK = "ACCEPTANCE_MARK"  # in the environment of all processes of one service
-DEADLINE = 60.0  # seconds until what is waited for has failed to happen
+DEADLINE = 60.0  # seconds until a wait fails
 ROLES = {
     "lipwright.worker.main": "worker",
     "lipwright.worker.render_process": "child",
@@ -27,14 +27,14 @@ linux_only = pytest.mark.skipif(
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One living process of a service."""
+    """One running process of a service."""
 
     pid: int
     role: str  #: ``api``, ``worker`` or ``child``
     slot: int | None = None  #: of a worker
 
     def signal(self, number: int) -> bool:
-        """Send a signal; False when it is gone."""
+        """Send a signal; return False if the process is gone."""
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:
@@ -46,9 +46,9 @@ class Process:
 
 
 def living(mark: str) -> list[Process]:
-    """Return the processes with that mark."""
-    found = (_process(int(folder.name), mark) for folder in Path("/proc").glob("[0-9]*"))
-    return sorted((process for process in found if process), key=lambda process: process.pid)
+    """Return the running processes with that mark."""
+    processes = (_process(int(folder.name), mark) for folder in Path("/proc").glob("[0-9]*"))
+    return sorted((process for process in processes if process), key=lambda process: process.pid)
 
 
 def _process(pid: int, mark: str) -> Process | None:
@@ -58,15 +58,15 @@ def _process(pid: int, mark: str) -> Process | None:
             return None
         words = (folder / "cmdline").read_bytes().decode().split("\0")
     except OSError:
-        return None  # gone, or another user's
+        return None  # gone, or of another user
     role = next((ROLES[word] for word in words if word in ROLES), "other")
     slot = int(words[words.index("--slot") + 1]) if "--slot" in words else None
     return Process(pid=pid, role=role, slot=slot)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
-    """Look until *condition* holds; fail when it does not in time."""
+    """Wait until *condition* holds; fail if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"it did not happen within {seconds:g} s"
+        assert time.monotonic() < end, f"the condition was not met within {seconds:g} s"
         time.sleep(0.02)

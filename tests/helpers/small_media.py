@@ -1,4 +1,4 @@
-"""Clips and recordings made on the spot."""
+"""Writes small synthetic video and audio files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_clip(path: Path, *, frames: int, rate: Fraction = Fraction(25)) -> Pat
 
 
 def write_voice(path: Path, *, seconds: float) -> Path:
-    """Write a recording of a constant."""
+    """Write an audio file of constant samples."""
     with wave.open(str(path), "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from lipwright.engines.base import EngineSpec
 from lipwright.engines.passthrough import Passthrough
-from lipwright.jobs.model import Failure, Job, JobProgress, State, JobSpec
+from lipwright.jobs.model import Failure, Job, JobProgress, JobSpec, State
 from lipwright.server.deployment import Links
 from lipwright.server.models import Catalogue
 from lipwright.storage.signed_urls import Signer
@@ -37,7 +37,9 @@ SPEC = JobSpec(
     payload={},
 )
 QUEUED = Job(spec=SPEC, sequence=7, state=State.IN_QUEUE, epoch=0, created_at=NOON)
-RUNNING = replace(QUEUED, state=State.IN_PROGRESS, progress=JobProgress(stage="paint", done=5, fraction=0.5))
+RUNNING = replace(
+    QUEUED, state=State.IN_PROGRESS, progress=JobProgress(stage="paint", done=5, fraction=0.5)
+)
 DONE = replace(
     QUEUED,
     state=State.SUCCEEDED,

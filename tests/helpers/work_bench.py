@@ -1,4 +1,4 @@
-"""A service with real workers, and a look at its ledger and its files from outside."""
+"""A service with real workers, with access to its ledger and files from outside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lipwright.storage.local import PARTIAL_FOLDER
 from processes import MARK, Process, living, wait_for
 
 WIDE = SubmitLimits(max_queued=10_000, submits_per_minute=100_000)
-#: Quick to notice, quick to try again.
+#: Short delays until a failure is detected and retried.
 QUICK = {
     "LIPWRIGHT_HEARTBEAT_SECONDS": "0.2",
     "LIPWRIGHT_LEASE_SECONDS": "3",
@@ -30,7 +30,7 @@ QUICK = {
 
 @dataclass
 class WorkBench:
-    """One data folder, its clips, and the services that run on it one after the other."""
+    """One data folder with clips, and the services that run on it one after the other."""
 
     data_dir: Path
     plugins: Path
@@ -50,7 +50,7 @@ class WorkBench:
 
     def submit(self, engine: str = "passthrough", *, key: str = "k1", priority: int = 10) -> str:
         """Put a job into the queue and return its id."""
-        ticket = JobSpec(
+        spec = JobSpec(
             id=f"job-{next(self._ids)}",
             key_id=key,
             model_id=f"lipwright/{engine}",
@@ -60,7 +60,7 @@ class WorkBench:
             payload={"video": f"file:{key}-video", "audio": f"file:{key}-audio", "mode": "cut_off"},
             priority=priority,
         )
-        return self.services.ledger.submit(ticket, WIDE)[0].id
+        return self.services.ledger.submit(spec, WIDE)[0].id
 
     def job(self, job_id: str) -> Job:
         return self.services.ledger.get(job_id)
@@ -72,11 +72,11 @@ class WorkBench:
         return self.job(job_id)
 
     def wait_study(self, job_id: str) -> None:
-        """Wait until the engine of a job is at work."""
+        """Wait until the engine of a job is running."""
         wait_for(lambda: self.job(job_id).progress.stage == "study")
 
     def busy(self) -> bool:
-        """Whether a job runs now."""
+        """Return whether a job is running."""
         return bool(self.services.ledger.counts()["jobs"].get("in_progress"))
 
     def processes(self, role: str = "") -> list[Process]:
@@ -90,21 +90,21 @@ class WorkBench:
         return {str(name): size for name, size in names.items() if name.parts[0] != "uploads"}
 
     def check_tidy(self) -> None:
-        """Nothing half-written lies in storage, nothing at all in the folders of the slots."""
+        """Check that storage has no partial files and the slots have no files at all."""
         assert not list((self.data_dir / "storage" / PARTIAL_FOLDER).iterdir())
         assert not [path for path in (self.data_dir / "work").glob("*/*")]
 
     def check_output(self, job_id: str) -> None:
-        """A job that ended well has its two files, whole, and no other."""
+        """Check that a succeeded job has its two files, complete, and no others."""
         job = self.job(job_id)
         assert job.state is State.SUCCEEDED, job
         video, image = job.output["video"], job.output["image"]
-        there = {str(Path(name).parent) for name in self.files() if f"/{job_id}/" in name}
-        assert there == {video, image}
+        stored = {str(Path(name).parent) for name in self.files() if f"/{job_id}/" in name}
+        assert stored == {video, image}
         path = self.services.storage.local_path(video, self.data_dir)
-        found = probe(path).video
-        assert found is not None
-        assert found.frames == job.output["frames"]
+        stream = probe(path).video
+        assert stream is not None
+        assert stream.frames == job.output["frames"]
 
 
 @contextmanager
@@ -134,5 +134,5 @@ def _upload(services: Services, file_id: str, key: str, path: Path) -> None:
 
 
 def started_in_order(jobs: Mapping[str, Job]) -> list[str]:
-    """Return names of jobs by when they were started."""
+    """Return the names of jobs in the order they were started."""
     return sorted(jobs, key=lambda name: jobs[name].started_at or datetime.max.replace(tzinfo=UTC))

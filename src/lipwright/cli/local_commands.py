@@ -17,7 +17,7 @@ from lipwright.cli.common import (
     to_plain,
 )
 from lipwright.cli.console import cancel_on_signal, show_progress
-from lipwright.options import SyncOptions
+from lipwright.options import DEFAULT_ENGINE, SyncOptions
 from lipwright.runtime.device import Device
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _rate(text: str) -> Fraction:
     "complete.",
 )
 @sync_options(remote=False)
-@click.option("--engine", default="exemplar", show_default=True, help="Engine that paints.")
+@click.option("--engine", default=DEFAULT_ENGINE, show_default=True, help="Engine that paints.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -8,7 +8,6 @@ from lipwright.engines.base import EngineSpec
 from lipwright.errors import EngineError, EngineNotFound
 
 GROUP = "lipwright.engines"
-DEFAULT_ENGINE = "exemplar"
 
 
 def list_engines() -> tuple[EngineSpec, ...]:

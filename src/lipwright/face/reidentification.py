@@ -15,7 +15,7 @@ from lipwright.face.canonical import estimate_pose, to_canonical
 from lipwright.face.landmarks import MOUTH
 from lipwright.types import Floats
 
-SAME_PERSON_DISTANCE = 3.3  # two faces below it are one person: see docs/explanation/painting.md
+SAME_PERSON_DISTANCE = 3.3  # two faces below it are one person: see docs/research/faces.md
 STEADY = np.setdiff1d(np.arange(468), MOUTH)  # landmarks that speech moves little
 MAX_FRAMES = 200  # that improve one descriptor
 COLOUR_WEIGHT = 8.0

@@ -5,7 +5,7 @@ regression does. A style scales the prediction to the range in which *this* mout
 for the opening, and one for all motion that changes the shape of the mouth without opening it. The
 second is larger, because speech predicts less of the shape. A gain for each direction would mostly
 amplify directions that speech hardly predicts, and the motion would correlate less with real mouths
-(measured in ``docs/explanation/motion.md``).
+(measured in ``docs/research/style.md``).
 """
 
 from __future__ import annotations

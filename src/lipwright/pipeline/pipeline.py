@@ -15,7 +15,7 @@ import numpy as np
 
 from lipwright import environment
 from lipwright.engines.base import Engine, EngineSpec
-from lipwright.engines.registry import DEFAULT_ENGINE, find_engine
+from lipwright.engines.registry import find_engine
 from lipwright.errors import InvalidOptions
 from lipwright.face.lower_face_raster import warm_up
 from lipwright.face.track import Take
@@ -24,7 +24,7 @@ from lipwright.media.frame_cache import FrameCache
 from lipwright.media.probe import MediaInfo, probe, require_audio, require_video
 from lipwright.media.timeline import Timeline
 from lipwright.media.upscale import upscaled_info
-from lipwright.options import SyncOptions
+from lipwright.options import DEFAULT_ENGINE, SyncOptions
 from lipwright.pipeline import stages
 from lipwright.pipeline.limits import check_audio, check_length, check_output, check_video
 from lipwright.pipeline.plan import RenderPlan

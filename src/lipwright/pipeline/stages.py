@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lipwright.engines.base import DrivingSequence, Engine, FaceTrack
-from lipwright.engines.registry import DEFAULT_ENGINE
 from lipwright.errors import NoFaceFound
 from lipwright.face.canonical import mouth_shapes
 from lipwright.face.speaker import SyncScore, choose_speaker, merge_speaker_shots
@@ -37,7 +36,7 @@ from lipwright.media.upscale import upscale
 from lipwright.motion import animate as motion
 from lipwright.motion.adaptation import MAX_SECONDS, MIN_SECONDS
 from lipwright.motion.animate import MouthMotion
-from lipwright.options import SyncOptions
+from lipwright.options import DEFAULT_ENGINE, SyncOptions
 from lipwright.pipeline.driving import build_face_track
 from lipwright.pipeline.paint import render_frames, study_speaker
 from lipwright.pipeline.parallel import RenderPool
@@ -79,7 +78,7 @@ def track(
         source: a video or a still picture.
         resources: networks, threads, device.
         cache: receives the views that exemplars are cut from; None: they are decoded again later.
-        reporter: told of every frame.
+        reporter: receives every frame.
 
     Raises:
         MediaUnreadable: the source has no video stream, or it cannot be decoded.
@@ -274,7 +273,7 @@ def paint(
         resources: threads and device.
         part: output frames, at most the whole range; None: all.
         driving: of the plan, if it is at hand.
-        reporter: told of the views that are studied; painting is reported by :func:`write`.
+        reporter: receives the studied views; :func:`write` reports painting.
     """
     reporter = reporter or ProgressReporter()
     with reporter.stage("study", None):
@@ -307,7 +306,7 @@ def write(
         writer: open; the caller closes it.
         resources: threads.
         total: number of pictures.
-        reporter: told of every frame.
+        reporter: receives every frame.
     """
     reporter = reporter or ProgressReporter()
     with (
@@ -339,7 +338,7 @@ def paint_in_processes(
         writer: open; the caller closes it.
         resources: threads, which the processes share, and device.
         boundaries: see :func:`segment_boundaries`.
-        reporter: told of the progress.
+        reporter: receives the progress.
     """
     reporter, total = reporter or ProgressReporter(), boundaries[-1]
     threads = max(1, resources.threads // (len(boundaries) - 1))
@@ -354,7 +353,7 @@ def paint_in_processes(
 
 
 def segment_boundaries(timeline: Timeline, processes: int) -> list[int]:
-    """Return where segments for at most so many processes begin, at key frames, and the end."""
+    """Return the first frames of segments, at key frames, at most one per process; then the end."""
     return list(
         video_encoding.segment_boundaries(
             timeline.frames, key_frame_interval(timeline.rate), processes

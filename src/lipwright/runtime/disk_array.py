@@ -6,8 +6,9 @@ its rows in a temporary file; a :class:`LazyArray` computes rows on access. Both
 NumPy arrays and return NumPy arrays, so functions that read some rows, or a few columns of all,
 work with either.
 
-They are not full arrays: no arithmetic, no assignment, no negative or missing steps in the first
-index beyond what :meth:`VirtualArray.__getitem__` lists, and each access reads or computes anew.
+They support indexing, iteration, ``len``, ``shape``, ``ndim``, ``dtype`` and conversion by
+``np.asarray``. Unlike arrays they have no arithmetic, no assignment, no views and no methods such
+as ``mean``, and each access reads or computes anew.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from lipwright.engines.base import EngineSpec
 from lipwright.errors import EngineNotFound
+from lipwright.options import DEFAULT_ENGINE
 from lipwright.server.errors import truncate
 
 PREFIX = "lipwright/"  # lipwright/<engine>: every installed engine
 RUNCOMFY_MODEL_ID = "sync/sync/lipsync/v2/pro"  # RunComfy's model that this service replaces
 SYNC_V2_NAMES = ("lipsync-2", "lipsync-2-pro")  # models of sync.so
-DEFAULT_ENGINE = "exemplar"  # runs the model ids of other services
 CATEGORIES = ("lip-sync", "video-to-video")
 MODEL_KIND = "lipsync"
 

@@ -12,7 +12,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from lipwright.server.runcomfy import schemas
 from lipwright.server.runcomfy.schemas import ErrorInfo, SubmitInput
@@ -147,16 +146,22 @@ def build_openapi(app: FastAPI) -> dict[str, Any]:
         spec = get_openapi(
             title=TITLE, version=__version__, description=DESCRIPTION, tags=TAGS, routes=app.routes
         )
-        _, bodies = models_json_schema(
-            [(SubmitInput, "validation"), (Generate, "validation")], ref_template=SCHEMA_REF
-        )
         components = spec.setdefault("components", {})
-        components["schemas"] = {**components.get("schemas", {}), **bodies["$defs"]}
+        components["schemas"] = {**components.get("schemas", {}), **_body_schemas()}
         components["securitySchemes"] = SCHEMES
         _restore_examples(components["schemas"])
         _require_key(spec["paths"])
         app.openapi_schema = spec
     return app.openapi_schema
+
+
+def _body_schemas() -> dict[str, Any]:
+    """Return the schemas of the request bodies and of all models in them."""
+    schemas: dict[str, Any] = {}
+    for model in (SubmitInput, Generate):
+        schema = model.model_json_schema(ref_template=SCHEMA_REF)
+        schemas |= {**schema.pop("$defs"), model.__name__: schema}
+    return schemas
 
 
 def _restore_examples(components: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The service in this process."""
+"""The API in this process, with each kind of ledger."""
 
 from __future__ import annotations
 

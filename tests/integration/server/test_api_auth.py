@@ -1,4 +1,4 @@
-"""Who may call, and what they see of others."""
+"""Authentication, and isolation between API keys."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ CALLS = [
 @pytest.mark.parametrize(("method", "path"), CALLS)
 def test_every_call_without_a_key_is_refused_in_its_dialect(api: Api, method, path):
     answer = api.plain(method, path)
-    told = answer.json()
+    data = answer.json()
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     if path.startswith("/v2/"):
-        assert (told["errorCode"], told["statusCode"]) == ("access_denied", 401)
+        assert (data["errorCode"], data["statusCode"]) == ("access_denied", 401)
     else:
-        assert told["error_code"] == 400004
+        assert data["error_code"] == 400004
 
 
 def test_every_call_of_the_document_is_in_the_list_above_or_public(api: Api):

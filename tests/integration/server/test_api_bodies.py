@@ -1,4 +1,4 @@
-"""How much of all callers' bodies is held at once."""
+"""The limit on the memory of all request limiter together."""
 
 from __future__ import annotations
 
@@ -35,86 +35,86 @@ def live(tmp_path: Path) -> Iterator[Live]:
         yield live
 
 
-def long_body(size: int = LIMIT) -> bytes:
+def large_body(size: int = LIMIT) -> bytes:
     uri = "data:video/mp4;base64," + base64.b64encode(MEDIA + bytes(size // 2)).decode()
     return json.dumps({**BODY, "video_url": uri}).encode()
 
 
-def bodies_of(api: Api):
+def memory_limiter(api: Api):
     return api.app.state.deployment.body_memory
 
 
-def impatient(live: Live) -> None:
-    bodies_of(live.api)._wait_seconds = 0.05
+def shorten_wait(live: Live) -> None:
+    memory_limiter(live.api)._wait_seconds = 0.05
 
 
-def begin(live: Live, size: int = LIMIT) -> socket.socket:
-    """Return a connection over which a long body was begun."""
+def begin_body(live: Live, size: int = LIMIT) -> socket.socket:
+    """Return a connection on which a large body was begun."""
     connection = live.connect()
-    said = f"Content-Length: {size}"
-    connection.sendall(head(live, CONTRACT, "application/json", said) + b'{"video_url": "')
+    length = f"Content-Length: {size}"
+    connection.sendall(head(live, CONTRACT, "application/json", length) + b'{"video_url": "')
     return connection
 
 
 def test_many_large_bodies_at_once_wait_for_memory_and_all_succeed(live: Live):
     seen: list[int] = []
-    bodies = bodies_of(live.api)
-    take_in = bodies._acquire
+    limiter = memory_limiter(live.api)
+    acquire = limiter._acquire
 
     async def watched(size: int) -> None:
-        await take_in(size)
-        seen.append(bodies.free)
+        await acquire(size)
+        seen.append(limiter.free)
 
-    bodies._acquire = watched
+    limiter._acquire = watched
 
     async def send() -> list[int]:
         headers = {"Authorization": f"Bearer {live.api.secret}", "Content-Type": "application/json"}
         async with httpx.AsyncClient(timeout=60, headers=headers) as client:
-            calls = [client.post(f"{live.url}{CONTRACT}", content=long_body()) for _ in range(10)]
-            return [told.status_code for told in await asyncio.gather(*calls)]
+            calls = [client.post(f"{live.url}{CONTRACT}", content=large_body()) for _ in range(10)]
+            return [data.status_code for data in await asyncio.gather(*calls)]
 
     assert asyncio.run(send()) == [200] * 10
     assert len(seen) == 10
     assert min(seen) >= 0
-    assert bodies.free == bodies.total
+    assert limiter.free == limiter.total
 
 
 def test_a_large_body_without_memory_gets_429_with_retry_after(live: Live):
-    impatient(live)
-    with begin(live) as holder:
-        until(lambda: bodies_of(live.api).free == 0)
-        with begin(live, SMALL_BODY_BYTES + 1) as late:
-            status, told = answer(late)
-        assert (status, told["detail"][0]["type"]) == (429, "too_many_requests")
-        refused = live.api("POST", CONTRACT, content=long_body())
+    shorten_wait(live)
+    with begin_body(live) as holder:
+        until(lambda: memory_limiter(live.api).free == 0)
+        with begin_body(live, SMALL_BODY_BYTES + 1) as late:
+            status, data = answer(late)
+        assert (status, data["detail"][0]["type"]) == (429, "too_many_requests")
+        refused = live.api("POST", CONTRACT, content=large_body())
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         holder.close()
-        until(lambda: bodies_of(live.api).free == LIMIT)
-    assert live.api("POST", CONTRACT, content=long_body()).status_code == 200
+        until(lambda: memory_limiter(live.api).free == LIMIT)
+    assert live.api("POST", CONTRACT, content=large_body()).status_code == 200
 
 
 def test_a_small_body_needs_no_reservation(live: Live):
-    with begin(live):
-        until(lambda: bodies_of(live.api).free == 0)
+    with begin_body(live):
+        until(lambda: memory_limiter(live.api).free == 0)
         assert live.api("POST", CONTRACT, json=BODY).status_code == 200
 
 
 def test_a_large_body_of_unknown_length_counts_as_the_limit(live: Live):
-    impatient(live)
+    shorten_wait(live)
     with live.connect() as connection:
         chunked = head(live, CONTRACT, "application/json", "Transfer-Encoding: chunked")
         piece = b"x" * SMALL_BODY_BYTES
         connection.sendall(chunked + b"%x\r\n%s\r\n" % (len(piece), piece))
-        assert live.api("POST", CONTRACT, content=long_body()).status_code == 200
+        assert live.api("POST", CONTRACT, content=large_body()).status_code == 200
         connection.sendall(b"1\r\nx\r\n")
-        until(lambda: bodies_of(live.api).free == 0)
-        assert live.api("POST", CONTRACT, content=long_body()).status_code == 429
+        until(lambda: memory_limiter(live.api).free == 0)
+        assert live.api("POST", CONTRACT, content=large_body()).status_code == 429
 
 
 def test_a_slow_large_body_times_out(tmp_path: Path):
     settings = {**NUMBERS, "json_seconds": 0.3, "body_idle_seconds": 60.0}
-    with open_live("memory", tmp_path, **settings) as live, begin(live) as slow:
+    with open_live("memory", tmp_path, **settings) as live, begin_body(live) as slow:
         done = threading.Event()
 
         def trickle() -> None:
@@ -124,13 +124,13 @@ def test_a_slow_large_body_times_out(tmp_path: Path):
         thread = threading.Thread(target=trickle)
         thread.start()
         try:
-            status, told = answer(slow)
+            status, data = answer(slow)
         finally:
             done.set()
             thread.join()
         assert status == 408
-        assert "did not arrive within 0.3 s" in told["error_message"]
-        until(lambda: bodies_of(live.api).free == LIMIT)
+        assert "did not arrive within 0.3 s" in data["error_message"]
+        until(lambda: memory_limiter(live.api).free == LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -143,21 +143,21 @@ def test_a_slow_large_body_times_out(tmp_path: Path):
 )
 def test_a_body_that_takes_too_much_memory_is_refused_before_parsing(api: Api, raw):
     assert SMALL_BODY_BYTES < len(raw) < LIMIT
-    told = api("POST", CONTRACT, content=raw)
-    assert told.status_code == 413
-    assert "too much memory" in told.json()["error_message"]
-    assert bodies_of(api).free == LIMIT
+    data = api("POST", CONTRACT, content=raw)
+    assert data.status_code == 413
+    assert "too much memory" in data.json()["error_message"]
+    assert memory_limiter(api).free == LIMIT
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[]", b'{"unknown": 1}'])
 def test_a_refused_large_body_releases_its_memory(api: Api, raw):
     answered = api("POST", CONTRACT, content=raw + b" " * (2 * SMALL_BODY_BYTES))
     assert answered.status_code == 422
-    assert bodies_of(api).free == LIMIT
+    assert memory_limiter(api).free == LIMIT
 
 
 def test_an_object_with_too_many_keys_is_refused_with_one_error(api: Api):
     raw = json.dumps({str(n): n for n in range(1001)}).encode()
-    told = api("POST", CONTRACT, content=raw)
-    assert (told.status_code, len(told.json()["detail"])) == (422, 1)
-    assert "more than 1000 keys" in told.json()["error_message"]
+    data = api("POST", CONTRACT, content=raw)
+    assert (data.status_code, len(data.json()["detail"])) == (422, 1)
+    assert "more than 1000 keys" in data.json()["error_message"]

@@ -1,4 +1,4 @@
-"""The API page: Swagger UI from this service only."""
+"""The API page: Swagger UI, loaded from this service only."""
 
 from __future__ import annotations
 

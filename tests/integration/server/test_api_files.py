@@ -1,4 +1,4 @@
-"""Uploads in, files out."""
+"""Uploads and downloads."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def url(api: Api) -> str:
 
 def test_a_file_can_be_uploaded_as_a_form(api: Api):
     answer = api("POST", "/v1/files", files={"file": ("my clip.mp4", VIDEO, "video/mp4")})
-    told = answer.json()
+    data = answer.json()
     assert answer.status_code == 201
-    assert set(told) == {"file_id", "url", "size", "expires_at"}
-    assert told["url"] == f"http://testserver/v1/files/{told['file_id']}"
-    assert told["size"] == len(VIDEO)
-    assert told["expires_at"].endswith("+00:00")
-    upload = api.services.uploads.get(told["file_id"], api.key.id)
+    assert set(data) == {"file_id", "url", "size", "expires_at"}
+    assert data["url"] == f"http://testserver/v1/files/{data['file_id']}"
+    assert data["size"] == len(VIDEO)
+    assert data["expires_at"].endswith("+00:00")
+    upload = api.services.uploads.get(data["file_id"], api.key.id)
     assert (upload.name, upload.sha256) == ("my clip.mp4", hashlib.sha256(VIDEO).hexdigest())
     assert incoming(api) == []
 

@@ -230,9 +230,9 @@ def test_no_response_contains_the_address_of_the_database_server(api: Api, monke
             raise sa.exc.OperationalError("SELECT", {}, cause)
 
     monkeypatch.setattr(type(api.services.ledger), "counts", away)
-    told = api.plain("GET", "/readyz").text
-    assert "the database is unavailable; try again" in told
-    assert "10.0.0.5" not in told
+    data = api.plain("GET", "/readyz").text
+    assert "the database is unavailable; try again" in data
+    assert "10.0.0.5" not in data
 
 
 def test_a_failure_of_the_database_logs_no_values(tmp_path: Path, caplog):

@@ -1,4 +1,4 @@
-"""Bad input in every place gives one clear error, never a 5xx."""
+"""Invalid input anywhere gives one clear error, never a 5xx."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DEEP = b'{"video_url":' * 50_000
 
 
 def clear(answer, status: int) -> None:
-    told = answer.json()
+    data = answer.json()
     assert answer.status_code == status
-    assert told["error_message"]
-    assert told["error_code"]
+    assert data["error_message"]
+    assert data["error_code"]
     assert len(answer.content) < 20_000
     assert "Traceback" not in answer.text
 

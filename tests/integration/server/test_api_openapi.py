@@ -1,4 +1,4 @@
-"""The OpenAPI document is complete, and what it says is true."""
+"""The OpenAPI document is complete and correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much one key may store."""
+"""The upload quota of an API key."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ MISSING = "6f1c0d5e-8a53-4d0c-9a3e-0d2f6a1b7c42"
 
 def test_a_submitted_request_is_queued_and_has_absolute_urls(api: Api):
     answer = api("POST", CONTRACT, json=BODY)
-    told = answer.json()
-    job = told["request_id"]
+    data = answer.json()
+    job = data["request_id"]
     assert answer.status_code == 200
-    assert told == {
+    assert data == {
         "request_id": job,
         "status_url": f"{BASE}/v1/requests/{job}/status",
         "result_url": f"{BASE}/v1/requests/{job}/result",
@@ -60,10 +60,10 @@ def test_the_position_counts_the_requests_ahead(api: Api):
 def test_an_early_result_is_only_a_status(api: Api):
     job = api.submit()
     answer = api("GET", f"/v1/requests/{job}/result")
-    told = answer.json()
+    data = answer.json()
     assert answer.status_code == 200
-    assert datetime.fromisoformat(told.pop("created_at")).utcoffset() is not None
-    assert told == {
+    assert datetime.fromisoformat(data.pop("created_at")).utcoffset() is not None
+    assert data == {
         "request_id": job, "status": "in_queue", "output": None, "finished_at": None,
         "error": None, "model_id": "sync/sync/lipsync/v2/pro",
     }  # fmt: skip
@@ -72,10 +72,10 @@ def test_an_early_result_is_only_a_status(api: Api):
 def test_a_good_result_can_be_downloaded_without_a_key(api: Api):
     job = api.submit()
     api.succeed(job, video=b"the dub")
-    told = api("GET", f"/v1/requests/{job}/result").json()
-    output = told["output"]
-    assert told["status"] == "succeeded"
-    assert told["finished_at"].endswith("+00:00")
+    data = api("GET", f"/v1/requests/{job}/result").json()
+    output = data["output"]
+    assert data["status"] == "succeeded"
+    assert data["finished_at"].endswith("+00:00")
     assert output["videos"] == [output["video"]]
     assert output["images"] == [output["image"]]
     answer = api.plain("GET", output["video"])
@@ -88,9 +88,9 @@ def test_a_failed_request_is_completed_and_its_result_says_why(api: Api):
     api.fail(job, "no_face_found", "no face in the video")
     assert api("GET", f"/v1/requests/{job}/status").json()["status"] == "completed"
     answer = api("GET", f"/v1/requests/{job}/result")
-    told = answer.json()
-    assert (answer.status_code, told["status"], told["output"]) == (200, "failed", None)
-    assert told["error"] == {"code": "no_face_found", "message": "no face in the video"}
+    data = answer.json()
+    assert (answer.status_code, data["status"], data["output"]) == (200, "failed", None)
+    assert data["error"] == {"code": "no_face_found", "message": "no face in the video"}
 
 
 def test_a_queued_request_can_be_cancelled_once(api: Api):
@@ -157,16 +157,16 @@ def test_every_engine_is_a_model(api: Api):
 
 
 def test_the_models_can_be_listed_and_searched(api: Api):
-    told = api("GET", "/v1/models").json()
-    assert told["total"] == len(told["models"]) >= 3
-    assert told["models"][0]["model_id"] == "sync/sync/lipsync/v2/pro"
-    assert "input_schema" not in told["models"][0]
+    data = api("GET", "/v1/models").json()
+    assert data["total"] == len(data["models"]) >= 3
+    assert data["models"][0]["model_id"] == "sync/sync/lipsync/v2/pro"
+    assert "input_schema" not in data["models"][0]
     found = api("GET", "/v1/models", params={"search": "passthrough", "include_schema": "true"})
     (model,) = found.json()["models"]
     assert model["input_schema"]["required"] == ["video_url", "audio_url"]
     page = api("GET", "/v1/models", params={"limit": 1, "offset": 1}).json()
     assert len(page["models"]) == 1
-    assert page["total"] == told["total"]
+    assert page["total"] == data["total"]
     assert api("GET", "/v1/models", params={"category": "text-to-image"}).json()["models"] == []
     assert api("GET", "/v1/models/categories").json() == {
         "categories": ["lip-sync", "video-to-video"]
@@ -174,10 +174,10 @@ def test_the_models_can_be_listed_and_searched(api: Api):
 
 
 def test_a_model_is_described_with_its_schemas(api: Api):
-    told = api("GET", CONTRACT).json()
-    assert told["model_id"] == "sync/sync/lipsync/v2/pro"
-    assert told["input_schema"]["properties"]["sync_mode"]["default"] == "cut_off"
-    assert set(told["output_schema"]["properties"]) == {"video", "videos", "image", "images"}
+    data = api("GET", CONTRACT).json()
+    assert data["model_id"] == "sync/sync/lipsync/v2/pro"
+    assert data["input_schema"]["properties"]["sync_mode"]["default"] == "cut_off"
+    assert set(data["output_schema"]["properties"]) == {"video", "videos", "image", "images"}
 
 
 def test_requests_are_listed_newest_first_by_pages(api: Api):
@@ -248,13 +248,13 @@ def test_an_ended_request_has_one_event(api: Api):
 
 def test_links_begin_with_the_public_url_when_there_is_one(tmp_path):
     with open_api("memory", tmp_path, public_url="https://dub.example.org/api/") as api:
-        told = api("POST", CONTRACT, json=BODY).json()
-        job = told["request_id"]
-        assert told["status_url"] == f"https://dub.example.org/api/v1/requests/{job}/status"
+        data = api("POST", CONTRACT, json=BODY).json()
+        job = data["request_id"]
+        assert data["status_url"] == f"https://dub.example.org/api/v1/requests/{job}/status"
 
 
 @pytest.mark.parametrize("host", ["evil.example\r\n", "a b", "x/y", "http://x", "", "a@b"])
 def test_a_malformed_host_is_not_used_in_links(tmp_path, host):
     with open_api("memory", tmp_path) as api:
-        told = api("POST", CONTRACT, json=BODY, headers={"Host": host}).json()
-        assert told["status_url"].startswith("http://127.0.0.1:8800/v1/requests/")
+        data = api("POST", CONTRACT, json=BODY, headers={"Host": host}).json()
+        assert data["status_url"].startswith("http://127.0.0.1:8800/v1/requests/")

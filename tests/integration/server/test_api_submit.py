@@ -1,4 +1,4 @@
-"""What may be submitted: sources, options, limits, idempotency."""
+"""Submitting jobs: sources, options, limits, idempotency."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def test_a_webhook_url_is_kept_with_the_request(api: Api):
     job = api.services.ledger.get(api.submit(lipwright={"webhook_url": hook}))
     assert job.spec.webhook_url == hook
     api.succeed(job.id)
-    told = api("GET", f"/v1/requests/{job.id}/webhooks").json()["webhooks"]
-    assert [(call["url"], call["state"], call["attempts"]) for call in told] == [
+    data = api("GET", f"/v1/requests/{job.id}/webhooks").json()["webhooks"]
+    assert [(call["url"], call["state"], call["attempts"]) for call in data] == [
         (hook, "pending", 0)
     ]
 
@@ -129,8 +129,8 @@ def test_a_dead_webhook_is_listed_with_its_error(api: Api):
     api.succeed(job)
     (call,) = api.services.deliveries.claim_due(1, 30.0)
     api.services.deliveries.mark_dead(call.id, "answers 410")
-    (told,) = api("GET", f"/v1/requests/{job}/webhooks").json()["webhooks"]
-    assert told == {
+    (data,) = api("GET", f"/v1/requests/{job}/webhooks").json()["webhooks"]
+    assert data == {
         "webhook_id": call.id, "url": "https://hooks.example.org/x", "state": "dead",
         "attempts": 1, "next_at": None, "last_error": "answers 410",
     }  # fmt: skip
@@ -147,6 +147,14 @@ def test_a_trace_context_is_kept_if_it_is_valid(api: Api):
         headers = {"traceparent": given} if given else {}
         answer = api("POST", CONTRACT, json=BODY, headers=headers)
         assert api.services.ledger.get(answer.json()["request_id"]).spec.trace == kept
+
+
+def test_the_log_of_a_submit_joins_the_http_request_id_and_the_job_id(api: Api, caplog):
+    caplog.set_level("INFO", "lipwright.server")
+    answer = api("POST", CONTRACT, json=BODY, headers={"X-Request-Id": "http-1"})
+    records = [record for record in caplog.records if record.getMessage() == "job submitted"]
+    ids = [(record.http_request_id, record.job_id) for record in records]
+    assert ids == [("http-1", answer.json()["request_id"])]
 
 
 # -- idempotency ----------------------------------------------------------------------------------

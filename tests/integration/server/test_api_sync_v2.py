@@ -37,31 +37,31 @@ def body_of(api: Api, video: bytes, audio: bytes, **changes: object) -> dict[str
 
 def test_a_generation_is_created_pending(api: Api):
     answer = api("POST", "/v2/generate", json=V2_BODY)
-    told = answer.json()
+    data = answer.json()
     assert answer.status_code == 201
-    assert datetime.fromisoformat(told.pop("createdAt")).utcoffset() is not None
-    assert told == {
-        "id": told["id"], "status": "PENDING", "model": "lipsync-2", "input": V2_BODY["input"],
+    assert datetime.fromisoformat(data.pop("createdAt")).utcoffset() is not None
+    assert data == {
+        "id": data["id"], "status": "PENDING", "model": "lipsync-2", "input": V2_BODY["input"],
         "options": {}, "outputUrl": None, "outputDuration": None, "webhookUrl": None,
         "outputFileName": None, "error": None, "error_code": None, "errorCode": None,
     }  # fmt: skip
-    job = api.services.ledger.get(told["id"])
+    job = api.services.ledger.get(data["id"])
     assert (job.spec.dialect, job.spec.payload["mode"]) == ("sync_v2", "bounce")
 
 
 def test_a_generation_goes_through_its_statuses(api: Api):
     job = api("POST", "/v2/generate", json=V2_BODY).json()["id"]
     api.succeed(job, video=b"dub", seconds=3.5)
-    told = api("GET", f"/v2/generate/{job}").json()
-    assert (told["status"], told["outputDuration"]) == ("COMPLETED", 3.5)
-    assert api.plain("GET", told["outputUrl"]).content == b"dub"
+    data = api("GET", f"/v2/generate/{job}").json()
+    assert (data["status"], data["outputDuration"]) == ("COMPLETED", 3.5)
+    assert api.plain("GET", data["outputUrl"]).content == b"dub"
 
 
 def test_a_failed_generation_says_why(api: Api):
     job = api("POST", "/v2/generate", json=V2_BODY).json()["id"]
     api.fail(job, "no_face_found", "no face")
-    told = api("GET", f"/v2/generate/{job}").json()
-    assert (told["status"], told["error"], told["error_code"]) == (
+    data = api("GET", f"/v2/generate/{job}").json()
+    assert (data["status"], data["error"], data["error_code"]) == (
         "FAILED",
         "no face",
         "no_face_found",
@@ -85,15 +85,15 @@ def test_generations_are_listed_bare_by_status_and_ids(api: Api):
 
 
 def test_an_unknown_generation_is_404_in_its_dialect(api: Api):
-    told = api("GET", "/v2/generate/nope")
-    assert told.status_code == 404
-    assert told.json()["errorCode"] == told.json()["error_code"] == "job_not_found"
+    data = api("GET", "/v2/generate/nope")
+    assert data.status_code == 404
+    assert data.json()["errorCode"] == data.json()["error_code"] == "job_not_found"
 
 
 def test_the_models_are_a_bare_list(api: Api):
-    told = api("GET", "/v2/models").json()
-    assert [model["id"] for model in told][:2] == ["lipsync-2", "lipsync-2-pro"]
-    assert {model["type"] for model in told} == {"lipsync"}
+    data = api("GET", "/v2/models").json()
+    assert [model["id"] for model in data][:2] == ["lipsync-2", "lipsync-2-pro"]
+    assert {model["type"] for model in data} == {"lipsync"}
 
 
 @pytest.mark.parametrize(
@@ -109,17 +109,17 @@ def test_the_models_are_a_bare_list(api: Api):
 )
 def test_a_bad_body_is_400_with_both_spellings_of_its_code(api: Api, change, status, code):
     answer = api("POST", "/v2/generate", json={**V2_BODY, **change})
-    told = answer.json()
-    assert answer.status_code == told["statusCode"] == status
-    assert told["error_code"] == told["errorCode"] == code
-    assert told["message"] == told["error_message"] != ""
-    assert isinstance(told["detail"], list)
+    data = answer.json()
+    assert answer.status_code == data["statusCode"] == status
+    assert data["error_code"] == data["errorCode"] == code
+    assert data["message"] == data["error_message"] != ""
+    assert isinstance(data["detail"], list)
 
 
 def test_requests_of_the_other_dialect_are_generations_too(api: Api):
     job = api.submit(sync_mode="loop")
-    told = api("GET", f"/v2/generate/{job}").json()
-    assert (told["status"], told["options"]) == ("PENDING", {"sync_mode": "loop"})
+    data = api("GET", f"/v2/generate/{job}").json()
+    assert (data["status"], data["options"]) == ("PENDING", {"sync_mode": "loop"})
     generation = api("POST", "/v2/generate", json=V2_BODY).json()["id"]
     assert api("GET", f"/v1/requests/{generation}/result").json()["model_id"] == "lipsync-2"
 
@@ -147,9 +147,9 @@ def test_an_estimate_reads_data_uris_and_keeps_nothing(api: Api, clip, voice):
 
 def test_an_estimate_names_the_field_that_cannot_be_read_and_no_path(api: Api, clip, voice):
     answer = api("POST", "/v2/analyze/cost", json=body_of(api, voice, voice))
-    told = answer.json()
-    assert (answer.status_code, told["errorCode"]) == (400, "media_unreadable")
-    assert told["detail"][0]["loc"] == ["body", "input", 0, "url"]
+    data = answer.json()
+    assert (answer.status_code, data["errorCode"]) == (400, "media_unreadable")
+    assert data["detail"][0]["loc"] == ["body", "input", 0, "url"]
     assert str(api.services.settings.data_dir) not in answer.text
     answer = api("POST", "/v2/analyze/cost", json=body_of(api, clip, b"nonsense"))
     assert answer.json()["detail"][0]["loc"] == ["body", "input", 1, "url"]

@@ -1,4 +1,4 @@
-"""Bodies that lie, stall, break off or never end, over real connections; and live events."""
+"""Malformed, stalled, broken and endless bodies over real connections; event streams."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def head(live: Live, path: str, kind: str, *headers: str) -> bytes:
 
 
 def answer(connection: socket.socket) -> tuple[int, dict]:
-    """Read one answer; of a connection that was closed without one: 0."""
+    """Read one response; status 0: the connection was closed without one."""
     received = b""
     while b"\r\n\r\n" not in received:
         piece = connection.recv(65_536)
@@ -53,14 +53,14 @@ def answer(connection: socket.socket) -> tuple[int, dict]:
         received += piece
     top, _, rest = received.partition(b"\r\n\r\n")
     lengths = [line for line in top.lower().split(b"\r\n") if line.startswith(b"content-length")]
-    if not lengths:  # the HTTP server itself refused it
+    if not lengths:  # a response of the HTTP server itself
         return int(top.split()[1]), {}
     while len(rest) < int(lengths[0].split(b":")[1]):
         rest += connection.recv(65_536)
     return int(top.split()[1]), json.loads(rest)
 
 
-def left(live: Live) -> list[Path]:
+def stored_files(live: Live) -> list[Path]:
     folder = live.api.services.settings.data_dir
     return [p for name in ("incoming", "files") for p in (folder / name).rglob("*") if p.is_file()]
 
@@ -69,10 +69,10 @@ def left(live: Live) -> list[Path]:
 def test_a_length_over_the_limit_is_refused_before_a_byte_is_sent(live: Live, path, kind):
     with live.connect() as connection:
         connection.sendall(head(live, path, kind, f"Content-Length: {10**15}"))
-        status, told = answer(connection)
+        status, data = answer(connection)
     assert status == 413
-    assert told["detail"][0]["type"] == "limit_exceeded"
-    assert left(live) == []
+    assert data["detail"][0]["type"] == "limit_exceeded"
+    assert stored_files(live) == []
 
 
 @pytest.mark.parametrize(("path", "kind"), CALLS)
@@ -88,7 +88,7 @@ def test_an_endless_body_is_refused_at_the_limit(live: Live, path, kind):
         status, _ = answer(connection)
     assert status == 413
     assert sent < 100 * LIMIT
-    until(lambda: left(live) == [])
+    until(lambda: stored_files(live) == [])
 
 
 @pytest.mark.parametrize(("path", "kind"), CALLS)
@@ -96,7 +96,7 @@ def test_a_body_that_breaks_off_leaves_nothing(live: Live, path, kind):
     with live.connect() as connection:
         connection.sendall(head(live, path, kind, "Content-Length: 50000") + FORM + b"x" * 20_000)
     until(lambda: live.api.plain("GET", "/metrics").text.count('status="499"') > 0)
-    assert left(live) == []
+    assert stored_files(live) == []
     assert live.api("GET", "/v1/requests").json()["requests"] == []
 
 
@@ -104,10 +104,10 @@ def test_a_body_that_breaks_off_leaves_nothing(live: Live, path, kind):
 def test_a_stalled_body_times_out(tmp_path: Path, path, kind):
     with open_live("memory", tmp_path, body_idle_seconds=0.2) as live, live.connect() as connection:
         connection.sendall(head(live, path, kind, "Content-Length: 50000") + FORM)
-        status, told = answer(connection)
+        status, data = answer(connection)
     assert status == 408
-    assert "send it again" in told["error_message"]
-    assert left(live) == []
+    assert "send it again" in data["error_message"]
+    assert stored_files(live) == []
 
 
 def test_a_body_shorter_than_its_length_is_not_stored(live: Live):
@@ -115,14 +115,14 @@ def test_a_body_shorter_than_its_length_is_not_stored(live: Live):
         connection.sendall(head(live, "/v1/files", "video/mp4", "Content-Length: 10") + b"12345")
         connection.shutdown(socket.SHUT_WR)
         assert answer(connection)[0] in (0, 400)
-    assert left(live) == []
+    assert stored_files(live) == []
 
 
 def test_bytes_after_the_declared_length_are_not_stored(live: Live):
     with live.connect() as connection:
         connection.sendall(head(live, "/v1/files", "video/mp4", "Content-Length: 5") + b"12345678")
-        status, told = answer(connection)
-    assert (status, told["size"]) == (201, 5)
+        status, data = answer(connection)
+    assert (status, data["size"]) == (201, 5)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_contradictory_lengths_store_nothing_wrong(live: Live, headers):
         connection.sendall(
             head(live, "/v1/files", "video/mp4", *headers) + b"5\r\nabcde\r\n0\r\n\r\n"
         )
-        status, told = answer(connection)
+        status, data = answer(connection)
     assert status in (0, 201, 400, 501)
     if status == 201:  # by RFC 9112 chunks go before a length
-        assert told["size"] == 5
+        assert data["size"] == 5
     assert live.api.plain("GET", "/healthz").status_code == 200
 
 
@@ -158,11 +158,11 @@ def test_a_large_upload_is_streamed_to_disk_and_not_held_in_memory(tmp_path: Pat
         headers = {"Authorization": f"Bearer {live.api.secret}"}
         tracemalloc.start()
         try:
-            told = httpx.post(f"{live.url}/v1/files", content=pieces(), headers=headers, timeout=60)
+            data = httpx.post(f"{live.url}/v1/files", content=pieces(), headers=headers, timeout=60)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert told.json()["size"] == size
+    assert data.json()["size"] == size
     assert peak < 30 * 2**20
 
 
@@ -209,7 +209,7 @@ def test_the_number_of_streams_of_a_key_is_limited(tmp_path: Path):
         url = f"{live.url}/v1/requests/{live.api.submit()}/events"
         headers = {"Authorization": f"Bearer {live.api.secret}"}
         with httpx.stream("GET", url, headers=headers, timeout=WAIT_SECONDS) as stream:
-            lines = stream.iter_lines()  # the stream closes when nobody holds this
+            lines = stream.iter_lines()  # the stream closes when this is garbage-collected
             assert next(line for line in lines if line.startswith("data: "))
             refused = httpx.get(url, headers=headers)
             assert refused.status_code == 429

@@ -1,4 +1,4 @@
-"""RunComfy's own example calls, letter by letter, with curl."""
+"""RunComfy's published curl examples, unchanged."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def shell(live: Live, command: str, request_id: str = "") -> Any:
 
 
 def test_a_request_from_submit_to_download(live: Live, tmp_path: Path):
-    told = shell(live, SUBMIT)
-    job = told["request_id"]
-    assert told["status_url"] == f"{live.url}/v1/requests/{job}/status"
-    assert set(told) == {"request_id", "status_url", "result_url", "cancel_url"}
+    data = shell(live, SUBMIT)
+    job = data["request_id"]
+    assert data["status_url"] == f"{live.url}/v1/requests/{job}/status"
+    assert set(data) == {"request_id", "status_url", "result_url", "cancel_url"}
     status = shell(live, STATUS, job)
     assert (status["status"], status["queue_position"]) == ("in_queue", 0)
     assert shell(live, RESULT, job)["status"] == "in_queue"
@@ -90,9 +90,9 @@ def test_a_running_request_is_not_cancelled(live: Live):
 
 
 def test_a_wrong_token_is_refused_in_the_published_format(live: Live):
-    told = shell(live, SUBMIT.replace("<token>", "wrong"))
-    assert told["error_code"] == 400004
-    assert "API key" in told["error_message"]
+    data = shell(live, SUBMIT.replace("<token>", "wrong"))
+    assert data["error_code"] == 400004
+    assert "API key" in data["error_message"]
 
 
 def test_an_interrupted_download_is_resumed(live: Live, tmp_path: Path):
@@ -114,7 +114,7 @@ def test_a_file_is_uploaded_with_curl(live: Live, tmp_path: Path):
     for how in (["--form", f"file=@{clip}"], ["--data-binary", f"@{clip}"]):
         command = [*head, *how, f"{live.url}/v1/files"]
         done = subprocess.run(command, capture_output=True, check=True, timeout=60)
-        told = json.loads(done.stdout)
-        assert told["size"] == 3_000_000
-        job = live.api.submit(video_url=told["url"])
-        assert live.api.services.ledger.get(job).spec.payload["video"] == f"file:{told['file_id']}"
+        data = json.loads(done.stdout)
+        assert data["size"] == 3_000_000
+        job = live.api.submit(video_url=data["url"])
+        assert live.api.services.ledger.get(job).spec.payload["video"] == f"file:{data['file_id']}"

@@ -39,17 +39,17 @@ def sdk(live: Live) -> Iterator[Sync]:
 
 
 def test_a_generation_from_create_to_completed(live: Live, sdk: Sync):
-    made = sdk.generations.create(
+    generation = sdk.generations.create(
         input=INPUT, model="lipsync-2", options=GenerationOptions(sync_mode="loop")
     )
-    assert (made.status, made.model) == ("PENDING", "lipsync-2")
-    assert isinstance(made.created_at, datetime)
-    assert [item.url for item in made.input] == [item.url for item in INPUT]
-    assert made.options is not None
-    assert made.options.sync_mode == "loop"
-    live.api.run(made.id)
-    assert sdk.generations.get(made.id).status == "PROCESSING"
-    job = live.api.services.ledger.get(made.id)
+    assert (generation.status, generation.model) == ("PENDING", "lipsync-2")
+    assert isinstance(generation.created_at, datetime)
+    assert [item.url for item in generation.input] == [item.url for item in INPUT]
+    assert generation.options is not None
+    assert generation.options.sync_mode == "loop"
+    live.api.run(generation.id)
+    assert sdk.generations.get(generation.id).status == "PROCESSING"
+    job = live.api.services.ledger.get(generation.id)
     assert job.spec.payload["mode"] == "loop"
 
 
@@ -57,17 +57,19 @@ def test_a_generation_may_attach_its_files(live: Live, sdk: Sync, tmp_path: Path
     clip = write_clip(tmp_path / "clip.mp4", frames=5)
     voice = write_voice(tmp_path / "voice.wav", seconds=0.2)
     with clip.open("rb") as video, voice.open("rb") as audio:
-        made = sdk.generations.create_with_files(model="lipsync-2", video=video, audio=audio)
-    assert (made.status, made.model) == ("PENDING", "lipsync-2")
+        generation = sdk.generations.create_with_files(model="lipsync-2", video=video, audio=audio)
+    assert (generation.status, generation.model) == ("PENDING", "lipsync-2")
     headers = {"x-api-key": live.api.secret}
-    sent = [httpx.get(item.url, headers=headers).content for item in made.input]
+    sent = [httpx.get(item.url, headers=headers).content for item in generation.input]
     assert sent == [clip.read_bytes(), voice.read_bytes()]
 
 
 def test_a_completed_generation_has_its_url_and_length(live: Live, sdk: Sync):
-    made = sdk.generations.create(input=INPUT, model="lipsync-2-pro", output_file_name="my-dub")
-    live.api.succeed(made.id, video=b"dub", seconds=4.5)
-    done = sdk.generations.get(made.id)
+    generation = sdk.generations.create(
+        input=INPUT, model="lipsync-2-pro", output_file_name="my-dub"
+    )
+    live.api.succeed(generation.id, video=b"dub", seconds=4.5)
+    done = sdk.generations.get(generation.id)
     assert (done.status, done.output_duration, done.error) == ("COMPLETED", 4.5, None)
     assert done.output_url is not None
     answer = httpx.get(done.output_url)
@@ -76,9 +78,9 @@ def test_a_completed_generation_has_its_url_and_length(live: Live, sdk: Sync):
 
 
 def test_a_failed_generation_says_why(live: Live, sdk: Sync):
-    made = sdk.generations.create(input=INPUT, model="lipsync-2")
-    live.api.fail(made.id, "no_face_found", "no face was found")
-    failed = sdk.generations.get(made.id)
+    generation = sdk.generations.create(input=INPUT, model="lipsync-2")
+    live.api.fail(generation.id, "no_face_found", "no face was found")
+    failed = sdk.generations.get(generation.id)
     assert (failed.status, failed.error, failed.error_code) == (
         "FAILED", "no face was found", "no_face_found"
     )  # fmt: skip
@@ -146,18 +148,18 @@ def test_the_asynchronous_client_works_too(live: Live):
     async def create() -> str:
         async with httpx.AsyncClient() as client:
             sdk = AsyncSync(base_url=live.url, api_key=live.api.secret, httpx_client=client)
-            made = await sdk.generations.create(input=INPUT, model="lipsync-2")
-            return (await sdk.generations.get(made.id)).status
+            generation = await sdk.generations.create(input=INPUT, model="lipsync-2")
+            return (await sdk.generations.get(generation.id)).status
 
     assert asyncio.run(create()) == "PENDING"
 
 
 def test_a_webhook_has_the_fields_that_the_sdk_reads(live: Live, sdk: Sync):
     hook = "https://hooks.example.org/x"
-    made = sdk.generations.create(input=INPUT, model="lipsync-2", webhook_url=hook)
-    job = live.api.succeed(made.id, seconds=2.0)
+    generation = sdk.generations.create(input=INPUT, model="lipsync-2", webhook_url=hook)
+    job = live.api.succeed(generation.id, seconds=2.0)
     payload = payload_builder(live.api.services.settings, live.api.services.signer)(job)
-    told = construct_type(type_=GenerationNotification, object_=dict(payload))
-    assert (told.id, told.status, told.output_duration) == (made.id, "COMPLETED", 2.0)
-    assert told.webhook_url == hook
-    assert told.output_url.startswith("http://127.0.0.1:8800/v1/outputs/")
+    data = construct_type(type_=GenerationNotification, object_=dict(payload))
+    assert (data.id, data.status, data.output_duration) == (generation.id, "COMPLETED", 2.0)
+    assert data.webhook_url == hook
+    assert data.output_url.startswith("http://127.0.0.1:8800/v1/outputs/")

@@ -1,4 +1,4 @@
-"""Reading media for an estimate in a process of its own."""
+"""Measuring media files in a separate process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENOUGH = 60.0  # seconds
 
 
 def script(text: str) -> list[str]:
-    """Return the command of a reader that does something else."""
+    """Return the command of a reader that runs *text* instead."""
     return [sys.executable, "-c", text]
 
 
@@ -33,12 +33,12 @@ def test_the_length_of_video_and_audio_is_exact(tmp_path: Path):
     assert measure(voice, "audio", seconds=ENOUGH).duration == Fraction(3, 10)
 
 
-@pytest.mark.parametrize("need", ["video", "audio"])
-def test_an_error_of_the_reader_is_raised_without_the_path(tmp_path: Path, need):
+@pytest.mark.parametrize("kind", ["video", "audio"])
+def test_an_error_of_the_reader_is_raised_without_the_path(tmp_path: Path, kind):
     path = tmp_path / "nonsense"
     path.write_bytes(b"nonsense")
     with pytest.raises(MediaUnreadable, match="the file cannot be read as media") as caught:
-        measure(path, need, seconds=ENOUGH)
+        measure(path, kind, seconds=ENOUGH)
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -59,10 +59,10 @@ def test_a_stalled_reader_is_killed(tmp_path: Path):
         os.kill(int(pid.read_text()), 0)
 
 
-@pytest.mark.parametrize("said", ["", "{", "[]", "null", '{"duration": 1}', "x" * 10**5])
-def test_malformed_output_of_the_reader_is_one_clear_error(tmp_path: Path, said):
+@pytest.mark.parametrize("output", ["", "{", "[]", "null", '{"duration": 1}', "x" * 10**5])
+def test_malformed_output_of_the_reader_is_one_clear_error(tmp_path: Path, output):
     with pytest.raises(MediaUnreadable, match="cannot be measured"):
-        measure(tmp_path / "x", "audio", seconds=ENOUGH, command=script(f"print({said!r})"))
+        measure(tmp_path / "x", "audio", seconds=ENOUGH, command=script(f"print({output!r})"))
 
 
 def test_the_reader_cannot_use_all_memory_or_write_files(tmp_path: Path):
@@ -82,14 +82,14 @@ try:
 except OSError as error:
     print(errno.errorcode[error.errno])
 """
-    told = subprocess.run(script(text), capture_output=True, text=True, check=True).stdout
-    assert told.split() == ["no", "memory", "EFBIG"]
+    output = subprocess.run(script(text), capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["no", "memory", "EFBIG"]
 
 
 def test_the_reader_gets_no_settings(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("LIPWRIGHT_DATABASE_URL", "postgresql://dub:password@db/dub")
-    told = "import json, os; error = {'code': 'bad_input', 'message': str(dict(os.environ))}; "
-    spy = script(f"{told}print(json.dumps({{'error': error}}))")
+    output = "import json, os; error = {'code': 'bad_input', 'message': str(dict(os.environ))}; "
+    spy = script(f"{output}print(json.dumps({{'error': error}}))")
     with pytest.raises(InputError, match="PATH") as caught:
         measure(tmp_path / "x", "video", seconds=ENOUGH, command=spy)
     assert "password" not in str(caught.value)
@@ -98,8 +98,8 @@ def test_the_reader_gets_no_settings(tmp_path: Path, monkeypatch):
 def test_a_crash_of_the_reader_leaves_the_service_alive(tmp_path: Path, monkeypatch):
     crash = script("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     monkeypatch.setattr(
-        estimate, "measure", lambda path, need, *, seconds: measure(
-            path, need, seconds=seconds, command=crash
+        estimate, "measure", lambda path, kind, *, seconds: measure(
+            path, kind, seconds=seconds, command=crash
         )
     )  # fmt: skip
     with open_api("memory", tmp_path) as api:
@@ -114,7 +114,7 @@ def test_a_crash_of_the_reader_leaves_the_service_alive(tmp_path: Path, monkeypa
 
 def test_the_reader_ends_when_its_stdin_closes(tmp_path: Path):
     voice = write_voice(tmp_path / "voice.wav", seconds=0.5)
-    told = subprocess.run(
+    output = subprocess.run(
         [*COMMAND, "audio", str(voice)], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
-    assert (told.returncode, told.stdout) == (-9, b"")
+    assert (output.returncode, output.stdout) == (-9, b"")

@@ -1,4 +1,4 @@
-"""The ledger and DBOS in one file: a job and its work appear together, or neither does."""
+"""The ledger and DBOS in one file: job and work are written together or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lipwright.jobs.sweeper import work_ids
 WIDE = SubmitLimits(max_queued=100, submits_per_minute=10_000)
 
 
-class Desk:
+class QueueHarness:
     """A ledger over the real work queue."""
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +27,7 @@ class Desk:
         self.database: Database = open_database(url)
         migrate_queue(url)
         self.queue = WorkQueue(url)
-        self.broken = False
+        self.fail_after_enqueue = False
         self.ledger = SqlLedger(
             self.database,
             enqueue=self.enqueue,
@@ -37,11 +37,11 @@ class Desk:
 
     def enqueue(self, tx: sa.Connection, job: Job, delay_seconds: float) -> None:
         self.queue.enqueue(tx, job, delay_seconds)
-        if self.broken:
+        if self.fail_after_enqueue:
             raise RuntimeError("after the work was written")
 
     def submit(self, job_id: str, priority: int = 10) -> Job:
-        ticket = JobSpec(
+        spec = JobSpec(
             id=job_id,
             key_id="k",
             model_id="m",
@@ -51,10 +51,10 @@ class Desk:
             payload={},
             priority=priority,
         )
-        return self.ledger.submit(ticket, WIDE)[0]
+        return self.ledger.submit(spec, WIDE)[0]
 
     def work(self) -> dict[str, str]:
-        """Return the state of each piece of work, as DBOS keeps it, in its order."""
+        """Return the status of each work item in DBOS, in its order."""
         with self.database.read() as tx:
             rows = tx.exec_driver_sql(
                 "SELECT workflow_uuid, status FROM workflow_status ORDER BY priority"
@@ -63,54 +63,54 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.queue.close()
-    desk.database.close()
+def harness(tmp_path: Path) -> Iterator[QueueHarness]:
+    harness = QueueHarness(tmp_path)
+    yield harness
+    harness.queue.close()
+    harness.database.close()
 
 
-def test_a_job_and_its_work_appear_together(desk: Desk):
-    desk.submit("a")
-    assert desk.work() == {"a:0": "ENQUEUED"}
+def test_a_job_and_its_work_appear_together(harness: QueueHarness):
+    harness.submit("a")
+    assert harness.work() == {"a:0": "ENQUEUED"}
 
 
-def test_a_failure_after_the_work_was_written_leaves_neither(desk: Desk):
-    desk.broken = True
+def test_a_failure_after_the_work_was_written_leaves_neither(harness: QueueHarness):
+    harness.fail_after_enqueue = True
     with pytest.raises(RuntimeError, match="after the work"):
-        desk.submit("a")
+        harness.submit("a")
     with pytest.raises(JobNotFound):
-        desk.ledger.get("a")
-    assert desk.work() == {}
+        harness.ledger.get("a")
+    assert harness.work() == {}
 
 
-def test_work_is_ordered_by_position(desk: Desk):
-    slow, fast = desk.submit("slow", 50), desk.submit("fast", 1)
-    assert list(desk.work()) == [fast.work_id, slow.work_id]
-    assert [desk.ledger.position(job) for job in (fast, slow)] == [0, 1]
+def test_work_is_ordered_by_position(harness: QueueHarness):
+    slow, fast = harness.submit("slow", 50), harness.submit("fast", 1)
+    assert list(harness.work()) == [fast.work_id, slow.work_id]
+    assert [harness.ledger.position(job) for job in (fast, slow)] == [0, 1]
 
 
-def test_a_delayed_retry_creates_delayed_work(desk: Desk):
-    desk.submit("a")
-    claimed = desk.ledger.claim("a", "w")
+def test_a_delayed_retry_creates_delayed_work(harness: QueueHarness):
+    harness.submit("a")
+    claimed = harness.ledger.claim("a", "w")
     assert claimed is not None
-    desk.ledger.retry("a", claimed.epoch, Failure(code="worker_died", message=""), 3600.0)
-    assert desk.work() == {"a:0": "ENQUEUED", "a:1": "DELAYED"}
+    harness.ledger.retry("a", claimed.epoch, Failure(code="worker_died", message=""), 3600.0)
+    assert harness.work() == {"a:0": "ENQUEUED", "a:1": "DELAYED"}
 
 
-def test_cancelling_cancels_the_work_and_releases_the_next_job(desk: Desk):
+def test_cancelling_cancels_the_work_and_releases_the_next_job(harness: QueueHarness):
     for name in "abc":
-        desk.submit(name)
-    assert desk.work() == {"a:0": "ENQUEUED", "b:0": "ENQUEUED"}
-    assert desk.ledger.cancel("a")[1]
-    assert desk.work() == {"a:0": "CANCELLED", "b:0": "ENQUEUED", "c:0": "ENQUEUED"}
+        harness.submit(name)
+    assert harness.work() == {"a:0": "ENQUEUED", "b:0": "ENQUEUED"}
+    assert harness.ledger.cancel("a")[1]
+    assert harness.work() == {"a:0": "CANCELLED", "b:0": "ENQUEUED", "c:0": "ENQUEUED"}
 
 
-def test_deleting_work_removes_all_items_of_a_job(desk: Desk):
-    desk.submit("a")
-    claimed = desk.ledger.claim("a", "w")
+def test_deleting_work_removes_all_items_of_a_job(harness: QueueHarness):
+    harness.submit("a")
+    claimed = harness.ledger.claim("a", "w")
     assert claimed is not None
-    desk.ledger.retry("a", claimed.epoch, Failure(code="worker_died", message=""), 0.0)
-    desk.submit("b")
-    desk.queue.delete(work_ids(desk.ledger.erase("a")))
-    assert desk.work() == {"b:0": "ENQUEUED"}
+    harness.ledger.retry("a", claimed.epoch, Failure(code="worker_died", message=""), 0.0)
+    harness.submit("b")
+    harness.queue.delete(work_ids(harness.ledger.erase("a")))
+    assert harness.work() == {"b:0": "ENQUEUED"}

@@ -1,4 +1,4 @@
-"""What only a file of SQLite can do wrong: locks, plans, processes, versions, modes."""
+"""The ledger on a SQLite file: locks, query plans, processes, migrations and file modes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ JOBS = 1_000
 
 
 def nothing(*_arguments: object) -> None:
-    """Enqueue or drop nothing."""
+    """Enqueue or cancel nothing."""
 
 
-def ticket(number: int, key_id: str = "k") -> JobSpec:
+def make_spec(number: int, key_id: str = "k") -> JobSpec:
     return JobSpec(
         id=f"job{number:05d}",
         key_id=key_id,
@@ -50,7 +50,7 @@ def ticket(number: int, key_id: str = "k") -> JobSpec:
 
 def submit_all(ledger: SqlLedger, count: int) -> None:
     for number in range(count):
-        ledger.submit(ticket(number), WIDE)
+        ledger.submit(make_spec(number), WIDE)
 
 
 @contextmanager
@@ -79,18 +79,18 @@ def locked(path: Path) -> Iterator[None]:
 # -- locks ----------------------------------------------------------------------------------------
 def test_a_locked_database_is_unavailable_after_a_bounded_wait(path: Path):
     with opened(path, WAIT) as (database, ledger):
-        job, _ = ledger.submit(ticket(0), WIDE)
+        job, _ = ledger.submit(make_spec(0), WIDE)
         claimed = ledger.claim(job.id, "w")
         assert claimed is not None
         calls = {
-            "submit": lambda: ledger.submit(ticket(1), WIDE),
+            "submit": lambda: ledger.submit(make_spec(1), WIDE),
             "cancel": lambda: ledger.cancel(job.id),
             "erase": lambda: ledger.erase(job.id),
             "claim": lambda: ledger.claim(job.id, "w"),
-            "beat": lambda: ledger.heartbeat(job.id, 1, JobProgress()),
+            "heartbeat": lambda: ledger.heartbeat(job.id, 1, JobProgress()),
             "finish": lambda: ledger.finish(job.id, 1, output={}, failure=None),
             "key": lambda: SqlApiKeys(database).create("ci"),
-            "uploads": lambda: SqlUploads(database).expired(),
+            "uploads": lambda: SqlUploads(database).claim_expired(),
         }
         with locked(path):
             for name, call in calls.items():
@@ -98,13 +98,13 @@ def test_a_locked_database_is_unavailable_after_a_bounded_wait(path: Path):
                 with pytest.raises(QueueUnavailable, match="locked"):
                     call()
                 assert WAIT <= time.monotonic() - started < WAIT + SLACK, name
-        assert ledger.submit(ticket(1), WIDE)[1]  # nothing of the first try is left
+        assert ledger.submit(make_spec(1), WIDE)[1]  # the first try left nothing
         assert ledger.get(job.id) == claimed
 
 
 def test_a_locked_database_can_still_be_read(path: Path):
     with opened(path, WAIT) as (database, ledger):
-        job, _ = ledger.submit(ticket(0), WIDE)
+        job, _ = ledger.submit(make_spec(0), WIDE)
         key, secret = SqlApiKeys(database).create("ci")
         with locked(path):
             assert ledger.get(job.id) == job
@@ -130,19 +130,19 @@ def test_a_write_waits_for_a_lock_that_ends_in_time(path: Path):
         held.wait()
         timer = threading.Timer(0.2, release.set)
         timer.start()
-        assert ledger.submit(ticket(0), WIDE)[1]
+        assert ledger.submit(make_spec(0), WIDE)[1]
         holder.join()
         timer.join()
 
 
 def test_writers_of_one_process_wait_for_each_other_within_the_bound(path: Path):
     with opened(path, WAIT) as (database, ledger):
-        with database.write():  # another thread's transaction
+        with database.write():  # a transaction of another thread
             refused: list[BaseException] = []
 
             def submit() -> None:
                 try:
-                    ledger.submit(ticket(0), WIDE)
+                    ledger.submit(make_spec(0), WIDE)
                 except QueueUnavailable as error:
                     refused.append(error)
 
@@ -151,7 +151,7 @@ def test_writers_of_one_process_wait_for_each_other_within_the_bound(path: Path)
             thread.join(WAIT + SLACK)
             assert not thread.is_alive()
         assert len(refused) == 1
-        assert ledger.submit(ticket(0), WIDE)[1]
+        assert ledger.submit(make_spec(0), WIDE)[1]
 
 
 def test_a_failing_disk_is_unavailable_and_never_acknowledged(
@@ -163,7 +163,7 @@ def test_a_failing_disk_is_unavailable_and_never_acknowledged(
     with opened(path) as (_, ledger):
         monkeypatch.setattr(database_module, "_fsync", fails)
         with pytest.raises(QueueUnavailable, match="No space left"):
-            ledger.submit(ticket(0), WIDE)
+            ledger.submit(make_spec(0), WIDE)
 
 
 def test_a_full_disk_is_unavailable_and_leaves_no_job(path: Path):
@@ -178,7 +178,7 @@ def test_a_full_disk_is_unavailable_and_leaves_no_job(path: Path):
             connection.exec_driver_sql("PRAGMA max_page_count=100000")
         jobs = ledger.list_jobs("k", limit=1_000)
         assert ledger.counts()["jobs"]["in_queue"] == len(jobs)
-        assert ledger.submit(ticket(len(jobs)), WIDE)[1]
+        assert ledger.submit(make_spec(len(jobs)), WIDE)[1]
 
 
 def test_an_error_of_the_caller_passes_through(path: Path):
@@ -196,11 +196,11 @@ def test_one_fsync_serves_all_commits_before_it(path: Path, monkeypatch: pytest.
 
         def slow(log: Path) -> None:
             calls.append(log)
-            time.sleep(0.05)  # a disk; the others commit meanwhile
+            time.sleep(0.05)  # meanwhile the others commit
 
         monkeypatch.setattr(database_module, "_fsync", slow)
         threads = [
-            threading.Thread(target=ledger.submit, args=(ticket(number), WIDE))
+            threading.Thread(target=ledger.submit, args=(make_spec(number), WIDE))
             for number in range(12)
         ]
         for thread in threads:
@@ -215,12 +215,12 @@ def test_one_fsync_serves_all_commits_before_it(path: Path, monkeypatch: pytest.
 PLANS = {
     "position": "lw_jobs_queue",
     "counts": "lw_jobs_running",
-    "page": "lw_jobs_pages",
+    "list_jobs": "lw_jobs_pages",
     "get": "sqlite_autoindex_lw_jobs",
-    "stale": "lw_jobs_running",
-    "expired": "lw_jobs_expiry",
+    "list_stale": "lw_jobs_running",
+    "list_expired": "lw_jobs_expiry",
     "release": "lw_jobs_parked",
-    "due": "lw_deliveries_due",
+    "claim_due": "lw_deliveries_due",
     "verify": "sqlite_autoindex_lw_keys",
 }
 SMALL = {"lw_backlog", "lw_tallies"}  # some hundred rows at most
@@ -229,16 +229,16 @@ SMALL = {"lw_backlog", "lw_tallies"}  # some hundred rows at most
 @pytest.mark.parametrize("name", PLANS)
 def test_no_call_scans_a_whole_table(path: Path, name: str):
     with opened(path) as (database, ledger):
-        job, _ = ledger.submit(ticket(0), WIDE)
+        job, _ = ledger.submit(make_spec(0), WIDE)
         calls = {
             "position": lambda: ledger.position(job),
             "counts": ledger.counts,
-            "page": lambda: ledger.list_jobs("k", limit=5, states=[State.FAILED]),
+            "list_jobs": lambda: ledger.list_jobs("k", limit=5, states=[State.FAILED]),
             "get": lambda: ledger.get(job.id),
-            "stale": lambda: ledger.list_stale(15.0),
-            "expired": ledger.list_expired,
+            "list_stale": lambda: ledger.list_stale(15.0),
+            "list_expired": ledger.list_expired,
             "release": lambda: ledger.cancel(job.id),
-            "due": lambda: SqlDeliveries(database).claim_due(5, 1.0),
+            "claim_due": lambda: SqlDeliveries(database).claim_due(5, 1.0),
             "verify": lambda: SqlApiKeys(database).verify("secret"),
         }
         plans = explained(database, calls[name])
@@ -330,7 +330,7 @@ def submit_until_killed(path: Path, acknowledged: object) -> None:
     ledger = SqlLedger(database, enqueue=enqueue, cancel_work=nothing)
     start = ledger.counts()["jobs"]["in_queue"]
     for number in range(start, start + 100_000):
-        job, _ = ledger.submit(ticket(number), WIDE)
+        job, _ = ledger.submit(make_spec(number), WIDE)
         os.write(acknowledged.fileno(), f"{job.id}\n".encode())
 
 
@@ -380,7 +380,7 @@ def test_processes_may_open_a_fresh_database_at_once(path: Path):
 
 def test_only_its_owner_can_read_the_database(path: Path):
     with opened(path) as (_, ledger):
-        ledger.submit(ticket(0), WIDE)
+        ledger.submit(make_spec(0), WIDE)
         for file in (path, *path.parent.iterdir()):
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -388,7 +388,7 @@ def test_only_its_owner_can_read_the_database(path: Path):
 
 def test_data_is_kept_after_reopening(path: Path):
     with opened(path) as (database, ledger):
-        job, _ = ledger.submit(ticket(0), WIDE)
+        job, _ = ledger.submit(make_spec(0), WIDE)
         key, secret = SqlApiKeys(database).create("ci")
     with opened(path) as (database, ledger):
         assert ledger.get(job.id) == job
@@ -411,9 +411,7 @@ def test_a_database_of_a_newer_version_is_refused(path: Path):
         open_database(f"sqlite:///{path}")
 
 
-def test_an_older_database_is_migrated_step_by_step(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_older_database_is_migrated_step_by_step(path: Path, monkeypatch: pytest.MonkeyPatch):
     with opened(path):
         pass
 
@@ -474,7 +472,7 @@ def test_a_database_that_cannot_be_created_is_unavailable(tmp_path: Path):
 def test_the_database_clock_is_utc(path: Path):
     with opened(path) as (_, ledger):
         before = time.time()
-        job, _ = ledger.submit(ticket(0), WIDE)
+        job, _ = ledger.submit(make_spec(0), WIDE)
         after = time.time()
     assert before - 0.002 <= job.created_at.timestamp() <= after + 0.002
     assert job.created_at.utcoffset().total_seconds() == 0

@@ -1,4 +1,4 @@
-"""The render process, real: it answers, it dies when it must, and it outlives nobody."""
+"""The real render process: results, errors, kills and its end with the parent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -72,13 +72,13 @@ def renderer() -> Iterator[Renderer]:
 
 
 def test_a_task_is_rendered_with_progress_and_a_poster(renderer, task):
-    told: list[Progress] = []
-    facts = renderer.render(task, on_progress=told.append)
-    assert (facts["frames"], facts["face_frames"], facts["rate"]) == (8, 8, "25/1")
-    assert facts["engine"] == "passthrough"
-    assert facts["weights"]
-    assert [p.stage for p in told if p.done == 0] == ["track", "hear", "study", "paint"]
-    assert told[-1].fraction == 1
+    reported: list[Progress] = []
+    summary = renderer.render(task, on_progress=reported.append)
+    assert (summary["frames"], summary["face_frames"], summary["rate"]) == (8, 8, "25/1")
+    assert summary["engine"] == "passthrough"
+    assert summary["weights"]
+    assert [p.stage for p in reported if p.done == 0] == ["track", "hear", "study", "paint"]
+    assert reported[-1].fraction == 1
     assert shown_in(Path(task.poster), Path(task.output)) == 0
 
 
@@ -92,7 +92,7 @@ def test_the_poster_shows_the_first_painted_mouth(clip, tmp_path):
 
 
 def shown_in(poster: Path, video: Path) -> int:
-    """Return the index of the frame that is most like the poster, and surely like it."""
+    """Return the index of the frame closest to the poster, which must be close."""
     picture = cv2.imread(str(poster))
     assert picture is not None
     shown = picture[:, :, ::-1].astype(int)
@@ -182,19 +182,19 @@ def test_a_child_exits_at_once_when_its_parent_is_gone(task):
     assert child.stdin is not None
     assert child.stdout is not None
     with child.stdout:
-        asleep = replace(task, engine="sleeper")
-        child.stdin.write(_line(asleep))
+        sleeping_task = replace(task, engine="sleeper")
+        child.stdin.write(_line(sleeping_task))
         child.stdin.flush()
         while b'"study"' not in child.stdout.readline():
             continue
-        began = time.monotonic()
+        start = time.monotonic()
         child.stdin.close()
         assert child.wait(DEADLINE) == 0
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - start < 5.0
 
 
 def _line(task: RenderTask) -> bytes:
-    return json.dumps(asdict(task)).encode() + b"\n"
+    return json.dumps(task.to_json()).encode() + b"\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
@@ -203,8 +203,10 @@ def test_a_child_stays_on_the_cores_of_its_slot(task):
     with Renderer(threads=1, cores=[core]) as renderer:
         renderer.render(task)
         assert renderer.pid is not None
-        tasks = [int(task) for task in os.listdir(f"/proc/{renderer.pid}/task")]
-        assert {frozenset(os.sched_getaffinity(task)) for task in tasks} == {frozenset([core])}
+        threads = [int(name) for name in os.listdir(f"/proc/{renderer.pid}/task")]
+        assert {frozenset(os.sched_getaffinity(thread)) for thread in threads} == {
+            frozenset([core])
+        }
 
 
 def test_a_child_that_cannot_start_is_reported(task):

@@ -1,4 +1,4 @@
-"""The folder on disk: links, full disks, killed writers, what is left there."""
+"""Local storage on disk: links, full disks, killed writers and leftover files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lipwright.errors import PublishFailed
+from lipwright.errors import PublishFailed, StorageFull
 from lipwright.storage import local
 from lipwright.storage.local import LocalStorage
 
@@ -154,13 +154,13 @@ def test_a_file_on_another_device_is_copied_then_removed(storage, root, tmp_path
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from lipwright.errors import PublishFailed
+from lipwright.errors import PublishFailed, StorageFull
 from lipwright.storage.local import LocalStorage
 storage = LocalStorage(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as a disk that has 4 KiB left
 try:
     storage.put("jobs/3f2a/video.mp4", [bytes(1000)] * 10, content_type="video/mp4")
-except PublishFailed as error:
+except StorageFull as error:
     print(error)
 """
 
@@ -168,11 +168,11 @@ except PublishFailed as error:
 def test_a_full_disk_leaves_no_partial_file(storage, root):
     put(storage, b"old")
     before = files(root)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(root)], capture_output=True, text=True, check=True
     )
-    assert "free space" in done.stdout
-    assert NAME in done.stdout
+    assert "free space" in process.stdout
+    assert NAME in process.stdout
     assert files(root) == before
     assert b"".join(storage.read(NAME)) == b"old"
 
@@ -187,9 +187,9 @@ def test_a_failure_at_any_step_leaves_the_previous_blob(storage, root, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(local.os, call, fails)
-        with pytest.raises(PublishFailed, match="No space left") as told:
+        with pytest.raises(StorageFull, match="No space left") as raised:
             put(storage, b"new", NAME if call != "mkdir" else "jobs/new")
-        assert told.value.retryable
+        assert raised.value.retryable
     assert files(root) == before
     assert b"".join(storage.read(NAME)) == b"old"
 
@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_moved_stays_where_it_is(storage, root, tmp_path, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(local.os, "rename", fails)
-    with pytest.raises(PublishFailed):
+    with pytest.raises(StorageFull):
         storage.put(NAME, source, content_type="video/mp4")
     assert source.read_bytes() == b"data"
     assert files(root) == []

@@ -1,4 +1,4 @@
-"""What has expired goes, files first; what has not stays."""
+"""The sweeper deletes expired jobs and uploads, files first."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ DAY = 86_400
 WIDE = SubmitLimits(max_queued=1000, submits_per_minute=100_000)
 
 
-class House:
-    """A ledger in memory, a storage on disk, and a sweeper between them."""
+class SweeperHarness:
+    """A sweeper with a ledger in memory and a storage on disk."""
 
     def __init__(self, folder: Path) -> None:
         self.now = datetime(2026, 1, 2, tzinfo=UTC)
@@ -30,7 +30,7 @@ class House:
             policy=LedgerPolicy(retention_seconds=7 * DAY), clock=lambda: self.now
         )
         self.storage = LocalStorage(folder / "storage")
-        self.forgotten: list[str] = []
+        self.deleted_work: list[str] = []
         self.sweeper = Sweeper(
             ledger=self.memory.ledger,
             uploads=self.memory.uploads,
@@ -38,8 +38,8 @@ class House:
             delete_work=self.delete_work,
         )
 
-    def delete_work(self, names: Iterable[str]) -> None:
-        self.forgotten += names
+    def delete_work(self, work_ids: Iterable[str]) -> None:
+        self.deleted_work += work_ids
 
     def wait(self, days: float) -> None:
         self.now += timedelta(days=days)
@@ -58,17 +58,17 @@ class House:
             )
         )
 
-    def submit(self, job_id: str, **work: str) -> Job:
-        ticket = JobSpec(
+    def submit(self, job_id: str, **payload: str) -> Job:
+        spec = JobSpec(
             id=job_id,
             key_id="k",
             model_id="m",
             dialect="runcomfy",
             engine="passthrough",
             input={},
-            payload=work,
+            payload=payload,
         )
-        return self.memory.ledger.submit(ticket, WIDE)[0]
+        return self.memory.ledger.submit(spec, WIDE)[0]
 
     def ended(self, job_id: str) -> Job:
         self.submit(job_id)
@@ -85,79 +85,79 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def harness(tmp_path: Path) -> SweeperHarness:
+    return SweeperHarness(tmp_path)
 
 
-def test_expired_jobs_are_deleted_with_files_and_work(house: House):
-    old = house.ended("old")
-    house.wait(6)
-    house.ended("young")
-    house.wait(1)
-    assert house.sweeper.sweep() == SweepResult(jobs=1)
+def test_expired_jobs_are_deleted_with_files_and_work(harness: SweeperHarness):
+    old = harness.ended("old")
+    harness.wait(6)
+    harness.ended("young")
+    harness.wait(1)
+    assert harness.sweeper.sweep() == SweepResult(jobs=1)
     with pytest.raises(JobNotFound):
-        house.memory.ledger.get("old")
-    assert house.forgotten == work_ids(old) == ["old:0", "old:1"]
-    assert [house.files(name) for name in ("old", "young")] == [0, 2]
-    assert house.memory.ledger.get("young").state.final
-    assert house.sweeper.sweep() == SweepResult()
+        harness.memory.ledger.get("old")
+    assert harness.deleted_work == work_ids(old) == ["old:0", "old:1"]
+    assert [harness.files(name) for name in ("old", "young")] == [0, 2]
+    assert harness.memory.ledger.get("young").state.final
+    assert harness.sweeper.sweep() == SweepResult()
 
 
-def test_one_round_deletes_more_than_a_batch(house: House):
+def test_one_round_deletes_more_than_a_batch(harness: SweeperHarness):
     for number in range(250):
-        house.submit(f"job{number}")
-        house.memory.ledger.cancel(f"job{number}")
-    house.wait(7)
-    assert house.sweeper.sweep() == SweepResult(jobs=250)
-    assert house.memory.ledger.list_jobs("k", limit=999) == []
+        harness.submit(f"job{number}")
+        harness.memory.ledger.cancel(f"job{number}")
+    harness.wait(7)
+    assert harness.sweeper.sweep() == SweepResult(jobs=250)
+    assert harness.memory.ledger.list_jobs("k", limit=999) == []
 
 
-def test_leftover_files_of_an_erased_job_are_deleted(house: House):
-    house.ended("erased")
-    house.memory.ledger.erase("erased")  # and the caller dies before it deletes the files
-    assert house.files("erased") == 2
-    assert house.sweeper.sweep() == SweepResult(jobs=1)
-    assert house.files("erased") == 0
-    assert house.memory.ledger.list_expired() == []
+def test_leftover_files_of_an_erased_job_are_deleted(harness: SweeperHarness):
+    harness.ended("erased")
+    harness.memory.ledger.erase("erased")  # the caller dies before it deletes the files
+    assert harness.files("erased") == 2
+    assert harness.sweeper.sweep() == SweepResult(jobs=1)
+    assert harness.files("erased") == 0
+    assert harness.memory.ledger.list_expired() == []
 
 
-def test_an_upload_stays_while_a_job_needs_it(house: House):
-    house.upload("needed")
-    house.upload("idle")
-    house.submit("waiting", video="file:needed")
-    house.wait(2)
-    assert house.sweeper.sweep() == SweepResult(uploads=1)
-    assert house.storage.stat(upload_blob_name("idle")) is None
-    assert house.storage.stat(upload_blob_name("needed")) is not None
-    house.memory.ledger.cancel("waiting")
-    assert house.sweeper.sweep() == SweepResult(uploads=1)
-    assert house.storage.stat(upload_blob_name("needed")) is None
+def test_an_upload_stays_while_a_job_needs_it(harness: SweeperHarness):
+    harness.upload("needed")
+    harness.upload("idle")
+    harness.submit("waiting", video="file:needed")
+    harness.wait(2)
+    assert harness.sweeper.sweep() == SweepResult(uploads=1)
+    assert harness.storage.stat(upload_blob_name("idle")) is None
+    assert harness.storage.stat(upload_blob_name("needed")) is not None
+    harness.memory.ledger.cancel("waiting")
+    assert harness.sweeper.sweep() == SweepResult(uploads=1)
+    assert harness.storage.stat(upload_blob_name("needed")) is None
 
 
 @pytest.mark.parametrize("broken", ["storage", "queue"])
 def test_a_failed_deletion_is_retried_in_the_next_round(
-    house: House, broken: str, monkeypatch: pytest.MonkeyPatch
+    harness: SweeperHarness, broken: str, monkeypatch: pytest.MonkeyPatch
 ):
-    house.ended("old")
-    house.wait(7)
+    harness.ended("old")
+    harness.wait(7)
 
     def fails(*_arguments: object) -> None:
-        raise PublishFailed("the disk is away")
+        raise PublishFailed("the disk is unavailable")
 
     with monkeypatch.context() as patch:
         if broken == "storage":
-            patch.setattr(house.storage, "delete", fails)
+            patch.setattr(harness.storage, "delete", fails)
         else:
-            patch.setattr(house.sweeper, "_forget_work", fails)
+            patch.setattr(harness.sweeper, "_delete_work", fails)
         with pytest.raises(PublishFailed):
-            house.sweeper.sweep()
-    assert [job.id for job in house.memory.ledger.list_expired()] == ["old"]
-    assert house.sweeper.sweep() == SweepResult(jobs=1)
+            harness.sweeper.sweep()
+    assert [job.id for job in harness.memory.ledger.list_expired()] == ["old"]
+    assert harness.sweeper.sweep() == SweepResult(jobs=1)
 
 
-@pytest.mark.parametrize("error", [PublishFailed("the disk is away"), RuntimeError("a defect")])
+@pytest.mark.parametrize("error", [PublishFailed("disk unavailable"), RuntimeError("a defect")])
 def test_the_sweeper_survives_errors_until_stopped(
-    house: House,
+    harness: SweeperHarness,
     error: Exception,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -171,8 +171,8 @@ def test_the_sweeper_survives_errors_until_stopped(
             return SweepResult()
         raise error
 
-    monkeypatch.setattr(house.sweeper, "sweep", sweep)
+    monkeypatch.setattr(harness.sweeper, "sweep", sweep)
     with caplog.at_level(logging.WARNING):
-        house.sweeper.run(stop, 0.001)
+        harness.sweeper.run(stop, 0.001)
     assert len(rounds) == 3
     assert caplog.text.count(str(error)) >= 2

@@ -1,4 +1,4 @@
-"""Webhook calls to real receivers on loopback: heard, refused, slow, hostile."""
+"""Webhook calls to real receivers on loopback: accepting, refusing, slow and hostile ones."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ DAY = 86_400.0
 SOON = 10.0  # seconds
 
 
-class Bench:
-    """A ledger in memory with a clock of its own, and what sends its webhooks."""
+class WebhookHarness:
+    """A ledger in memory with its own clock, and a sender of its webhooks."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.now = datetime(2026, 1, 2, tzinfo=UTC)
@@ -40,7 +40,7 @@ class Bench:
             **{
                 "deliveries": self.memory.deliveries,
                 "ledger": self.memory.ledger,
-                "build_body": payload,
+                "build_body": build_body,
                 "secret": self.secret,
                 "client": GuardedClient(allow_list=AllowList.parse(["127.0.0.1"])),
                 "timeout_seconds": 5.0,
@@ -52,9 +52,9 @@ class Bench:
         self.count = 0
 
     def ended(self, url: str, dialect: str = "runcomfy") -> str:
-        """A job with a webhook that has just ended; return its id."""
+        """Create a job with a webhook that has just ended, and return its id."""
         self.count += 1
-        ticket = JobSpec(
+        spec = JobSpec(
             id=f"job{self.count}",
             key_id="k1",
             model_id="m",
@@ -65,8 +65,8 @@ class Bench:
             webhook_url=url,
         )
         ledger = self.memory.ledger
-        ledger.submit(ticket, SubmitLimits(max_queued=1000, submits_per_minute=1000))
-        job = ledger.claim(ticket.id, "w1")
+        ledger.submit(spec, SubmitLimits(max_queued=1000, submits_per_minute=1000))
+        job = ledger.claim(spec.id, "w1")
         assert job is not None
         assert ledger.finish(job.id, job.epoch, output={"video": "v"}, failure=None)
         return job.id
@@ -79,13 +79,13 @@ class Bench:
         self.now += timedelta(seconds=seconds)
 
 
-def payload(job: Job) -> Mapping[str, Any]:
+def build_body(job: Job) -> Mapping[str, Any]:
     return {"request_id": job.id, "status": str(job.state), "name": "täke"}
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def harness(tmp_path: Path) -> WebhookHarness:
+    return WebhookHarness(tmp_path)
 
 
 @pytest.fixture
@@ -95,10 +95,10 @@ def server() -> Iterator[HostileServer]:
         yield server
 
 
-# ----------------------------------------------------------------------------------------- heard
-def test_a_finished_job_causes_one_signed_call(bench, server):
-    job_id = bench.ended(server.url("/hook"))
-    assert bench.sender.send_due() == 1
+# ------------------------------------------------------------------------------------ delivered
+def test_a_finished_job_causes_one_signed_call(harness, server):
+    job_id = harness.ended(server.url("/hook"))
+    assert harness.sender.send_due() == 1
     (call,) = server.requests
     assert call.method == "POST"
     assert call.headers["content-type"] == "application/json"
@@ -110,72 +110,72 @@ def test_a_finished_job_causes_one_signed_call(bench, server):
     Webhooks.validate(
         headers=call.headers,
         body=call.body.decode(),
-        secret=WebhookSigningSecret(key=bench.secret),
+        secret=WebhookSigningSecret(key=harness.secret),
         tolerance=60,
     )
     assert "sync-signature" not in call.headers
-    assert bench.call(job_id).state == "delivered"
-    bench.advance(DAY)
-    assert bench.sender.send_due() == 0
+    assert harness.call(job_id).state == "delivered"
+    harness.advance(DAY)
+    assert harness.sender.send_due() == 0
     assert len(server.requests) == 1
 
 
-def test_the_sync_dialect_has_its_own_signature_too(bench, server):
-    bench.ended(server.url("/hook"), dialect="sync_v2")
-    bench.sender.send_due()
+def test_the_sync_dialect_has_its_own_signature_too(harness, server):
+    harness.ended(server.url("/hook"), dialect="sync_v2")
+    harness.sender.send_due()
     (call,) = server.requests
     at, signature = (part.partition("=")[2] for part in call.headers["sync-signature"].split(","))
     message = at.encode() + b"." + call.body
-    assert signature == hmac.new(bench.secret.encode(), message, hashlib.sha256).hexdigest()
+    assert signature == hmac.new(harness.secret.encode(), message, hashlib.sha256).hexdigest()
     assert at == call.headers["webhook-timestamp"]
 
 
-def test_nothing_is_sent_when_nothing_is_due(bench):
-    assert bench.sender.send_due() == 0
+def test_nothing_is_sent_when_nothing_is_due(harness):
+    assert harness.sender.send_due() == 0
 
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted", "204 No Content"])
-def test_any_2xx_response_counts_as_delivered(bench, server, status):
+def test_any_2xx_response_counts_as_delivered(harness, server, status):
     server.on("/hook", lambda connection: connection.send(f"HTTP/1.1 {status}\r\n\r\n".encode()))
-    job_id = bench.ended(server.url("/hook"))
-    bench.sender.send_due()
-    assert bench.call(job_id).state == "delivered"
+    job_id = harness.ended(server.url("/hook"))
+    harness.sender.send_due()
+    assert harness.call(job_id).state == "delivered"
 
 
-# ----------------------------------------------------------------------------------------- again
+# -------------------------------------------------------------------------------------- retries
 REFUSALS = ["301 Moved", "302 Found", "400 Bad", "401 Who", "404 Gone", "429 Slow", "500 Oops"]
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-def test_any_other_response_is_retried_under_the_same_id(bench, server, status):
+def test_any_other_response_is_retried_under_the_same_id(harness, server, status):
     def script(connection: RawConnection) -> None:
         connection.respond(status=status if connection.attempt < 3 else "200 OK")
 
-    job_id = bench.ended(server.on("/hook", script))
-    assert bench.sender.send_due() == 1
+    job_id = harness.ended(server.on("/hook", script))
+    assert harness.sender.send_due() == 1
     for pause in (FIRST_DELAY, 2 * FIRST_DELAY):
-        bench.advance(pause - 0.1)
-        assert bench.sender.send_due() == 0
-        bench.advance(0.1)
-        assert bench.sender.send_due() == 1
-    assert bench.call(job_id).state == "delivered"
+        harness.advance(pause - 0.1)
+        assert harness.sender.send_due() == 0
+        harness.advance(0.1)
+        assert harness.sender.send_due() == 1
+    assert harness.call(job_id).state == "delivered"
     assert len({call.headers["webhook-id"] for call in server.requests}) == 1
     assert len(server.requests) == 3
 
 
-def test_redirects_are_not_followed(bench, server):
+def test_redirects_are_not_followed(harness, server):
     other = server.on("/other", lambda connection: connection.respond())
     server.on(
         "/hook",
         lambda connection: connection.respond(b"", f"Location: {other}", status="307 Other"),
     )
-    job_id = bench.ended(server.url("/hook"))
-    bench.sender.send_due()
+    job_id = harness.ended(server.url("/hook"))
+    harness.sender.send_due()
     assert server.request_count("/other") == 0
-    assert "307" in (bench.call(job_id).last_error or "")
+    assert "307" in (harness.call(job_id).last_error or "")
 
 
-def test_retry_after_is_respected_up_to_a_maximum(bench, server):
+def test_retry_after_is_respected_up_to_a_maximum(harness, server):
     server.on(
         "/hook", lambda connection: connection.respond(b"", "Retry-After: 600", status="429 Slow")
     )
@@ -183,48 +183,48 @@ def test_retry_after_is_respected_up_to_a_maximum(bench, server):
         "/long",
         lambda connection: connection.respond(b"", "Retry-After: 999999999", status="503 Busy"),
     )
-    calls = [bench.call(bench.ended(server.url(path))) for path in ("/hook", "/long")]
-    bench.sender.send_due()
-    pauses = [(bench.call(c.job_id).next_at - bench.now).total_seconds() for c in calls]
+    calls = [harness.call(harness.ended(server.url(path))) for path in ("/hook", "/long")]
+    harness.sender.send_due()
+    pauses = [(harness.call(c.job_id).next_at - harness.now).total_seconds() for c in calls]
     assert pauses == [600.0, MAX_DELAY]
 
 
 # --------------------------------------------------------------------------------------- given up
-def test_a_410_response_ends_the_delivery(bench, server, caplog):
-    job_id = bench.ended(
+def test_a_410_response_ends_the_delivery(harness, server, caplog):
+    job_id = harness.ended(
         server.on("/gone", lambda connection: connection.respond(status="410 Gone"))
     )
     with caplog.at_level(logging.WARNING):
-        bench.sender.send_due()
-    call = bench.call(job_id)
+        harness.sender.send_due()
+    call = harness.call(job_id)
     assert (call.state, call.attempts) == ("dead", 1)
     assert "410" in (call.last_error or "")
-    assert job_id in caplog.text
-    bench.advance(DAY)
-    assert bench.sender.send_due() == 0
+    assert job_id in [record.job_id for record in caplog.records]
+    harness.advance(DAY)
+    assert harness.sender.send_due() == 0
 
 
-def test_a_failing_delivery_is_given_up_after_a_day_and_stays_visible(bench, server):
-    job_id = bench.ended(
+def test_a_failing_delivery_is_given_up_after_a_day_and_stays_visible(harness, server):
+    job_id = harness.ended(
         server.on("/hook", lambda connection: connection.respond(status="500 Oops"))
     )
-    began = bench.now
-    while (call := bench.call(job_id)).state == "pending":
-        bench.now = max(bench.now, call.next_at)
-        assert bench.sender.send_due() == 1
+    start = harness.now
+    while (call := harness.call(job_id)).state == "pending":
+        harness.now = max(harness.now, call.next_at)
+        assert harness.sender.send_due() == 1
     assert call.state == "dead"
     assert "500" in (call.last_error or "")
-    assert (bench.now - began).total_seconds() == pytest.approx(DAY, abs=1)
+    assert (harness.now - start).total_seconds() == pytest.approx(DAY, abs=1)
     assert call.attempts == len(server.requests) >= 10
 
 
-def test_no_call_is_made_for_an_erased_job(bench, server):
-    job_id = bench.ended(server.url("/hook"))
-    (taken,) = bench.memory.deliveries.claim_due(1, 60)
-    bench.memory.ledger.erase(job_id)
-    bench.sender.deliver(taken)
+def test_no_call_is_made_for_an_erased_job(harness, server):
+    job_id = harness.ended(server.url("/hook"))
+    (delivery,) = harness.memory.deliveries.claim_due(1, 60)
+    harness.memory.ledger.erase(job_id)
+    harness.sender.deliver(delivery)
     assert server.requests == []
-    assert [call.state for call in bench.memory.deliveries.list_for_job(job_id)] != ["pending"]
+    assert [call.state for call in harness.memory.deliveries.list_for_job(job_id)] != ["pending"]
 
 
 # -------------------------------------------------------------------------------------- hostile
@@ -245,12 +245,12 @@ def test_addresses_are_checked_as_for_downloads(tmp_path, url, says):
     def never(address: str, port: int, seconds: float) -> Any:
         raise AssertionError(f"connected to {address}")
 
-    bench = Bench(
+    harness = WebhookHarness(
         tmp_path, client=GuardedClient(resolve=lambda host, port: ["10.0.0.1"], connect=never)
     )
-    job_id = bench.ended(url)
-    bench.sender.send_due()
-    call = bench.call(job_id)
+    job_id = harness.ended(url)
+    harness.sender.send_due()
+    call = harness.call(job_id)
     assert call.state == "pending"
     assert says in (call.last_error or "")
     assert "hunter2" not in (call.last_error or "")
@@ -266,20 +266,20 @@ def test_a_stalling_or_flooding_receiver_is_cut_off_at_the_timeout(tmp_path, ser
         while connection.send(bytes(65536)):
             pass
 
-    bench = Bench(tmp_path, timeout_seconds=0.5)
+    harness = WebhookHarness(tmp_path, timeout_seconds=0.5)
     jobs = [
-        bench.ended(server.on(path, script))
+        harness.ended(server.on(path, script))
         for path, script in (
             ("/a", trickle),
             ("/b", lambda connection: connection.stall()),
             ("/c", flood),
         )
     ]
-    began = time.monotonic()
-    bench.sender.send_due()
-    assert time.monotonic() - began < SOON
-    assert all(bench.call(job_id).state == "pending" for job_id in jobs)
-    assert all(bench.call(job_id).last_error for job_id in jobs)
+    start = time.monotonic()
+    harness.sender.send_due()
+    assert time.monotonic() - start < SOON
+    assert all(harness.call(job_id).state == "pending" for job_id in jobs)
+    assert all(harness.call(job_id).last_error for job_id in jobs)
 
 
 # --------------------------------------------------------------------------------------- the loop
@@ -310,90 +310,90 @@ def eventually(condition: Any) -> None:
         time.sleep(0.01)
 
 
-def test_a_slow_receiver_does_not_delay_others(bench, server):
+def test_a_slow_receiver_does_not_delay_others(harness, server):
     slow = [
-        bench.ended(server.on("/slow", lambda connection: connection.stall())) for _ in range(3)
+        harness.ended(server.on("/slow", lambda connection: connection.stall())) for _ in range(3)
     ]
-    quick = [bench.ended(server.url("/hook")) for _ in range(20)]
-    with Loop(bench.sender):
-        eventually(lambda: all(bench.call(job).state == "delivered" for job in quick))
-        assert all(bench.call(job).state == "pending" for job in slow)
+    quick = [harness.ended(server.url("/hook")) for _ in range(20)]
+    with Loop(harness.sender):
+        eventually(lambda: all(harness.call(job).state == "delivered" for job in quick))
+        assert all(harness.call(job).state == "pending" for job in slow)
 
 
-def test_a_stop_cancels_and_reschedules_open_calls(bench, server):
-    job_id = bench.ended(server.on("/slow", lambda connection: connection.stall()))
-    with Loop(bench.sender) as loop:
+def test_a_stop_cancels_and_reschedules_open_calls(harness, server):
+    job_id = harness.ended(server.on("/slow", lambda connection: connection.stall()))
+    with Loop(harness.sender) as loop:
         eventually(lambda: server.request_count("/slow"))
         loop.end()
-    call = bench.call(job_id)
+    call = harness.call(job_id)
     assert call.state == "pending"
-    assert call.next_at <= bench.now  # due at once after the restart
+    assert call.next_at <= harness.now  # due at once after the restart
 
 
-def test_two_senders_do_not_make_the_same_call(bench, server, tmp_path):
-    jobs = [bench.ended(server.url("/hook")) for _ in range(30)]
+def test_two_senders_do_not_make_the_same_call(harness, server, tmp_path):
+    jobs = [harness.ended(server.url("/hook")) for _ in range(30)]
     other = WebhookSender(
-        deliveries=bench.memory.deliveries,
-        ledger=bench.memory.ledger,
-        build_body=payload,
-        secret=bench.secret,
+        deliveries=harness.memory.deliveries,
+        ledger=harness.memory.ledger,
+        build_body=build_body,
+        secret=harness.secret,
         client=GuardedClient(allow_list=AllowList.parse(["127.0.0.1"])),
     )
-    with Loop(bench.sender), Loop(other):
-        eventually(lambda: all(bench.call(job).state == "delivered" for job in jobs))
+    with Loop(harness.sender), Loop(other):
+        eventually(lambda: all(harness.call(job).state == "delivered" for job in jobs))
     assert sorted(json.loads(call.body)["request_id"] for call in server.requests) == sorted(jobs)
 
 
 def test_an_error_in_one_body_does_not_affect_others(tmp_path, server, caplog):
-    def sometimes(job: Job) -> Mapping[str, Any]:
+    def fail_for_first_job(job: Job) -> Mapping[str, Any]:
         if job.id == "job1":
             raise ZeroDivisionError("a defect")
-        return payload(job)
+        return build_body(job)
 
-    bench = Bench(tmp_path, build_body=sometimes)
-    bad, good = (bench.ended(server.url("/hook")) for _ in range(2))
-    bench.sender.send_due()
-    assert "ZeroDivisionError" in (bench.call(bad).last_error or "")
-    assert bench.call(bad).state == "pending"
-    assert bench.call(good).state == "delivered"
+    harness = WebhookHarness(tmp_path, build_body=fail_for_first_job)
+    bad, good = (harness.ended(server.url("/hook")) for _ in range(2))
+    harness.sender.send_due()
+    assert "ZeroDivisionError" in (harness.call(bad).last_error or "")
+    assert harness.call(bad).state == "pending"
+    assert harness.call(good).state == "delivered"
     assert "a defect" in caplog.text
 
 
-def test_an_unavailable_database_only_delays_calls(bench, server):
-    class Moody:
+def test_an_unavailable_database_only_delays_calls(harness, server):
+    class FlakyDeliveries:
         def __init__(self) -> None:
             self.failures = 3
 
-        def due(self, limit: int, lease_seconds: float) -> Sequence[Delivery]:
-            return self._call("due", limit, lease_seconds)
+        def claim_due(self, limit: int, lease_seconds: float) -> Sequence[Delivery]:
+            return self._call("claim_due", limit, lease_seconds)
 
-        def delivered(self, delivery_id: str) -> None:
-            self._call("delivered", delivery_id)
+        def mark_delivered(self, delivery_id: str) -> None:
+            self._call("mark_delivered", delivery_id)
 
         def _call(self, name: str, *arguments: Any) -> Any:
             if self.failures:
                 self.failures -= 1
                 raise QueueUnavailable
-            return getattr(bench.memory.deliveries, name)(*arguments)
+            return getattr(harness.memory.deliveries, name)(*arguments)
 
-    moody = Moody()
+    flaky = FlakyDeliveries()
     sender = WebhookSender(
-        deliveries=moody,  # type: ignore[arg-type]
-        ledger=bench.memory.ledger,
-        build_body=payload,
-        secret=bench.secret,
+        deliveries=flaky,  # type: ignore[arg-type]
+        ledger=harness.memory.ledger,
+        build_body=build_body,
+        secret=harness.secret,
         client=GuardedClient(allow_list=AllowList.parse(["127.0.0.1"])),
     )
-    job_id = bench.ended(server.url("/hook"))
+    job_id = harness.ended(server.url("/hook"))
     assert [sender.send_due() for _ in range(3)] == [0, 0, 0]
-    moody.failures = 0
-    (taken,) = moody.due(1, 60)
-    moody.failures = 1
-    sender.deliver(taken)  # heard, but it cannot be noted
-    assert bench.call(job_id).state == "pending"
-    bench.advance(61)
+    flaky.failures = 0
+    (delivery,) = flaky.claim_due(1, 60)
+    flaky.failures = 1
+    sender.deliver(delivery)  # delivered, but the result cannot be recorded
+    assert harness.call(job_id).state == "pending"
+    harness.advance(61)
     assert sender.send_due() == 1
-    assert bench.call(job_id).state == "delivered"
+    assert harness.call(job_id).state == "delivered"
     assert len({call.headers["webhook-id"] for call in server.requests}) == 1
 
 
@@ -402,13 +402,13 @@ def test_a_sender_uses_the_settings_of_the_deployment(tmp_path, server):
     settings = Settings(data_dir=tmp_path, fetch_allow=("127.0.0.1",), webhook_timeout_seconds=0.3)
     server.on("/slow", lambda connection: connection.stall())
     sender = WebhookSender.from_settings(
-        settings, deliveries=memory.deliveries, ledger=memory.ledger, build_body=payload
+        settings, deliveries=memory.deliveries, ledger=memory.ledger, build_body=build_body
     )
-    bench = Bench(tmp_path)
-    bench.memory = memory
-    job_id = bench.ended(server.url("/slow"))
-    began = time.monotonic()
+    harness = WebhookHarness(tmp_path)
+    harness.memory = memory
+    job_id = harness.ended(server.url("/slow"))
+    start = time.monotonic()
     assert sender.send_due() == 1
-    assert time.monotonic() - began < SOON
+    assert time.monotonic() - start < SOON
     (call,) = memory.deliveries.list_for_job(job_id)
     assert "0.3 s" in (call.last_error or "")

@@ -1,6 +1,6 @@
-"""What the ledger's transactions leave in the queue; whoever takes it out is tested with processes.
+"""The rows that the ledger's transactions leave in the tables of DBOS, and their order.
 
-The tables looked at are DBOS's: what it would hand out, and in which order.
+Running the work is tested with real processes in the acceptance tests.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def ledger(database: Database, queue: WorkQueue) -> SqlLedger:
 
 
 def submit(ledger: SqlLedger, name: str, key: str = "k1", priority: int = 10) -> Job:
-    ticket = JobSpec(
+    spec = JobSpec(
         id=name,
         key_id=key,
         model_id="m",
@@ -59,11 +59,11 @@ def submit(ledger: SqlLedger, name: str, key: str = "k1", priority: int = 10) ->
         payload={},
         priority=priority,
     )
-    return ledger.submit(ticket, WIDE)[0]
+    return ledger.submit(spec, WIDE)[0]
 
 
 def work(database: Database, table: str = "workflow_status") -> dict[str, Any]:
-    """Return the rows of a table of the queue by piece of work."""
+    """Return the rows of a table of the queue by work id."""
     with database.read() as tx:
         rows = tx.execute(sa.text(f"SELECT * FROM {table}")).mappings().all()
         return {row["workflow_uuid"]: dict(row) for row in rows}
@@ -80,8 +80,8 @@ def test_a_job_is_one_work_item_of_its_key(ledger, database):
 def test_arguments_are_portable_json(ledger, database):
     submit(ledger, "j1")
     assert work(database)["j1:0"]["serialization"] == "portable_json"
-    told = json.loads(work(database, "workflow_input")["j1:0"]["inputs"])
-    assert told["positionalArgs"] == ["j1"]
+    inputs = json.loads(work(database, "workflow_input")["j1:0"]["inputs"])
+    assert inputs["positionalArgs"] == ["j1"]
 
 
 def test_work_is_ordered_by_priority_then_arrival(ledger, database):
@@ -89,7 +89,7 @@ def test_work_is_ordered_by_priority_then_arrival(ledger, database):
     for number, name in enumerate(names):
         submit(ledger, name, priority=1 if number == 13 else 10)
     ranks = {row["workflow_uuid"]: row["priority"] for row in work(database).values()}
-    assert all(rank > 0 for rank in ranks.values()), "0 would go before everything"
+    assert all(rank > 0 for rank in ranks.values()), "0 would run before everything"
     assert len(set(ranks.values())) == len(names)
     assert sorted(ranks, key=ranks.__getitem__) == [
         "j13:0",
@@ -100,7 +100,7 @@ def test_work_is_ordered_by_priority_then_arrival(ledger, database):
 def test_job_and_work_are_written_together_or_not_at_all(url, database, queue):
     def enqueue_then_fail(tx: sa.Connection, job: Job, delay: float) -> None:
         queue.enqueue(tx, job, delay)
-        raise RuntimeError("the submitter dies")
+        raise RuntimeError("the submitter fails")
 
     ledger = SqlLedger(database, enqueue=enqueue_then_fail, cancel_work=queue.cancel)
     with pytest.raises(RuntimeError):
@@ -114,10 +114,10 @@ def test_a_retry_is_a_new_delayed_work_item(ledger, database):
     claimed = ledger.claim(job.id, "w1")
     assert claimed
     ledger.retry(job.id, claimed.epoch, BROKEN, 30.0)
-    again = work(database)["j1:1"]
-    assert again["status"] == "DELAYED"
-    assert again["delay_until_epoch_ms"] > work(database)["j1:0"]["created_at"] + 25_000
-    assert again["priority"] == work(database)["j1:0"]["priority"], "it keeps its place"
+    retried = work(database)["j1:1"]
+    assert retried["status"] == "DELAYED"
+    assert retried["delay_until_epoch_ms"] > work(database)["j1:0"]["created_at"] + 25_000
+    assert retried["priority"] == work(database)["j1:0"]["priority"], "it keeps its rank"
 
 
 def test_a_retry_without_delay_can_run_at_once(ledger, database):
@@ -135,9 +135,7 @@ def test_the_work_of_a_cancelled_job_is_cancelled(ledger, database):
     assert states == {"j1:0": "CANCELLED", "j2:0": "ENQUEUED"}
 
 
-def test_deleted_work_leaves_no_rows_and_unknown_ids_are_ignored(
-    ledger, database, queue
-):
+def test_deleted_work_leaves_no_rows_and_unknown_ids_are_ignored(ledger, database, queue):
     claimed = ledger.claim(submit(ledger, "j1").id, "w1")
     assert claimed
     ledger.retry("j1", claimed.epoch, BROKEN, 0.0)

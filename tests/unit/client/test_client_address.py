@@ -1,4 +1,4 @@
-"""Where the client connects to, and what it keeps to itself."""
+"""The address of the service, and that the API key does not leak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flows alone, without any client: what is slept, asked and given up."""
+"""The flows without a client: pauses, retries and timeouts."""
 
 from __future__ import annotations
 

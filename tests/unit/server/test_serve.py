@@ -20,29 +20,29 @@ from lipwright.server.serve import (
 from lipwright.settings import Settings
 
 
-class Parts:
-    """An API and a supervisor that note what they are told, and end as they are told to."""
+class FakeParts:
+    """An API and a supervisor that note what they are calls, and end as they are calls to."""
 
     def __init__(self, events: EventQueue, *, draining: bool = False) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
         self._events, self._draining = events, draining
-        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._stopped: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def close(self) -> None:
-        self.told.append("close")
+        self.calls.append("close")
         self._events.put(PartEnded("api"))
 
     def drain(self) -> None:
-        self.told.append("drain")
+        self.calls.append("drain")
         if not self._draining:
-            self._over.put(None)
+            self._stopped.put(None)
 
     def stop(self) -> None:
-        self.told.append("stop")
-        self._over.put(None)
+        self.calls.append("stop")
+        self._stopped.put(None)
 
     def join(self) -> None:
-        self._over.get(timeout=60)
+        self._stopped.get(timeout=60)
 
 
 @pytest.fixture
@@ -51,34 +51,36 @@ def events() -> EventQueue:
 
 
 @pytest.fixture
-def attend(events: EventQueue) -> Callable[[Parts], None]:
-    def attend(parts: Parts) -> None:
-        ready = lambda: parts.told.append("ready")  # noqa: E731
+def handle_events(events: EventQueue) -> Callable[[FakeParts], None]:
+    def handle_events(parts: FakeParts) -> None:
+        ready = lambda: parts.calls.append("ready")  # noqa: E731
         _handle_events(parts, parts, events, ready)  # type: ignore[arg-type]
 
-    return attend
+    return handle_events
 
 
-def test_the_first_signal_closes_and_drains(events: EventQueue, attend: Callable[..., None]):
-    parts = Parts(events)
+def test_the_first_signal_closes_and_drains(events: EventQueue, handle_events: Callable[..., None]):
+    parts = FakeParts(events)
     events.put(ApiStarted())
     events.put(SignalReceived(signal.SIGTERM))
-    attend(parts)
-    assert parts.told == ["ready", "close", "drain"]
+    handle_events(parts)
+    assert parts.calls == ["ready", "close", "drain"]
 
 
-def test_the_second_signal_stops(events: EventQueue, attend: Callable[..., None]):
-    parts = Parts(events, draining=True)
+def test_the_second_signal_stops(events: EventQueue, handle_events: Callable[..., None]):
+    parts = FakeParts(events, draining=True)
     events.put(SignalReceived(signal.SIGINT))
     events.put(SignalReceived(signal.SIGTERM))
-    attend(parts)
-    assert parts.told == ["close", "drain", "stop"]
+    handle_events(parts)
+    assert parts.calls == ["close", "drain", "stop"]
 
 
-def test_an_unexpected_end_of_the_api_is_an_error(events: EventQueue, attend: Callable[..., None]):
+def test_an_unexpected_end_of_the_api_is_an_error(
+    events: EventQueue, handle_events: Callable[..., None]
+):
     events.put(PartEnded("api", OSError("no more files")))
     with pytest.raises(LipwrightError, match="no more files"):
-        attend(Parts(events))
+        handle_events(FakeParts(events))
 
 
 def test_a_port_can_be_used_once():

@@ -26,10 +26,10 @@ def test_valid_json_is_parsed_unchanged(value):
 @given(st.binary(max_size=200))
 def test_any_bytes_give_an_object_or_one_clear_error(raw):
     try:
-        told = "" if isinstance(parse_json_object(raw), dict) else "not an object"
+        message = "" if isinstance(parse_json_object(raw), dict) else "not an object"
     except InvalidBody as error:
-        told = str(error)
-    assert told == "" or told.startswith("body: ")
+        message = str(error)
+    assert message == "" or message.startswith("body: ")
 
 
 @pytest.mark.parametrize(

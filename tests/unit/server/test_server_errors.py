@@ -51,10 +51,10 @@ def test_every_error_has_the_fields_of_both_dialects(kind):
         "error_message": "what happened",
         "detail": detail,
     }
-    told = problem.to_sync_v2()
-    assert (told["error_code"], told["errorCode"]) == (kind.code, kind.code)
-    assert told["error_message"] == told["message"] == "what happened"
-    assert (told["statusCode"], told["detail"]) == (problem.sync_v2_status, detail)
+    data = problem.to_sync_v2()
+    assert (data["error_code"], data["errorCode"]) == (kind.code, kind.code)
+    assert data["error_message"] == data["message"] == "what happened"
+    assert (data["statusCode"], data["detail"]) == (problem.sync_v2_status, detail)
 
 
 def test_a_bad_body_names_its_fields():

@@ -32,12 +32,12 @@ def test_the_file_is_parsed_unchanged_from_chunks_of_any_size(contents, step):
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_file_or_one_clear_error(raw):
-    told = "file: "
+    message = "file: "
     try:
         read(raw)
     except InvalidBody as error:
-        told = str(error)
-    assert told.startswith("file: ")
+        message = str(error)
+    assert message.startswith("file: ")
 
 
 def test_the_file_may_have_no_name():

@@ -163,10 +163,10 @@ def test_any_body_is_parsed_or_gives_one_clear_error(body):
         partial(sync_v2.parse_submission, CATALOGUE),
     ):
         try:
-            told = read(body).dialect
+            result = read(body).dialect
         except (InvalidOptions, EngineNotFound) as error:
-            told = str(error)
-        assert 0 < len(told) < 5000
+            result = str(error)
+        assert 0 < len(result) < 5000
 
 
 # -- runcomfy, out --------------------------------------------------------------------------------
@@ -237,8 +237,8 @@ def test_a_retried_job_has_no_error():
 
 
 def test_progress_has_the_stage_of_a_running_job():
-    told = runcomfy.progress(RUNNING, None)
-    assert (told["status"], told["stage"], told["done"]) == ("in_progress", "paint", 5)
+    result = runcomfy.progress(RUNNING, None)
+    assert (result["status"], result["stage"], result["done"]) == ("in_progress", "paint", 5)
     assert runcomfy.progress(QUEUED, 4)["queue_position"] == 4
     assert runcomfy.progress(DONE, None)["fraction"] == 1.0
 

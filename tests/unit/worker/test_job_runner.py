@@ -1,4 +1,4 @@
-"""The worker on a ledger in memory: what becomes of a job, whatever happens to it."""
+"""The job runner on a ledger in memory: success, failures, retries and aborts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEADLINE = 20.0  # seconds until a test that waits has failed
 
 @dataclass
 class FakeRenderer:
-    """Renders by writing two small files, or does what a test says instead."""
+    """Renders by writing two small files, after running the test's `act`."""
 
     act: Callable[[RenderTask, CancelToken], None] = lambda task, cancel: None
     tasks: list[RenderTask] = field(default_factory=list)
@@ -63,8 +63,8 @@ class FakeRenderer:
 
 
 @dataclass
-class Shop:
-    """A worker, its ledger and its storage."""
+class RunnerHarness:
+    """A job runner with its ledger and storage."""
 
     folder: Path
     policy: JobPolicy = field(default_factory=lambda: JobPolicy(heartbeat_seconds=0.01))
@@ -74,9 +74,9 @@ class Shop:
     def __post_init__(self) -> None:
         self.storage = LocalStorage(self.folder / "storage")
         self.ledger = self.memory.ledger
-        self.worker = self.hire()
+        self.runner = self.make_runner()
 
-    def hire(self, **parts: Any) -> JobRunner:
+    def make_runner(self, **parts: Any) -> JobRunner:
         return JobRunner(
             **{
                 "name": "w1",
@@ -96,22 +96,22 @@ class Shop:
         path.write_text(url)
         return path
 
-    def submit(self, **work: Any) -> Job:
-        asked = {"video": "https://x.example/v", "audio": "https://x.example/a", **work}
-        ticket = JobSpec(
+    def submit(self, **payload: Any) -> Job:
+        values = {"video": "https://x.example/v", "audio": "https://x.example/a", **payload}
+        spec = JobSpec(
             id=f"job{len(self.memory.work)}",
             key_id="k1",
             model_id="lipwright/passthrough",
             dialect="runcomfy",
             engine="passthrough",
             input={},
-            payload=asked,
+            payload=values,
         )
-        return self.ledger.submit(ticket, WIDE)[0]
+        return self.ledger.submit(spec, WIDE)[0]
 
-    def done(self, **work: Any) -> Job:
-        job = self.submit(**work)
-        self.worker.run_job(job.id)
+    def done(self, **payload: Any) -> Job:
+        job = self.submit(**payload)
+        self.runner.run_job(job.id)
         return self.ledger.get(job.id)
 
     def failing(self, error: Exception) -> Job:
@@ -123,36 +123,36 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
+def harness(tmp_path: Path) -> RunnerHarness:
+    return RunnerHarness(tmp_path)
 
 
-def stored(shop: Shop, name: str) -> bytes | None:
-    return b"".join(shop.storage.read(name)) if shop.storage.stat(name) else None
+def stored(harness: RunnerHarness, name: str) -> bytes | None:
+    return b"".join(harness.storage.read(name)) if harness.storage.stat(name) else None
 
 
-def leftovers(shop: Shop) -> list[Path]:
-    work = shop.folder / "work"
-    return list(work.iterdir()) if work.exists() else []
+def leftovers(harness: RunnerHarness) -> list[Path]:
+    workspace = harness.folder / "work"
+    return list(workspace.iterdir()) if workspace.exists() else []
 
 
-# ------------------------------------------------------------------------------------ the good end
-def test_a_job_is_fetched_rendered_published_and_finished(shop):
-    job = shop.done(mode="loop", speaker=[10, 20], crf=18.0, seed=3)
+# ----------------------------------------------------------------------------------------- success
+def test_a_job_is_fetched_rendered_published_and_finished(harness):
+    job = harness.done(mode="loop", speaker=[10, 20], crf=18.0, seed=3)
     assert job.state is State.SUCCEEDED
     assert job.output["video"] == f"jobs/{job.id}/video.mp4"
     assert job.output["image"] == f"jobs/{job.id}/image.jpg"
     assert (job.output["frames"], job.output["seconds"]) == (8, 0.32)
     assert set(job.output["timings"]) == {"fetch", "track", "publish"}
-    assert stored(shop, job.output["video"]) == b"the dub"
-    assert stored(shop, job.output["image"]) == b"the poster"
-    assert leftovers(shop) == []
+    assert stored(harness, job.output["video"]) == b"the dub"
+    assert stored(harness, job.output["image"]) == b"the poster"
+    assert leftovers(harness) == []
 
 
 def test_the_task_has_the_job_options_and_the_deployment_limits(tmp_path):
-    shop = Shop(tmp_path, policy=JobPolicy(max_pixels=1000, max_seconds=5.0))
-    shop.done(mode="loop", speaker=[10, 20], allow_no_face=True, intensity=0.7, crf=None)
-    (task,) = shop.renderer.tasks
+    harness = RunnerHarness(tmp_path, policy=JobPolicy(max_pixels=1000, max_seconds=5.0))
+    harness.done(mode="loop", speaker=[10, 20], allow_no_face=True, intensity=0.7, crf=None)
+    (task,) = harness.renderer.tasks
     assert task.engine == "passthrough"
     assert task.options == SyncOptions(
         mode=SyncMode.LOOP,
@@ -164,17 +164,17 @@ def test_the_task_has_the_job_options_and_the_deployment_limits(tmp_path):
     )
 
 
-def test_an_unknown_option_is_refused(shop):
-    job = shop.done(sparkle=True)
+def test_an_unknown_option_is_refused(harness):
+    job = harness.done(sparkle=True)
     assert job.failure is not None
     assert job.failure.code == "invalid_options"
     assert "sparkle" in job.failure.message
-    assert shop.renderer.tasks == []
+    assert harness.renderer.tasks == []
 
 
-def uploaded(shop: Shop) -> str:
+def uploaded(harness: RunnerHarness) -> str:
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    shop.memory.uploads.add(
+    harness.memory.uploads.add(
         Upload(
             id="f1",
             key_id="k1",
@@ -185,95 +185,95 @@ def uploaded(shop: Shop) -> str:
             expires_at=start + timedelta(days=1),
         )
     )
-    shop.storage.put("uploads/f1", [b"abc"], content_type="video/mp4")
+    harness.storage.put("uploads/f1", [b"abc"], content_type="video/mp4")
     return "file:f1"
 
 
-def test_an_upload_is_read_from_storage(shop):
-    assert shop.done(video=uploaded(shop)).state is State.SUCCEEDED
-    (task,) = shop.renderer.tasks
+def test_an_upload_is_read_from_storage(harness):
+    assert harness.done(video=uploaded(harness)).state is State.SUCCEEDED
+    (task,) = harness.renderer.tasks
     assert Path(task.video).read_bytes() == b"abc"
 
 
-def test_a_missing_upload_file_fails_the_job(shop):
-    job = shop.submit(video=uploaded(shop))
-    shop.storage.delete("uploads/f1")
-    shop.worker.run_job(job.id)
-    failure = shop.ledger.get(job.id).failure
+def test_a_missing_upload_file_fails_the_job(harness):
+    job = harness.submit(video=uploaded(harness))
+    harness.storage.delete("uploads/f1")
+    harness.runner.run_job(job.id)
+    failure = harness.ledger.get(job.id).failure
     assert failure is not None
     assert failure.code == "source_unreachable"
     assert "upload it again" in failure.message
 
 
-def test_heartbeats_report_stage_and_fraction(shop):
+def test_heartbeats_report_stage_and_fraction(harness):
     seen: list[tuple[str, float]] = []
 
     def act(task: RenderTask, cancel: CancelToken) -> None:
-        wait_for(lambda: shop.ledger.get("job0").progress.fraction > 0)
-        stage = shop.ledger.get("job0").progress
+        wait_for(lambda: harness.ledger.get("job0").progress.fraction > 0)
+        stage = harness.ledger.get("job0").progress
         seen.append((stage.stage, stage.fraction))
 
-    shop.renderer.act = act
-    assert shop.done().state is State.SUCCEEDED
+    harness.renderer.act = act
+    assert harness.done().state is State.SUCCEEDED
     assert seen == [("paint", 0.5)]
 
 
-# ------------------------------------------------------------------------------- failures, retries
-def test_an_input_error_fails_without_retry(shop):
-    job = shop.failing(MediaUnreadable("no pictures"))
+# ----------------------------------------------------------------------------- failures, retries
+def test_an_input_error_fails_without_retry(harness):
+    job = harness.failing(MediaUnreadable("no pictures"))
     assert job.state is State.FAILED
     assert job.failure == Failure(code="media_unreadable", message="no pictures")
     assert job.attempts == 1
-    assert leftovers(shop) == []
+    assert leftovers(harness) == []
 
 
-def test_a_failed_encoding_fails_the_job_and_leaves_nothing(shop):
-    job = shop.failing(EncodeFailed("dub.mp4 could not be written: no space left"))
+def test_a_failed_encoding_fails_the_job_and_leaves_nothing(harness):
+    job = harness.failing(EncodeFailed("dub.mp4 could not be written: no space left"))
     assert job.failure is not None
     assert job.failure.code == "encode_failed"
     assert "dub.mp4" not in job.failure.message
-    assert shop.storage.stat(f"jobs/{job.id}/video.mp4") is None
-    assert leftovers(shop) == []
+    assert harness.storage.stat(f"jobs/{job.id}/video.mp4") is None
+    assert leftovers(harness) == []
 
 
-@pytest.mark.parametrize("error", [WorkerDied("killed"), PublishFailed("storage away")])
+@pytest.mark.parametrize("error", [WorkerDied("killed"), PublishFailed("storage unavailable")])
 def test_retryable_errors_are_retried_with_doubling_delays(tmp_path, error):
-    shop = Shop(tmp_path, policy=JobPolicy(max_attempts=3, retry_seconds=10.0))
-    job = shop.failing(error)
+    harness = RunnerHarness(tmp_path, policy=JobPolicy(max_attempts=3, retry_seconds=10.0))
+    job = harness.failing(error)
     for _ in range(3):
         assert job.state is State.IN_QUEUE
-        shop.worker.run_job(job.id)
-        job = shop.ledger.get(job.id)
-    delays = [delay for _, delay in shop.memory.work]
+        harness.runner.run_job(job.id)
+        job = harness.ledger.get(job.id)
+    delays = [delay for _, delay in harness.memory.work]
     assert delays == [0.0, 10.0, 20.0, 40.0]
     assert job.state is State.FAILED
     assert job.failure == Failure(code=error.code, message=str(error))
-    assert len(shop.renderer.tasks) == 4
+    assert len(harness.renderer.tasks) == 4
 
 
-def test_a_successful_retry_succeeds(shop):
-    job = shop.failing(WorkerDied("killed"))
-    shop.renderer.act = lambda task, cancel: None
-    shop.worker.run_job(job.id)
-    ended = shop.ledger.get(job.id)
+def test_a_successful_retry_succeeds(harness):
+    job = harness.failing(WorkerDied("killed"))
+    harness.renderer.act = lambda task, cancel: None
+    harness.runner.run_job(job.id)
+    ended = harness.ledger.get(job.id)
     assert (ended.state, ended.attempts, ended.failure) == (State.SUCCEEDED, 2, None)
 
 
 def test_a_job_that_killed_its_worker_too_often_fails_before_another_attempt(tmp_path):
-    shop = Shop(tmp_path, policy=JobPolicy(max_attempts=1))
-    job = shop.submit()
+    harness = RunnerHarness(tmp_path, policy=JobPolicy(max_attempts=1))
+    job = harness.submit()
     for _ in range(2):
-        assert shop.ledger.claim(job.id, "a worker that then died")
-    shop.worker.run_job(job.id)
-    ended = shop.ledger.get(job.id)
+        assert harness.ledger.claim(job.id, "a worker that then died")
+    harness.runner.run_job(job.id)
+    ended = harness.ledger.get(job.id)
     assert ended.failure is not None
     assert ended.failure.code == "worker_died"
     assert "2 times" in ended.failure.message
-    assert shop.renderer.tasks == []
+    assert harness.renderer.tasks == []
 
 
-def test_an_unexpected_error_fails_the_job_and_its_traceback_is_logged(shop, caplog):
-    job = shop.failing(ZeroDivisionError("in /home/secret/path"))
+def test_an_unexpected_error_fails_the_job_and_its_traceback_is_logged(harness, caplog):
+    job = harness.failing(ZeroDivisionError("in /home/secret/path"))
     assert job.failure == Failure(
         code="error", message="unexpected ZeroDivisionError; see the log of the service"
     )
@@ -281,120 +281,126 @@ def test_an_unexpected_error_fails_the_job_and_its_traceback_is_logged(shop, cap
     assert "Traceback" in caplog.text
 
 
-def test_error_messages_contain_no_server_paths(shop):
+def test_error_messages_contain_no_server_paths(harness):
     def act(task: RenderTask, cancel: CancelToken) -> None:
         raise MediaUnreadable(f"{task.video} is damaged, {Path(task.audio).name} is not")
 
-    shop.renderer.act = act
-    job = shop.done()
+    harness.renderer.act = act
+    job = harness.done()
     assert job.failure is not None
     assert job.failure.message == "the video is damaged, the audio is not"
 
 
 def test_a_path_that_is_a_prefix_of_another_is_replaced_correctly():
-    told = replace_paths("/w/clip and /w/clip2", {"/w/clip": "the video", "/w/clip2": "the audio"})
-    assert told == "the video and the audio"
+    message = replace_paths(
+        "/w/clip and /w/clip2", {"/w/clip": "the video", "/w/clip2": "the audio"}
+    )
+    assert message == "the video and the audio"
 
 
-# ------------------------------------------------------------------------------ ends from outside
+# ----------------------------------------------------------------------------------------- aborts
 def test_a_job_over_its_timeout_is_killed_and_fails(tmp_path):
-    shop = Shop(tmp_path, policy=JobPolicy(timeout_seconds=0.05, heartbeat_seconds=0.01))
-    shop.renderer.act = until_killed(shop)
-    job = shop.done()
+    harness = RunnerHarness(
+        tmp_path, policy=JobPolicy(timeout_seconds=0.05, heartbeat_seconds=0.01)
+    )
+    harness.renderer.act = until_killed(harness)
+    job = harness.done()
     assert job.failure is not None
     assert job.failure.code == "job_timed_out"
     assert "0.05 seconds" in job.failure.message
 
 
 def test_a_download_over_the_timeout_is_cancelled(tmp_path):
-    shop = Shop(tmp_path, policy=JobPolicy(timeout_seconds=0.05, heartbeat_seconds=0.01))
+    harness = RunnerHarness(
+        tmp_path, policy=JobPolicy(timeout_seconds=0.05, heartbeat_seconds=0.01)
+    )
 
     def fetch(url: str, folder: Path, cancel: CancelToken) -> Path:
         wait_for(lambda: cancel.cancelled)
         raise Cancelled
 
-    job = shop.submit()
-    shop.hire(fetch=fetch).run_job(job.id)
-    failure = shop.ledger.get(job.id).failure
+    job = harness.submit()
+    harness.make_runner(fetch=fetch).run_job(job.id)
+    failure = harness.ledger.get(job.id).failure
     assert failure is not None
     assert failure.code == "job_timed_out"
 
 
-def test_a_stopped_worker_gives_its_job_back_and_the_attempt_does_not_count(shop):
-    job = shop.submit()
+def test_a_stopped_worker_gives_its_job_back_and_the_attempt_does_not_count(harness):
+    job = harness.submit()
 
     def act(task: RenderTask, cancel: CancelToken) -> None:
-        threading.Thread(target=shop.worker.stop).start()
-        until_killed(shop)(task, cancel)
+        threading.Thread(target=harness.runner.stop).start()
+        until_killed(harness)(task, cancel)
 
-    shop.renderer.act = act
-    shop.worker.run_job(job.id)
-    back = shop.ledger.get(job.id)
-    assert (back.state, back.attempts, back.epoch) == (State.IN_QUEUE, 0, 1)
-    assert shop.memory.work[-1] == (back.work_id, 0.0)
-    assert stored(shop, f"jobs/{job.id}/video.mp4") is None
+    harness.renderer.act = act
+    harness.runner.run_job(job.id)
+    requeued = harness.ledger.get(job.id)
+    assert (requeued.state, requeued.attempts, requeued.epoch) == (State.IN_QUEUE, 0, 1)
+    assert harness.memory.work[-1] == (requeued.work_id, 0.0)
+    assert stored(harness, f"jobs/{job.id}/video.mp4") is None
 
 
-def test_a_worker_that_lost_its_claim_publishes_and_finishes_nothing(shop):
-    job = shop.submit()
+def test_a_worker_that_lost_its_claim_publishes_and_finishes_nothing(harness):
+    job = harness.submit()
 
     def act(task: RenderTask, cancel: CancelToken) -> None:
-        assert shop.ledger.claim(job.id, "w2")
+        assert harness.ledger.claim(job.id, "w2")
 
-    shop.renderer.act = act
-    shop.worker.run_job(job.id)
-    now = shop.ledger.get(job.id)
+    harness.renderer.act = act
+    harness.runner.run_job(job.id)
+    now = harness.ledger.get(job.id)
     assert (now.state, now.worker, now.epoch) == (State.IN_PROGRESS, "w2", 2)
-    assert shop.storage.stat(f"jobs/{job.id}/video.mp4") is None
+    assert harness.storage.stat(f"jobs/{job.id}/video.mp4") is None
 
 
-def test_a_refused_heartbeat_aborts_the_rendering(shop):
-    job = shop.submit()
+def test_a_refused_heartbeat_aborts_the_rendering(harness):
+    job = harness.submit()
 
     def act(task: RenderTask, cancel: CancelToken) -> None:
-        assert shop.ledger.claim(job.id, "w2")
-        until_killed(shop)(task, cancel)
+        assert harness.ledger.claim(job.id, "w2")
+        until_killed(harness)(task, cancel)
 
-    shop.renderer.act = act
-    shop.worker.run_job(job.id)
-    assert shop.ledger.get(job.id).worker == "w2"
+    harness.renderer.act = act
+    harness.runner.run_job(job.id)
+    assert harness.ledger.get(job.id).worker == "w2"
 
 
-def test_the_result_of_an_erased_job_is_deleted(shop):
-    """The job ended elsewhere and was erased between the last look and the end."""
-    job = shop.submit()
+def test_the_result_of_an_erased_job_is_deleted(harness):
+    """The job ended elsewhere and was erased between the claim check and the end."""
+    job = harness.submit()
 
     class Slow(LocalStorage):
         def put(self, name: str, *arguments: Any, **options: Any) -> Any:
             blob = super().put(name, *arguments, **options)
             if name.endswith("video.mp4"):
-                claimed = shop.ledger.claim(job.id, "w2")
+                claimed = harness.ledger.claim(job.id, "w2")
                 assert claimed
                 failure = Failure(code="error", message="")
-                shop.ledger.finish(job.id, claimed.epoch, output=None, failure=failure)
-                shop.ledger.erase(job.id)
+                harness.ledger.finish(job.id, claimed.epoch, output=None, failure=failure)
+                harness.ledger.erase(job.id)
             return blob
 
-    storage = Slow(shop.folder / "storage")
-    shop.hire(storage=storage).run_job(job.id)
+    storage = Slow(harness.folder / "storage")
+    harness.make_runner(storage=storage).run_job(job.id)
     assert storage.stat(f"jobs/{job.id}/video.mp4") is None
 
 
 @pytest.mark.parametrize("end", ["cancel", "finish", "nothing"])
-def test_a_job_that_cannot_be_claimed_is_not_run(shop, end):
-    job = shop.submit()
+def test_a_job_that_cannot_be_claimed_is_not_run(harness, end):
+    job = harness.submit()
     if end == "cancel":
-        shop.ledger.cancel(job.id)
+        harness.ledger.cancel(job.id)
     elif end == "finish":
-        shop.worker.run_job(job.id)
-        shop.renderer.tasks.clear()
-    shop.worker.run_job("nothing" if end == "nothing" else job.id)
-    assert shop.renderer.tasks == []
+        harness.runner.run_job(job.id)
+        harness.renderer.tasks.clear()
+    harness.runner.run_job("nothing" if end == "nothing" else job.id)
+    assert harness.renderer.tasks == []
 
 
-# --------------------------------------------------------------------------- a ledger that is away
-class Away:
-    """A ledger whose method is away so many times."""
+# ------------------------------------------------------------------------- an unavailable ledger
+class UnavailableLedger:
+    """A ledger whose method is unavailable a number of times."""
 
     def __init__(self, ledger: Any, method: str, times: int) -> None:
         self._ledger, self._method, self._left = ledger, method, times
@@ -410,41 +416,41 @@ class Away:
 
 
 @pytest.mark.parametrize("method", ["claim", "heartbeat", "finish"])
-def test_an_unavailable_ledger_costs_no_attempt(shop, method):
-    job = shop.submit()
-    shop.hire(ledger=Away(shop.ledger, method, 2)).run_job(job.id)
-    ended = shop.ledger.get(job.id)
+def test_an_unavailable_ledger_costs_no_attempt(harness, method):
+    job = harness.submit()
+    harness.make_runner(ledger=UnavailableLedger(harness.ledger, method, 2)).run_job(job.id)
+    ended = harness.ledger.get(job.id)
     assert (ended.state, ended.attempts) == (State.SUCCEEDED, 1)
-    assert len(shop.renderer.tasks) == 1
+    assert len(harness.renderer.tasks) == 1
 
 
-def test_a_stopping_worker_does_not_wait_for_the_ledger(shop):
-    job = shop.submit()
-    worker = shop.hire(ledger=Away(shop.ledger, "claim", 1_000_000))
+def test_a_stopping_worker_does_not_wait_for_the_ledger(harness):
+    job = harness.submit()
+    worker = harness.make_runner(ledger=UnavailableLedger(harness.ledger, "claim", 1_000_000))
     worker.stop()
     with pytest.raises(QueueUnavailable):
         worker.run_job(job.id)
     assert worker.wait_idle(0)
 
 
-def test_a_failed_download_fails_the_job(shop):
+def test_a_failed_download_fails_the_job(harness):
     def fetch(url: str, folder: Path, cancel: CancelToken) -> Path:
         raise SourceUnreachable(f"{url} is gone")
 
-    job = shop.submit()
-    shop.hire(fetch=fetch).run_job(job.id)
-    failure = shop.ledger.get(job.id).failure
+    job = harness.submit()
+    harness.make_runner(fetch=fetch).run_job(job.id)
+    failure = harness.ledger.get(job.id).failure
     assert failure == Failure(code="source_unreachable", message="https://x.example/v is gone")
 
 
 # -------------------------------------------------------------------------------------- helpers
-def until_killed(shop: Shop) -> Callable[[RenderTask, CancelToken], None]:
-    """Render until the child is killed, then say so as the renderer does."""
+def until_killed(harness: RunnerHarness) -> Callable[[RenderTask, CancelToken], None]:
+    """Render until the child is killed, then fail as the renderer does."""
 
     def act(task: RenderTask, cancel: CancelToken) -> None:
-        assert shop.renderer.killed.wait(DEADLINE)
+        assert harness.renderer.killed.wait(DEADLINE)
         assert cancel.cancelled, "the token is set before the child is killed"
-        raise WorkerDied("the render process was ended by signal 9")
+        raise WorkerDied("the render process was killed by signal 9")
 
     return act
 

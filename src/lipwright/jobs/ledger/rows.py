@@ -20,7 +20,7 @@ def job_from_row(row: Row) -> Job:
         sequence=row.sequence,
         state=State(row.state),
         epoch=row.epoch,
-        uncounted=row.uncounted,
+        uncounted=row.spared,
         created_at=utc_datetime(row.created_at),
         started_at=optional_utc_datetime(row.started_at),
         finished_at=optional_utc_datetime(row.finished_at),
