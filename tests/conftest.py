@@ -15,11 +15,27 @@ TIERS = ("unit", "contract", "integration", "acceptance")
 
 # The same examples on every machine and in every run; no deadlines, for machines under load.
 settings.register_profile("lipwright", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("quick", settings.get_profile("lipwright"), max_examples=10)
 settings.load_profile("lipwright")
 
 # Shells start background jobs with SIGINT ignored, and every process started below inherits it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw fewer examples in ``-m unit``, the quick run of a developer."""
+    if config.getoption("-m") == "unit":
+        settings.load_profile("quick")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip the imports of the other tiers if ``-m`` selects one tier."""
+    selected = config.getoption("-m")
+    tier = collection_path.relative_to(TESTS).parts[:1] if TESTS in collection_path.parents else ()
+    if selected in TIERS and tier and tier[0] in TIERS and tier[0] != selected:
+        return True
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ from live_service import environment, live_service
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+REFERENCE = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs/tutorial/README.md").read_text(encoding="utf-8")
 NOT_RUN = ("pip install", "lipwright serve", "export ")  # the environment of the test replaces them
 
@@ -92,6 +93,17 @@ def test_the_python_of_the_tutorial_runs(tmp_path: Path):
     (code,) = re.findall(r"^```python\n(.*?)^```", TUTORIAL, re.DOTALL | re.MULTILINE)
     exec(compile(code, "docs/tutorial/README.md", "exec"), {})
     assert {path.name for path in tmp_path.glob("*.mp4")} >= {"cut_off.mp4", "loop.mp4"}
+
+
+@pytest.mark.usefixtures("talk", "speech")
+def test_the_stages_of_the_reference_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    code = re.search(r"^```python\n([^`]*stages\.track[^`]*)^```", REFERENCE, re.MULTILINE)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code[1].replace("range(25)", "range(5)"), "python.md", "exec"), names)
+    assert len(names["first_second"]) == 5
+    assert (tmp_path / "job.plan").is_file()
 
 
 @pytest.mark.usefixtures("demo_folder")

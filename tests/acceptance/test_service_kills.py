@@ -19,7 +19,7 @@ import tiny_media
 from lipwright.jobs.model import State
 from lipwright.sample import SampleTruth
 from processes import DEADLINE, linux_only, wait_for
-from work_bench import WorkBench, work_bench
+from service_harness import ServiceHarness, open_service_harness
 
 pytestmark = linux_only
 
@@ -30,11 +30,11 @@ RESTART_DELAYS = (0.05, 0.6)  # seconds between kills: some hit a start, some th
 
 
 @pytest.fixture
-def bench(tmp_path: Path, original: SampleTruth) -> Iterator[WorkBench]:
+def bench(tmp_path: Path, original: SampleTruth) -> Iterator[ServiceHarness]:
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     speech = tiny_media.write_wav(tmp_path / "speech.wav", 0.3)
-    with work_bench(tmp_path, original.path, speech, faulty_engines.install(plugins)) as opened:
+    with open_service_harness(tmp_path, original.path, speech, faulty_engines.install(plugins)) as opened:
         yield opened
 
 
@@ -42,7 +42,7 @@ def bench(tmp_path: Path, original: SampleTruth) -> Iterator[WorkBench]:
 class Client:
     """Submits over HTTP, and does not give up while the service is away."""
 
-    bench: WorkBench
+    bench: ServiceHarness
     secret: str
     url: str = ""  #: of the service that runs now
     answered: list[str] = field(default_factory=list)  #: request ids that a client was given
@@ -123,7 +123,7 @@ def test_nothing_is_lost_and_nothing_done_twice_whatever_is_killed(bench, origin
     _check(bench, client)
 
 
-def _check(bench: WorkBench, client: Client) -> None:
+def _check(bench: ServiceHarness, client: Client) -> None:
     """Every job that was answered for has ended well, once, with whole files and nothing else."""
     assert len(set(client.answered)) == JOBS
     (key,) = bench.services.keys.list()

@@ -21,7 +21,7 @@ from lipwright.jobs.queue import WorkQueue
 from lipwright.sample import SampleTruth
 from lipwright.settings import Settings
 from processes import linux_only, wait_for
-from work_bench import WorkBench, started_in_order, work_bench
+from service_harness import ServiceHarness, open_service_harness, started_in_order
 
 pytestmark = linux_only
 
@@ -32,9 +32,9 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, original: SampleTruth, plugins: Path) -> Iterator[WorkBench]:
+def bench(tmp_path: Path, original: SampleTruth, plugins: Path) -> Iterator[ServiceHarness]:
     speech = tiny_media.write_wav(tmp_path / "speech.wav", 0.3)
-    with work_bench(tmp_path, original.path, speech, plugins) as opened:
+    with open_service_harness(tmp_path, original.path, speech, plugins) as opened:
         yield opened
 
 

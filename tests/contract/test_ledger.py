@@ -91,9 +91,11 @@ def test_a_job_that_ended_or_is_unknown_cannot_be_claimed(harness: LedgerHarness
 
 def test_a_heartbeat_stores_the_progress(harness: LedgerHarness):
     job = harness.running()
-    stage = JobProgress(stage="render", done=5, total=10, fraction=0.5, fps=31.4, seconds_left=0.2)
-    assert harness.ledger.heartbeat(job.id, job.epoch, stage)
-    assert harness.ledger.get(job.id).stage == stage
+    progress = JobProgress(
+        stage="render", done=5, total=10, fraction=0.5, fps=31.4, seconds_left=0.2
+    )
+    assert harness.ledger.heartbeat(job.id, job.epoch, progress)
+    assert harness.ledger.get(job.id).progress == progress
 
 
 def test_finishing_with_an_output_stores_it(harness: LedgerHarness):

@@ -1,4 +1,4 @@
-"""Jobs in every state, and what the wire modules need to tell of them."""
+"""Jobs in every state, and the links and models of their responses."""
 
 from __future__ import annotations
 

@@ -3,6 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.model  # each test starts a process
+
 HEAVY = (
     "ai_edge_litert",
     "av",

@@ -158,6 +158,7 @@ print(json.dumps(seen))
 """
 
 
+@pytest.mark.model
 def test_an_option_is_defined_once_and_offered_everywhere():
     done = subprocess.run([sys.executable, "-c", ONE_OPTION], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from lipwright.testing import (
 )
 
 
+@pytest.mark.model
 def test_drawn_face_is_detected_at_its_landmarks():
     landmarks = synthetic_landmarks(3)
     frame = draw_face(landmarks[1])

@@ -65,7 +65,7 @@ class Sweeper:
         self._ledger = ledger
         self._uploads = uploads
         self._storage = storage
-        self._forget_work = delete_work
+        self._delete_work = delete_work
 
     def run(self, stop: threading.Event, interval_seconds: float) -> None:
         """Sweep every *interval_seconds* until *stop* is set; a failed round is logged."""
@@ -103,7 +103,7 @@ class Sweeper:
         jobs = list(jobs)
         for job in jobs:
             self._storage.delete(job_prefix(job.id))
-        self._forget_work([work_id for job in jobs for work_id in work_ids(job)])
+        self._delete_work([work_id for job in jobs for work_id in work_ids(job)])
         for job in jobs:
             self._ledger.purge(job.id)
 

@@ -26,6 +26,7 @@ from lipwright.errors import (
     WorkerDied,
 )
 from lipwright.jobs.ledger.base import Ledger, Uploads
+from lipwright.jobs.ledger.rules import UPLOAD_SCHEME
 from lipwright.jobs.model import Failure, Job, JobProgress
 from lipwright.jobs.payload import JobPayload
 from lipwright.jobs.sweeper import job_prefix, upload_blob_name
@@ -238,9 +239,9 @@ class JobRunner:
         return paths
 
     def _source(self, job: Job, name: str, url: str, folder: Path, cancel: CancelToken) -> Path:
-        if not url.startswith("file:"):
+        if not url.startswith(UPLOAD_SCHEME):
             return self._fetch(url, folder, cancel)
-        upload = self._uploads.get(url.removeprefix("file:"), job.spec.key_id)
+        upload = self._uploads.get(url.removeprefix(UPLOAD_SCHEME), job.spec.key_id)
         try:
             return self._storage.local_path(upload_blob_name(upload.id), folder)
         except FileNotFoundError as cause:
@@ -290,7 +291,7 @@ class JobRunner:
         self._storage.put(names["video"], folder / "dub.mp4", content_type="video/mp4")
         return names
 
-    # -- end of a job-----------------------------------------------------------------------------
+    # -- end of a job -----------------------------------------------------------------------------
     def _handle_error(self, job: Job, reason: AbortReason | None, error: LipwrightError) -> None:
         match reason:
             case AbortReason.LOST:

@@ -1,4 +1,4 @@
-"""The limit on the memory of all request limiter together."""
+"""The limit on the memory of all request bodies together."""
 
 from __future__ import annotations
 

@@ -30,15 +30,15 @@ def stored(api: Api) -> list[Path]:
 
 def test_attached_files_become_uploads_that_the_job_reads(api: Api):
     answer = send(api)
-    response_body = answer.json()
+    generation = answer.json()
     assert answer.status_code == 201
-    assert [item["type"] for item in response_body["input"]] == ["video", "audio"]
-    assert [api("GET", item["url"]).content for item in response_body["input"]] == [VIDEO, VOICE]
-    named = api("GET", response_body["input"][0]["url"]).headers["content-disposition"]
+    assert [item["type"] for item in generation["input"]] == ["video", "audio"]
+    assert [api("GET", item["url"]).content for item in generation["input"]] == [VIDEO, VOICE]
+    named = api("GET", generation["input"][0]["url"]).headers["content-disposition"]
     assert 'filename="my clip.mp4"' in named
-    job = api.services.ledger.get(response_body["id"])
+    job = api.services.ledger.get(generation["id"])
     names = [job.spec.payload[kind].removeprefix("file:") for kind in ("video", "audio")]
-    assert [item["url"].rpartition("/")[2] for item in response_body["input"]] == names
+    assert [item["url"].rpartition("/")[2] for item in generation["input"]] == names
     assert len(stored(api)) == 2
 
 
@@ -51,14 +51,14 @@ def test_a_file_a_url_and_options_can_be_combined(api: Api):
         webhookUrl="https://hooks.example.org/x",
         outputFileName="dub",
     )
-    response_body = answer.json()
+    generation = answer.json()
     assert answer.status_code == 201
-    assert (response_body["options"], response_body["webhookUrl"]) == (
+    assert (generation["options"], generation["webhookUrl"]) == (
         {"sync_mode": "loop"},
         "https://hooks.example.org/x",
     )
-    assert [item["type"] for item in response_body["input"]] == ["audio", "video"]
-    assert api.services.ledger.get(response_body["id"]).spec.payload["audio"] == URL
+    assert [item["type"] for item in generation["input"]] == ["audio", "video"]
+    assert api.services.ledger.get(generation["id"]).spec.payload["audio"] == URL
 
 
 def test_the_same_file_twice_is_stored_once(api: Api):
@@ -136,9 +136,9 @@ def test_a_full_disk_is_503(api: Api, monkeypatch):
 
 
 def test_the_urls_of_attached_files_are_valid_in_their_own_call_only(api: Api):
-    response_body = send(api).json()
+    generation = send(api).json()
     sha = api.services.uploads.get(
-        response_body["input"][0]["url"].rpartition("/")[2], api.key.id
+        generation["input"][0]["url"].rpartition("/")[2], api.key.id
     ).sha256
     items = [{"type": kind, "url": f"sha256:{sha}"} for kind in FILES]
     assert api("POST", "/v2/generate", json={**V2_BODY, "input": items}).status_code == 400

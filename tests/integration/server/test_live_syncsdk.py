@@ -65,16 +65,14 @@ def test_a_generation_may_attach_its_files(live: Live, sdk: Sync, tmp_path: Path
 
 
 def test_a_completed_generation_has_its_url_and_length(live: Live, sdk: Sync):
-    generation = sdk.generations.create(
-        input=INPUT, model="lipsync-2-pro", output_file_name="my-dub"
-    )
+    generation = sdk.generations.create(input=INPUT, model="lipsync-2-pro", output_file_name="dub")
     live.api.succeed(generation.id, video=b"dub", seconds=4.5)
     done = sdk.generations.get(generation.id)
     assert (done.status, done.output_duration, done.error) == ("COMPLETED", 4.5, None)
     assert done.output_url is not None
     answer = httpx.get(done.output_url)
     assert answer.content == b"dub"
-    assert 'filename="my-dub.mp4"' in answer.headers["content-disposition"]
+    assert 'filename="dub.mp4"' in answer.headers["content-disposition"]
 
 
 def test_a_failed_generation_says_why(live: Live, sdk: Sync):

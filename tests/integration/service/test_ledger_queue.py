@@ -31,7 +31,7 @@ class QueueHarness:
         self.ledger = SqlLedger(
             self.database,
             enqueue=self.enqueue,
-            drop=self.queue.cancel,
+            cancel_work=self.queue.cancel,
             policy=LedgerPolicy(concurrency=2),
         )
 

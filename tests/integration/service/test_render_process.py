@@ -21,8 +21,8 @@ import faulty_engines
 from lipwright.errors import (
     Cancelled,
     EngineNotFound,
+    InvalidOptions,
     LipwrightError,
-    OutputError,
     SourceUnreachable,
     WorkerDied,
 )
@@ -114,7 +114,7 @@ def test_consecutive_tasks_use_one_process(renderer, task):
     [
         ({"video": "/nowhere.mp4"}, SourceUnreachable),
         ({"engine": "nosuch"}, EngineNotFound),
-        ({"options": SyncOptions(encoder="h264_nvenc")}, OutputError),
+        ({"options": SyncOptions(encoder="h264_nvenc")}, InvalidOptions),
     ],
 )
 def test_an_error_keeps_its_type_and_the_child_survives(renderer, task, change, error):

@@ -9,6 +9,7 @@ pytest.importorskip("matplotlib")
 from bench.speed.chart import Line, Panel, draw_chart
 
 
+@pytest.mark.model
 def test_chart_shows_titles_names_and_ticks_and_is_reproducible(tmp_path: Path) -> None:
     line = Line(name="product", points=((1.0, 2.0), (10.0, 20.0)))
     panel = Panel(

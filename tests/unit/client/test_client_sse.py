@@ -42,7 +42,7 @@ def test_an_event_without_an_end_is_refused():
     with pytest.raises(ServiceUnavailable, match="without an end"):
         parsed([b"data: "] + [b"x" * 65536] * (MAX_EVENT // 65536 + 1))
     with pytest.raises(ServiceUnavailable, match="without an end"):
-        parsed([b"data: x\n" * 65536] * (MAX_EVENT // 65536 + 1))
+        parsed([b"data: " + b"x" * 65536 + b"\n"] * (MAX_EVENT // 65536 + 1))
 
 
 def test_text_that_is_not_utf8_is_refused():

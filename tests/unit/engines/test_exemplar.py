@@ -15,6 +15,8 @@ from lipwright.testing import (
     synthetic_landmarks,
 )
 
+pytestmark = pytest.mark.model
+
 FRAMES = 48
 
 

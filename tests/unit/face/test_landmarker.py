@@ -104,6 +104,7 @@ def test_constant_tables_have_the_sizes_of_the_networks():
 
 
 # -------------------------------------------------------------------------------------- networks
+@pytest.mark.model
 def test_a_face_is_detected_once_and_a_wall_is_not(network, face):
     landmarks, frame = face
     (found,) = network.detect(frame)
@@ -113,6 +114,7 @@ def test_a_face_is_detected_once_and_a_wall_is_not(network, face):
     assert network.detect(np.zeros((64, 64, 3), np.uint8), tiles=True) == []
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("angle", [-30, 0, 30])
 @pytest.mark.parametrize("scale", [0.35, 1.0, 4.0])
 def test_landmarks_are_accurate_at_any_size_and_roll(network, face, angle, scale):
@@ -123,6 +125,7 @@ def test_landmarks_are_accurate_at_any_size_and_roll(network, face, angle, scale
     assert placed.dtype == np.float32
 
 
+@pytest.mark.model
 def test_resampling_a_large_picture_adds_no_bias(network, face):
     small = changed(*face, 0, 1.0, (300, 300))
     big = changed(*face, 0, 6.0, (1800, 1800))
@@ -132,6 +135,7 @@ def test_resampling_a_large_picture_adds_no_bias(network, face):
     assert np.abs(bias.mean(0)).max() < 0.5  # pixels of the small one: no drift by resampling
 
 
+@pytest.mark.model
 def test_depth_is_in_pixels(network, face):
     landmarks, frame = changed(*face, 0, 4.0, (1200, 1200))
     placed = network.estimate_landmarks(frame, face_region(landmarks))[0]
@@ -139,11 +143,13 @@ def test_depth_is_in_pixels(network, face):
     assert placed[1, 2] < placed[[127, 356], 2].min()  # the nose is nearer than the temples
 
 
+@pytest.mark.model
 def test_presence_is_low_without_a_face(network):
     wall = draw_face(np.full((478, 3), np.nan, np.float32))
     assert network.estimate_landmarks(wall, Region(x=140, y=120, side=200, angle=0))[1] < 0.2
 
 
+@pytest.mark.model
 def test_region_may_lie_beyond_the_edge_of_the_picture(network, face):
     frame = changed(*face, 0, 3.0, (900, 900))[1]
     for x, y in ((-400, -300), (1300, 1200), (0, 0), (900, 450)):
@@ -152,6 +158,7 @@ def test_region_may_lie_beyond_the_edge_of_the_picture(network, face):
         assert 0 <= presence <= 1
 
 
+@pytest.mark.model
 def test_tiles_find_small_faces(network, face):
     points, frame = changed(*face, 0, 0.6, (1400, 500))
     assert network.detect(frame) == []
@@ -159,6 +166,7 @@ def test_tiles_find_small_faces(network, face):
     assert region_iou(found.region, face_region(points)) > 0.5
 
 
+@pytest.mark.model
 def test_two_faces_are_detected(network, face):
     frame = face[1]
     both = network.detect(np.hstack([frame, frame[:, ::-1]]))
@@ -166,6 +174,7 @@ def test_two_faces_are_detected(network, face):
     assert left < frame.shape[1] < right
 
 
+@pytest.mark.model
 def test_blendshapes_measure_an_open_jaw(network):
     shut, wide = (
         synthetic_landmarks(1, opening=np.array([gap], np.float32))[0] for gap in (0.0, 0.3)
@@ -176,6 +185,7 @@ def test_blendshapes_measure_an_open_jaw(network):
     assert weights[jaw_open] > network.blendshapes(shut)[jaw_open] + 0.2
 
 
+@pytest.mark.model
 def test_networks_keep_no_state_between_pictures(network, face):
     landmarks, frame = face
     first = network.estimate_landmarks(frame, face_region(landmarks))

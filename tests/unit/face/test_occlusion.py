@@ -21,6 +21,8 @@ from lipwright.render.occlusion import covered_share, occluder_mask
 from lipwright.runtime.disk_array import DiskArray
 from lipwright.testing import SIZE, draw_face, synthetic_landmarks
 
+pytestmark = pytest.mark.model
+
 FRAMES = 40
 HIDDEN = slice(18, 29)  # frames with the occluder
 

@@ -22,6 +22,8 @@ from lipwright.face.lower_face_raster import (
 from lipwright.face.occlusion_input import CHANNELS, CellFrames, UnoccludedFace
 from lipwright.testing import draw_face, synthetic_landmarks
 
+pytestmark = pytest.mark.model
+
 FRAMES = 24
 CHIN_CELLS = (slice(None), slice(18, 22), slice(12, 20))  # cells of the chin
 

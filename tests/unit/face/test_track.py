@@ -69,7 +69,9 @@ def find_discs(rgb):
     for i in range(1, count):
         radius = stats[i, 2:4].max() / 2
         if radius >= 3:
-            discs.append((*centres[i], radius, float(np.median(grey[marks == i]))))
+            x, y, width, height = stats[i, :4]
+            box = slice(y, y + height), slice(x, x + width)
+            discs.append((*centres[i], radius, float(np.median(grey[box][marks[box] == i]))))
     return sorted(discs, key=lambda d: -d[3])
 
 

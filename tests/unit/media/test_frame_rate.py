@@ -15,8 +15,10 @@ MS = Fraction(1, 1000)
 
 def rounded_times(rate: Fraction, count: int, time_base: Fraction) -> np.ndarray:
     """The times of *count* frames, rounded to ticks as in a container."""
-    ticks = [round(k / rate / time_base) for k in range(count)]
-    return np.array([float(t * time_base) for t in ticks])
+    step = 1 / rate / time_base  # ticks per frame
+    whole, rest = np.divmod(np.arange(count) * step.numerator, step.denominator)
+    ticks = whole + (2 * rest > step.denominator)
+    return ticks * time_base.numerator / time_base.denominator
 
 
 @given(

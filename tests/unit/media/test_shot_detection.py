@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from lipwright.media.shot_detection import AFTER, split_shots
 SIZE = (192, 128)
 
 
+@cache
 def scene(seed: int, width: int = SIZE[0]) -> np.ndarray:
     """A background of coloured circles, (h, width, 3)."""
     random = np.random.default_rng(seed)
@@ -25,13 +27,19 @@ def scene(seed: int, width: int = SIZE[0]) -> np.ndarray:
     return rgb
 
 
+@cache
+def grain(frame: int) -> np.ndarray:
+    """The noise of a frame, (h, w, 3)."""
+    return np.random.default_rng(frame).normal(0, 2, (SIZE[1], SIZE[0], 3))
+
+
 def shot(seed: int, frames: int, mouth: int = 0) -> list[np.ndarray]:
     """Frames of a fixed camera on a scene with a small moving object."""
     out = []
     for k in range(frames):
         rgb = scene(seed).copy()
         cv2.circle(rgb, (96 + round(6 * np.sin(k)), 70 + mouth), 9, (255, 255, 255), -1)
-        out.append(rgb + np.random.default_rng(k).normal(0, 2, rgb.shape))
+        out.append(rgb + grain(k))
     return out
 
 

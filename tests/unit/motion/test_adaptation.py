@@ -23,6 +23,8 @@ from lipwright.motion.speaking_style import fit_style
 from lipwright.motion.sync_scorer import SyncEstimate
 from lipwright.runtime.disk_array import DiskArray
 
+pytestmark = pytest.mark.model
+
 CHANNELS, SIZE = 1024, 12
 SYNC = SyncEstimate(offset=0.0, confidence=0.4, scores=np.ones(61, np.float32))
 

@@ -35,6 +35,7 @@ def test_prediction_and_activity_must_have_the_same_length(model: MotionModel) -
         synthesize_motion(basis, style, wave(0, basis.size), np.ones(0, np.float32))
 
 
+@pytest.mark.model
 def test_an_hour_of_speech_needs_little_memory(model: MotionModel) -> None:
     basis, count = model.basis, 3600 * 50
     prediction = np.tile(wave(1000, basis.size) / 2, (count // 1000, 1))

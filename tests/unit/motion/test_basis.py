@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lipwright.face import canonical
 from lipwright.face.landmarks import MOUTH
@@ -15,6 +16,7 @@ def test_mirroring_twice_gives_the_original() -> None:
     assert np.allclose(mirror(mirror(face)), face)
 
 
+@pytest.mark.model
 def test_principal_directions_are_symmetric_and_ordered() -> None:
     moved = np.random.default_rng(0).standard_normal((300, 61, 3)).astype(np.float32)
     found = principal_directions(moved, 5)

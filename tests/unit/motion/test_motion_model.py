@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from lipwright.motion.model import MotionModel, overlapping_blocks
 
+pytestmark = pytest.mark.model
+
 
 @given(
     st.lists(st.integers(0, 40), max_size=8),

@@ -82,6 +82,7 @@ def clicks() -> np.ndarray:
     return out
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(
     "sound",
     [breaths(), melody(), clicks(), 0.1 * noise(1, 4, 50, 7000)],

@@ -22,6 +22,7 @@ def test_best_offset_finds_the_delay_of_the_sound(late: float) -> None:
     assert found.confidence_at(late) == pytest.approx(found.confidence, abs=0.05)
 
 
+@pytest.mark.model
 def test_scorer_accepts_unseen_frames_and_any_rate() -> None:
     net = SyncScorer()
     random = np.random.default_rng(0)
@@ -36,6 +37,7 @@ def test_scorer_accepts_unseen_frames_and_any_rate() -> None:
     assert (again.scores == found.scores).all()
 
 
+@pytest.mark.model
 def test_nothing_to_compare_gives_zero_confidence_and_offset() -> None:
     net = SyncScorer()
     unseen = np.full((30, 61, 3), np.nan, np.float32)

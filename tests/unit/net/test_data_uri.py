@@ -99,6 +99,7 @@ except StorageFull as error:
 """
 
 
+@pytest.mark.model
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limit")
 @pytest.mark.parametrize("length", ["6000", "8000", "40000"])
 def test_a_full_disk_leaves_no_file(tmp_path: Path, length: str):

@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 from lipwright.face.landmarks import INNER_LIPS, OUTER_LIPS
 from lipwright.media.picture import Box
 from lipwright.render.composite import (
+    LIP_RIM,
     MOUTH_LOOP,
+    _blur,
+    _robust_range,
+    _smoothstep,
     fill_polygon,
+    lip_mask,
     match_light,
     mouth_mask,
 )
@@ -88,6 +93,49 @@ def test_mouth_loop_encloses_the_lips():
         assert cv2.pointPolygonTest(loop, point, False) > 0
 
 
+@pytest.mark.parametrize(("sigma", "error"), [(2.0, 1e-6), (10.0, 0.007)])
+def test_blur_matches_a_gaussian_also_where_it_is_computed_smaller(sigma, error):
+    mask = np.zeros((137, 101), np.float32)  # neither side is a multiple of the reduction
+    mask[40:95, 25:80] = 1
+    blurred, exact = _blur(mask, sigma), cv2.GaussianBlur(mask, (0, 0), sigma)
+    assert blurred.shape == mask.shape
+    assert np.abs(blurred - exact).max() < error
+
+
+def test_blur_stays_between_0_and_1():
+    spot = np.pad(np.ones((30, 30), np.float32), 30)
+    for mask in (spot, np.ones((53, 47), np.float32)):
+        blurred = _blur(mask, 6.1)  # a cubic resize overshoots
+        assert blurred.min() >= 0
+        assert blurred.max() <= 1
+
+
+def test_smoothstep_ends_at_the_edges_of_the_mask():
+    values = np.array([0, 0.02, 0.26, 0.5, 0.74, 0.98, 1], np.float32)
+    assert _smoothstep(values) == pytest.approx([0, 0, 0.15625, 0.5, 0.84375, 1, 1], abs=1e-5)
+
+
+def test_blur_repeats_the_border():
+    assert _blur(np.ones((37, 41), np.float32), 10.0) == pytest.approx(1, abs=1e-4)
+
+
+# -------------------------------------------------------------------------------------- lip_mask
+def test_lip_mask_covers_the_lips_of_all_faces():
+    faces = [synthetic_landmarks(1, opening=np.array([g], np.float32))[0] for g in (0, 0.1, 0.2)]
+    faces[1][:, 0] += 9
+    single = [lip_mask([points], BOX, UNIT) for points in faces]
+    assert np.array_equal(lip_mask(faces, BOX, UNIT), np.maximum.reduce(single))
+
+
+@pytest.mark.parametrize(("unit", "rim"), [(UNIT, round(LIP_RIM * UNIT)), (3 * UNIT, 10), (5, 1)])
+def test_lip_mask_adds_a_rim_of_its_width(unit, rim):
+    target = face()
+    inner, outer = fill_polygon(target[OUTER_LIPS], BOX), lip_mask([target], BOX, unit)
+    for axis in (0, 1):
+        lips, grown = (np.flatnonzero(mask.any(axis)) for mask in (inner, outer))
+        assert (lips[0] - grown[0], grown[-1] - lips[-1]) == (rim, rim)
+
+
 # ----------------------------------------------------------------------------------- match_light
 def frame_mask_lips(seed=0):
     """Return a frame (h, w, 3) float32 under BOX, its mask and its lips."""
@@ -151,3 +199,41 @@ def test_match_light_does_not_modify_its_inputs():
     match_light(frame, frame + 5, mask, lips, UNIT)
     for now, before in zip((frame, mask, lips), kept, strict=True):
         assert np.array_equal(now, before)
+
+
+def test_pattern_finer_than_light_is_not_matched():
+    frame, mask, lips = frame_mask_lips()
+    x = np.arange(BOX.width)[None, :, None]
+    for period in (2, 16):
+        patch = frame + np.where(x % period < period // 2, 20, -20).astype(np.float32)
+        matched = match_light(patch, frame, mask, lips, UNIT)
+        assert np.abs(matched - patch).max() < 10  # of 20
+
+
+def test_pixels_next_to_the_lips_are_not_compared():
+    frame, mask, _ = frame_mask_lips()
+    lips = np.zeros_like(mask)
+    lips[:, 1::4] = 1  # every reduced pixel shows some lip
+    assert np.array_equal(match_light(frame, frame + 50, mask, lips, UNIT), frame)
+
+
+@pytest.mark.parametrize("side", [4, 9, 11])
+def test_light_of_a_tiny_picture_is_matched(side):
+    patch, whole = np.full((side, side, 3), 90, np.float32), np.ones((side, side), np.float32)
+    matched = match_light(patch, patch + 30, whole, 0 * whole, 8.0)
+    assert matched == pytest.approx(patch + 30, abs=0.1)
+
+
+def test_bounds_of_light_are_quantiles_of_the_skin():
+    difference = np.repeat(np.arange(202, dtype=np.float32).reshape(2, 101, 1), 3, 2)
+    skin = np.array([[1.0], [0.0]], np.float32) * np.ones((2, 101), np.float32)
+    low, high = _robust_range(difference[:, ::-1], skin[:, ::-1])
+    assert low.tolist() == [10] * 3
+    assert high.tolist() == [90] * 3
+
+
+@pytest.mark.parametrize(("count", "known"), [(7, False), (8, True)])
+def test_bounds_of_light_need_enough_skin(count, known):
+    skin = (np.arange(20) < count).astype(np.float32)[None]
+    low, high = _robust_range(np.ones((1, 20, 3), np.float32), skin)
+    assert np.isfinite(low).all() == np.isfinite(high).all() == known

@@ -106,6 +106,7 @@ def test_one_run_continues_where_costs_differ_little():
     assert not run_starts(found, source_frame).any()
 
 
+@pytest.mark.model
 def test_at_most_a_tenth_of_the_frames_start_a_new_run():
     source_frame = np.arange(0, 150, 5)  # no two are neighbours: every change is a new run
     bank = replace(features(np.linspace(0, 0.12, 30)), source_frame=source_frame.astype(np.float32))
@@ -160,6 +161,82 @@ def test_every_difference_costs():
     assert price_of(light=wanted.light + 12) > same + 1
     assert price_of(source_frame=wanted.source_frame + 1000) > same + 0.5
     assert price_of(exemplar_cost=1.0) > same + 0.5
+
+
+def with_opening(opening, z=0.0):
+    """Return the features of one frame whose canonical mouth opening is *opening*."""
+    frame = features([opening - rest_opening()])
+    frame.mouth[:, :, 2] += np.float32(z)
+    return frame
+
+
+def rest_opening():
+    return float(mouth_opening(features([0.0]).mouth)[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "cost"),
+    [
+        ({"yaw": 6}, 1),
+        ({"yaw": -12}, 2),
+        ({"pitch": 3}, 0.5),
+        ({"light": 9}, 1.5),
+        ({"light": -6}, 1),
+        ({"source_frame": 200}, 0.5),
+        ({"source_frame": -200}, 0.5),
+        ({"source_frame": 900}, 1),  # at most
+        ({"z": 0.03}, 1.5),  # every landmark is moved by 0.03, of which 0.02 cost one unit
+    ],
+)
+def test_each_difference_costs_by_its_unit(changes, cost):
+    target, other = with_opening(0.1), with_opening(0.1, z=changes.get("z", 0))
+    target.angles[:] = [[10, -7, 3]]
+    change = [[changes.get("yaw", 0), changes.get("pitch", 0), 0]]
+    other = replace(
+        other,
+        angles=target.angles + np.array(change, np.float32),
+        light=target.light + np.float32(changes.get("light", 0)),
+        source_frame=target.source_frame + np.float32(changes.get("source_frame", 0)),
+    )
+    found = match_cost(target, other, np.zeros(1, np.float32))
+    assert found[0, 0] == pytest.approx(cost, abs=0.06)  # equal shapes cost a little by rounding
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given_", "cost"),
+    [
+        (0.08, 0.079, 0),  # a lack within the tolerance
+        (0.08, 0.06, 0.01 / 0.012),
+        (0.08, 0.1, 0.02 / 0.025),
+        (0.16, 0.2, 0.04 / 0.025 / 2),  # half as much in a mouth twice as wide
+        (0.16, 0.13, 0.02 / 0.012 / 2),
+        (0.02, 0.03, 0.01 / 0.015),  # closing
+        (0.035, 0.045, 0.01 / 0.02),  # between closing and not
+        (0.1, 0.04, 0.05 / 0.012 / 1.25 + 5),  # wholly synthetic
+        (0.04, 0.1, 0.06 / 0.0216667 + 2.5),  # the same in a mouth that shows half of it
+    ],
+)
+def test_opening_costs_by_lack_excess_and_synthetic_interior(wanted, given_, cost):
+    target, bank = with_opening(wanted), with_opening(given_)
+    distance = np.sqrt(((target.mouth - bank.mouth) ** 2).sum() / 61) / 0.02
+    found = match_cost(target, bank, np.zeros(1, np.float32))[0, 0]
+    assert found - distance == pytest.approx(cost, abs=0.05)
+
+
+def test_shape_cost_is_that_of_each_pair():
+    target, bank = features([0.02, 0.1, 0.06]), features([0.1, 0.02])
+    random = np.random.default_rng(1)
+    for frames in (target, bank):
+        frames.mouth[:, 45:] += random.normal(0, 0.03, (len(frames), 16, 3)).astype(np.float32)
+    same_mouth = [replace(f, mouth=np.zeros_like(f.mouth)) for f in (target, bank)]
+    apart = target.mouth[:, None] - bank.mouth[None]
+    rms = np.sqrt((apart**2).sum((2, 3)) / 61)
+    cost, rest = (
+        match_cost(t, b, np.zeros(2, np.float32)) for t, b in ((target, bank), same_mouth)
+    )
+    assert (cost - rest - rms / 0.02 > -0.02).all()  # what remains is the cost of openings
+    assert (cost - rest)[0, 1] == pytest.approx(rms[0, 1] / 0.02, abs=0.02)  # equal openings
+    assert (cost - rest)[1, 0] == pytest.approx(rms[1, 0] / 0.02, abs=0.02)
 
 
 def test_lack_of_opening_costs_more_than_excess():

@@ -13,6 +13,8 @@ from lipwright.render.bank import ExemplarStore, crop_exemplar
 from lipwright.render.restore import Restorer, magnification, restore_factor
 from lipwright.testing import draw_face, synthetic_landmarks
 
+pytestmark = pytest.mark.model
+
 SIZE = (288, 256)
 VIEW = Box(20, 10, 270, 250)
 

@@ -72,6 +72,7 @@ def test_an_engine_is_opened_for_what_it_can_use(devices, asked, given):
     assert got == [Device(given)]
 
 
+@pytest.mark.model
 @pytest.mark.skipif(not device.has_cuda(), reason="ONNX Runtime here cannot use CUDA")
 def test_a_gpu_hears_what_the_cpu_hears():
     sound = np.random.default_rng(0).normal(0, 0.1, 48000).astype(np.float32)

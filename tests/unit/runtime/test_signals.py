@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from lipwright.runtime.signals import handle_signals
 
 
+@pytest.mark.model
 def test_two_simultaneous_signals_are_both_handled():
     program = (
         "import queue, signal, sys\n"

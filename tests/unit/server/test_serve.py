@@ -21,7 +21,7 @@ from lipwright.settings import Settings
 
 
 class FakeParts:
-    """An API and a supervisor that note what they are calls, and end as they are calls to."""
+    """An API and a supervisor that record their calls."""
 
     def __init__(self, events: EventQueue, *, draining: bool = False) -> None:
         self.calls: list[str] = []

@@ -15,15 +15,15 @@ from wire_jobs import DONE, FAILED, QUEUED, RUNNING
 FAST = StreamTiming(poll=0.0, heartbeat=60.0)
 
 
-def collect_stream(moments, *, closing=lambda: False, timing=FAST, last_id=0) -> list[bytes]:
-    """Return all that is streamed while the job goes through *moments*."""
-    left = list(moments)
+def stream(states, *, closing=lambda: False, timing=FAST, last_id=0) -> list[bytes]:
+    """Return the chunks of the stream while the job goes through *states*."""
+    left = list(states)
 
     def poll():
-        moment = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(moment, Exception):
-            raise moment
-        return snapshot(*moment)
+        state = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(state, Exception):
+            raise state
+        return snapshot(*state)
 
     async def collect() -> list[bytes]:
         pieces = stream_events(poll, closing, last_id=last_id, timing=timing)
@@ -45,11 +45,10 @@ def events(pieces: list[bytes]) -> list[tuple[str, str, dict]]:
 
 def test_each_change_is_sent_once_and_the_final_state_ends_the_stream():
     further = replace(RUNNING, progress=JobProgress(stage="paint", done=9, fraction=0.9))
-    moments = [(QUEUED, 1), (QUEUED, 1), (QUEUED, 0), (RUNNING, None), (further, None),
+    states = [(QUEUED, 1), (QUEUED, 1), (QUEUED, 0), (RUNNING, None), (further, None),
                (further, None), (DONE, None)]  # fmt: skip
     seen = [
-        (name, data["status"], data["queue_position"])
-        for _, name, data in events(collect_stream(moments))
+        (name, data["status"], data["queue_position"]) for _, name, data in events(stream(states))
     ]
     assert seen == [
         ("state", "in_queue", 1),
@@ -61,37 +60,35 @@ def test_each_change_is_sent_once_and_the_final_state_ends_the_stream():
 
 
 def test_an_ended_job_is_one_event():
-    (_, name, data), *more = events(collect_stream([(FAILED, None)]))
+    (_, name, data), *more = events(stream([(FAILED, None)]))
     assert (name, more) == ("state", [])
     assert data["error"] == {"code": "no_face_found", "message": "none"}
 
 
 def test_a_reconnecting_client_gets_the_present_state_with_rising_numbers():
-    assert [number for number, _, _ in events(collect_stream([(QUEUED, 0), (DONE, None)], last_id=41))] == [
+    assert [number for number, _, _ in events(stream([(QUEUED, 0), (DONE, None)], last_id=41))] == [
         "42", "43"
     ]  # fmt: skip
 
 
 def test_an_erased_job_ends_the_stream():
-    assert len(events(collect_stream([(QUEUED, 0), JobNotFound()]))) == 1
+    assert len(events(stream([(QUEUED, 0), JobNotFound()]))) == 1
 
 
 def test_the_stream_survives_an_unavailable_database():
-    seen = events(
-        collect_stream([(QUEUED, 0), QueueUnavailable(), QueueUnavailable(), (DONE, None)])
-    )
+    seen = events(stream([(QUEUED, 0), QueueUnavailable(), QueueUnavailable(), (DONE, None)]))
     assert [data["status"] for _, _, data in seen] == ["in_queue", "succeeded"]
 
 
 def test_heartbeats_are_sent_while_nothing_changes():
     timing = StreamTiming(poll=0.0, heartbeat=0.0)
-    pieces = collect_stream([(QUEUED, 0), (QUEUED, 0), (QUEUED, 0), (DONE, None)], timing=timing)
+    pieces = stream([(QUEUED, 0), (QUEUED, 0), (QUEUED, 0), (DONE, None)], timing=timing)
     assert pieces.count(HEARTBEAT) >= 2
 
 
 def test_a_closing_service_ends_its_streams():
-    looks = iter([False, False, True])
-    assert len(events(collect_stream([(QUEUED, 0)], closing=lambda: next(looks)))) == 1
+    answers = iter([False, False, True])
+    assert len(events(stream([(QUEUED, 0)], closing=lambda: next(answers)))) == 1
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_log_mel_of_silence_is_flat():
 
 
 # ------------------------------------------------------------------------------------- encoder
+@pytest.mark.model
 def test_network_gives_the_verified_states():
     """Numbers of the export that agrees with CTranslate2 (scripts/verify_whisper_export.py)."""
     session = onnx_session(WeightStore().path("whisper_base_encoder"))
@@ -77,6 +78,7 @@ def test_network_gives_the_verified_states():
         assert states[cell] == pytest.approx(value, abs=5e-3)
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("length", [0, 1, 100, 319, 320, 321, 16000, 160_000, 160_001, 160_321])
 def test_one_state_per_started_320_samples(speech_encoder: SpeechEncoder, length: int):
     states = speech_encoder.encode(chirp(11.0)[:length])
@@ -85,10 +87,12 @@ def test_one_state_per_started_320_samples(speech_encoder: SpeechEncoder, length
     assert np.isfinite(states).all()
 
 
+@pytest.mark.model
 def test_encoding_is_deterministic(speech_encoder: SpeechEncoder, voice: Samples):
     assert np.array_equal(speech_encoder.encode(voice), speech_encoder.encode(voice.copy()))
 
 
+@pytest.mark.model
 def test_stream_gives_the_same_states_as_encode(speech_encoder: SpeechEncoder, voice: Samples):
     sound = np.tile(voice, 4)
     chunks = np.split(sound, [1, 5000, 170_000, 170_001])
@@ -97,6 +101,7 @@ def test_stream_gives_the_same_states_as_encode(speech_encoder: SpeechEncoder, v
     )
 
 
+@pytest.mark.model
 def test_states_fit_float16_and_contain_no_sinks(speech_encoder: SpeechEncoder, voice: Samples):
     states = speech_encoder.encode(voice)
     assert np.abs(states).max() < 20
@@ -104,6 +109,7 @@ def test_states_fit_float16_and_contain_no_sinks(speech_encoder: SpeechEncoder, 
     assert 0.3 < states[:, 512:].std() < 1.0
 
 
+@pytest.mark.model
 def test_position_in_the_window_hardly_matters(speech_encoder: SpeechEncoder, voice: Samples):
     here = speech_encoder.encode(voice)
     later = speech_encoder.encode(np.concatenate([np.zeros(4 * SAMPLE_RATE, np.float32), voice]))[
@@ -115,6 +121,7 @@ def test_position_in_the_window_hardly_matters(speech_encoder: SpeechEncoder, vo
         assert np.median(np.abs(change)) < 0.35 * here[inner, half].std()
 
 
+@pytest.mark.model
 def test_states_at_a_window_seam_are_close_to_those_inside_a_window(
     speech_encoder: SpeechEncoder, voice: Samples
 ):
@@ -188,6 +195,7 @@ def test_missing_weight_is_named(tmp_path: Path):
 
 
 # ------------------------------------------------------------------------------------ activity
+@pytest.mark.model
 def test_speech_is_detected_and_silence_and_noise_are_not(voice: Samples):
     noise = (0.05 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
     quiet = np.zeros(2 * SAMPLE_RATE, np.float32)
@@ -197,6 +205,7 @@ def test_speech_is_detected_and_silence_and_noise_are_not(voice: Samples):
     assert probability[-60:].max() < 0.3
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("length", [0, 1, 320, 321, 511, 512, 513, 16001])
 def test_activity_is_aligned_with_the_states(voice: Samples, length: int):
     probability = speech_activity(voice[:length])
@@ -205,6 +214,7 @@ def test_activity_is_aligned_with_the_states(voice: Samples, length: int):
     assert ((probability >= 0) & (probability <= 1)).all()
 
 
+@pytest.mark.model
 def test_activity_of_a_stream_equals_that_of_the_whole(voice: Samples):
     sound = np.tile(voice, 8)
     chunks = np.split(sound, [1, 5000, 170_000, 170_001])
@@ -220,6 +230,7 @@ def test_activity_is_interpolated_linearly():
 
 
 # --------------------------------------------------------------------------------------- audio
+@pytest.mark.model
 @pytest.mark.parametrize("language", ["en", "es", "de"])
 def test_demonstration_recordings_are_clean_speech(language: str):
     sound = audio.load_audio(Path(str(files("lipwright") / "assets" / f"speech_{language}.flac")))
@@ -233,6 +244,7 @@ def test_demonstration_recordings_are_clean_speech(language: str):
 
 
 # ----------------------------------------------------------------------------------- features
+@pytest.mark.model
 def test_speech_features_equal_those_of_the_networks(speech_encoder: SpeechEncoder, voice: Samples):
     features_on_disk = extract_speech_features(
         lambda: np.array_split(voice, 13), speech_encoder, WeightStore()

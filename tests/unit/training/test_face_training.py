@@ -12,6 +12,8 @@ from training.face.occluder_sprites import SPRITE_SIZE
 
 from lipwright.face.lower_face_raster import RASTER_SIDE, raster_layout
 
+pytestmark = pytest.mark.model
+
 
 @pytest.fixture(scope="module")
 def clips() -> list[FaceClip]:

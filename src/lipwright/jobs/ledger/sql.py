@@ -307,7 +307,9 @@ class SqlLedger:
             # Every running job has a heartbeat; the condition makes SQLite use the partial index.
             running = sa.select(sa.func.count()).where(RUNNING, _c.beat_at > 0)
             return {
-                **rules.group_counters(dict(tx.execute(sa.select(counters)).tuples().all())),
+                **rules.group_counters(
+                    {name: amount for name, amount in tx.execute(sa.select(counters))}
+                ),
                 "jobs": {
                     str(State.IN_QUEUE): accounting.count_queued(tx),
                     str(State.IN_PROGRESS): tx.execute(running).scalar_one(),
@@ -490,4 +492,4 @@ def _select_page(
 def _count_deliveries(tx: sa.Connection) -> dict[str, int]:
     state = deliveries.c.state
     by_state = sa.select(state, sa.func.count()).group_by(state)
-    return dict(tx.execute(by_state).tuples().all())
+    return {name: number for name, number in tx.execute(by_state)}

@@ -29,7 +29,7 @@ QUICK = {
 
 
 @dataclass
-class WorkBench:
+class ServiceHarness:
     """One data folder with clips, and the services that run on it one after the other."""
 
     data_dir: Path
@@ -108,13 +108,13 @@ class WorkBench:
 
 
 @contextmanager
-def work_bench(folder: Path, clip: Path, speech: Path, plugins: Path) -> Iterator[WorkBench]:
+def open_service_harness(folder: Path, clip: Path, speech: Path, plugins: Path) -> Iterator[ServiceHarness]:
     """Open the services of a fresh data folder, with the clips uploaded for two keys."""
     with closing(open_services(Settings(data_dir=folder / "data"))) as services:
         for key in ("k1", "k2"):
             _upload(services, f"{key}-video", key, clip)
             _upload(services, f"{key}-audio", key, speech)
-        yield WorkBench(data_dir=folder / "data", plugins=plugins, services=services)
+        yield ServiceHarness(data_dir=folder / "data", plugins=plugins, services=services)
 
 
 def _upload(services: Services, file_id: str, key: str, path: Path) -> None:
