@@ -39,7 +39,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier: its folder, or ``model`` for a unit test that runs a network."""
+    """Mark each test with its tier: its folder, or ``model`` for a slow unit test."""
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in TIERS and not (tier == "unit" and item.get_closest_marker("model")):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, stats
+from scipy import ndimage
 from scipy.interpolate import CubicHermiteSpline
 
 from lipwright.types import Bools
@@ -255,6 +255,8 @@ def mean_and_interval(values: Sequence[float], seed: int = 0) -> tuple[float, fl
     data = np.array([v for v in values if math.isfinite(v)])
     if len(data) < 2:
         return (float(data[0]),) * 3 if len(data) else (math.nan,) * 3
+    from scipy import stats  # takes half a second
+
     interval = stats.bootstrap(
         (data,),
         np.mean,

@@ -1,4 +1,4 @@
-"""Run commands as a user does, and look at what is left."""
+"""Fixtures that run commands as a user does."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
     """Run the command line in this process."""
     monkeypatch.delenv("LIPWRIGHT_DEBUG", raising=False)
 
-    def run(*words: object) -> Outcome:
+    def run(*arguments: object) -> Outcome:
         capfd.readouterr()
-        status = main([str(word) for word in words])
+        status = main([str(argument) for argument in arguments])
         return Outcome(status, *capfd.readouterr())
 
     return run
@@ -32,12 +32,12 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 @pytest.fixture
 def process() -> Run:
-    """Run the command line in a process of its own."""
+    """Run the command line in another process."""
 
-    def process(*words: object, **settings: Any) -> Outcome:
-        command = [sys.executable, "-m", "lipwright", *map(str, words)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
-        return Outcome(done.returncode, done.stdout, done.stderr)
+    def process(*arguments: object, **settings: Any) -> Outcome:
+        command = [sys.executable, "-m", "lipwright", *map(str, arguments)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+        return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
     return process
 

@@ -17,7 +17,7 @@ import pytest
 import lipwright
 import tiny_media
 from lipwright.cli import demo
-from lipwright.cli.common import to_plain, print_json
+from lipwright.cli.common import print_json, to_plain
 from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
 from lipwright.pipeline import pipeline
@@ -30,33 +30,33 @@ SERVICE = ("serve", "config", "submit", "watch", "status", "result", "cancel", "
 COMMANDS = (*LOCAL, *SERVICE)
 
 
-# ------------------------------------------------------------------------------------- the shell
-def test_the_bare_command_explains_itself(run: Run):
-    told = run()
-    assert told.status == 0
-    assert all(command in told.out for command in COMMANDS)
+# -------------------------------------------------------------------------------- help and errors
+def test_the_command_without_arguments_prints_help(run: Run):
+    outcome = run()
+    assert outcome.status == 0
+    assert all(command in outcome.out for command in COMMANDS)
 
 
-def test_a_group_of_commands_explains_itself(run: Run):
-    told = run("keys")
-    assert told.status == 0
-    assert all(command in told.out for command in ("create", "list", "revoke"))
+def test_a_command_group_without_arguments_prints_help(run: Run):
+    outcome = run("keys")
+    assert outcome.status == 0
+    assert all(command in outcome.out for command in ("create", "list", "revoke"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help_and_json(command: str, run: Run):
-    told = run(command, "--help")
-    assert told.status == 0
-    assert "--json" in told.out
+    outcome = run(command, "--help")
+    assert outcome.status == 0
+    assert "--json" in outcome.out
 
 
-def test_it_runs_as_a_module_and_knows_its_version(process: Run):
-    told = process("--version")
-    assert (told.status, told.out) == (0, f"lipwright {lipwright.__version__}\n")
+def test_the_package_runs_as_a_module_and_prints_its_version(process: Run):
+    outcome = process("--version")
+    assert (outcome.status, outcome.out) == (0, f"lipwright {lipwright.__version__}\n")
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "message"),
     [
         (("sing",), "sing"),
         (("sync", "a.mp4"), "AUDIO"),
@@ -66,31 +66,35 @@ def test_it_runs_as_a_module_and_knows_its_version(process: Run):
         (("sample", "a.mp4", "--rate", "1/0"), "30000/1001"),
     ],
 )
-def test_a_wrong_command_is_one_line_with_what_to_do(words: tuple[str, ...], says: str, run: Run):
-    told = run(*words)
-    assert told.status == 2
-    assert told.out == ""
-    assert told.err.startswith("error: ")
-    assert told.err.count("\n") == 1
-    assert says in told.err
-    assert "--help" in told.err
-    assert run(*words, "--json").json["error"]["code"] == "invalid_options"
+def test_a_usage_error_is_one_line_with_a_remedy(
+    arguments: tuple[str, ...], message: str, run: Run
+):
+    outcome = run(*arguments)
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+    assert message in outcome.err
+    assert "--help" in outcome.err
+    assert run(*arguments, "--json").json["error"]["code"] == "invalid_options"
 
 
-def test_a_defect_is_one_line_unless_debugging(run: Run, monkeypatch: pytest.MonkeyPatch):
-    def fail(*_words: object, **_options: object) -> None:
-        raise ZeroDivisionError("a defect")
+def test_an_unexpected_error_is_one_line_unless_debugging(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(pipeline, "sync", fail)
-    told = run("sync", "a.mp4", "b.wav", "-o", "c.mp4")
-    assert told.status == 1
-    assert "ZeroDivisionError: a defect" in told.err
-    assert told.err.count("\n") == 1
+    outcome = run("sync", "a.mp4", "b.wav", "-o", "c.mp4")
+    assert outcome.status == 1
+    assert "ZeroDivisionError: a bug" in outcome.err
+    assert outcome.err.count("\n") == 1
     monkeypatch.setenv("LIPWRIGHT_DEBUG", "1")
     assert "Traceback" in run("sync", "a.mp4", "b.wav", "-o", "c.mp4").err
 
 
-def test_values_become_plain(tmp_path: Path):
+def test_values_are_converted_to_plain_json_types(tmp_path: Path):
     value = {"rate": Fraction(30000, 1001), "duration": Fraction(1, 2), "path": tmp_path, "n": (1,)}
     assert to_plain(value) == {
         "rate": "30000/1001",
@@ -102,33 +106,35 @@ def test_values_become_plain(tmp_path: Path):
 
 
 # ------------------------------------------------------------------------------------------ sync
-def test_sync_writes_the_dub_and_says_so(run: Run, talk: Path, speech: Path, tmp_path: Path):
+def test_sync_writes_the_video_and_prints_a_summary(
+    run: Run, talk: Path, speech: Path, tmp_path: Path
+):
     out = tmp_path / "dubbed.mp4"
-    told = run("sync", talk, speech, "-o", out)
-    assert told.status == 0, told.err
-    assert told.out.startswith(f"{out}: 15 frames at 25 fps, 0.60 s, cut_off")
+    outcome = run("sync", talk, speech, "-o", out)
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.startswith(f"{out}: 15 frames at 25 fps, 0.60 s, cut_off")
     assert sum(1 for _ in read_video(probe(out))) == 15
-    stages = [line.split(":")[0] for line in told.err.splitlines()]
+    stages = [line.split(":")[0] for line in outcome.err.splitlines()]
     assert {"track", "paint"} <= set(stages)
     assert max(map(stages.count, stages)) <= 11
 
 
-def test_sync_tells_machines_in_one_object(run: Run, talk: Path, speech: Path, tmp_path: Path):
+def test_sync_prints_one_json_object(run: Run, talk: Path, speech: Path, tmp_path: Path):
     out = tmp_path / "dubbed.mov"
-    told = run("sync", talk, speech, "-o", out, "--mode", "silence", "--json")
-    assert told.status == 0
-    assert told.err == ""
-    answer = told.json
-    assert answer["path"] == str(out)
-    assert (answer["frames"], answer["rate"], answer["duration"]) == (20, "25/1", 0.8)
-    assert (answer["mode"], answer["engine"]) == ("silence", "exemplar")
-    assert {"style", "face_frames", "warnings", "timings", "weights"} <= set(answer)
+    outcome = run("sync", talk, speech, "-o", out, "--mode", "silence", "--json")
+    assert outcome.status == 0
+    assert outcome.err == ""
+    result = outcome.json
+    assert result["path"] == str(out)
+    assert (result["frames"], result["rate"], result["duration"]) == (20, "25/1", 0.8)
+    assert (result["mode"], result["engine"]) == ("silence", "exemplar")
+    assert {"style", "face_frames", "warnings", "timings", "weights"} <= set(result)
 
 
 def test_quiet_prints_no_progress(run: Run, talk: Path, speech: Path, tmp_path: Path):
-    told = run("sync", talk, speech, "-o", tmp_path / "a.mp4", "--engine", "passthrough", "-q")
-    progress = [line for line in told.err.splitlines() if not line.startswith("warning: ")]
-    assert (told.status, progress) == (0, [])
+    outcome = run("sync", talk, speech, "-o", tmp_path / "a.mp4", "--engine", "passthrough", "-q")
+    progress = [line for line in outcome.err.splitlines() if not line.startswith("warning: ")]
+    assert (outcome.status, progress) == (0, [])
 
 
 def test_an_older_output_is_replaced(run: Run, talk: Path, speech: Path, tmp_path: Path):
@@ -148,24 +154,26 @@ def test_an_output_that_is_an_input_is_refused(
         out = tmp_path / "other.mp4"
         getattr(out, link)(talk)
     before = talk.read_bytes()
-    told = run("sync", talk, speech, "-o", out, "--json")
-    assert told.json["error"]["code"] == "invalid_options"
-    assert told.status == 2
+    outcome = run("sync", talk, speech, "-o", out, "--json")
+    assert outcome.json["error"]["code"] == "invalid_options"
+    assert outcome.status == 2
     assert talk.read_bytes() == before
 
 
-def test_a_bar_shows_stage_pace_and_time_on_a_terminal(talk: Path, speech: Path, tmp_path: Path):
+def test_a_terminal_shows_a_bar_with_stage_speed_and_time_left(
+    talk: Path, speech: Path, tmp_path: Path
+):
     pty = pytest.importorskip("pty")
     reader, writer = pty.openpty()
-    words = ["sync", talk, speech, "-o", tmp_path / "a.mp4"]
-    command = [sys.executable, "-m", "lipwright", *map(str, words)]
+    arguments = ["sync", talk, speech, "-o", tmp_path / "a.mp4"]
+    command = [sys.executable, "-m", "lipwright", *map(str, arguments)]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     with subprocess.Popen(
         command, stderr=writer, stdout=subprocess.PIPE, env=environment
-    ) as running:
+    ) as process:
         os.close(writer)
         shown = read_all(reader)
-        assert running.wait(60) == 0
+        assert process.wait(60) == 0
     assert "track" in shown
     assert "paint" in shown
     assert " fps " in shown
@@ -175,24 +183,25 @@ def test_a_bar_shows_stage_pace_and_time_on_a_terminal(talk: Path, speech: Path,
 # --------------------------------------------------------------------------------------- signals
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("stage", ["track", "paint"])
-def test_a_signal_ends_the_job_and_leaves_nothing(
+def test_a_signal_ends_the_job_and_keeps_the_older_output(
     number: int, status: int, stage: str, talk: Path, tmp_path: Path
 ):
     speech = tiny_media.write_wav(tmp_path / "long.wav", 40)
     out = tmp_path / "out.mp4"
     out.write_bytes(b"older")
-    words = ["sync", talk, speech, "-o", out, "--mode", "loop", "--engine", "passthrough"]
+    options = ["-o", out, "--mode", "loop", "--engine", "passthrough"]
+    arguments = ["sync", talk, speech, *options]
     with subprocess.Popen(
-        [sys.executable, "-m", "lipwright", *map(str, words)],
+        [sys.executable, "-m", "lipwright", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as running:
-        assert running.stderr is not None
-        wait_for(running, stage)
-        running.send_signal(number)
-        _, rest = running.communicate(timeout=60)
-    assert running.returncode == status, rest
+    ) as process:
+        assert process.stderr is not None
+        wait_for_stage(process, stage)
+        process.send_signal(number)
+        _, rest = process.communicate(timeout=60)
+    assert process.returncode == status, rest
     errors = [line for line in rest.splitlines() if line.startswith("error: ")]
     assert errors == [rest.splitlines()[-1]]
     assert "no partial output remains" in errors[0]
@@ -200,68 +209,68 @@ def test_a_signal_ends_the_job_and_leaves_nothing(
     assert {p.name for p in tmp_path.iterdir()} == {"talk.mp4", "long.wav", "out.mp4"}
 
 
-def wait_for(running: subprocess.Popen[str], stage: str) -> None:
+def wait_for_stage(process: subprocess.Popen[str], stage: str) -> None:
     """Read progress until a stage begins."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        assert running.stderr is not None
-        ready, _, _ = select.select([running.stderr], [], [], 1)
-        line = running.stderr.readline() if ready else "still nothing"
+        assert process.stderr is not None
+        ready, _, _ = select.select([process.stderr], [], [], 1)
+        line = process.stderr.readline() if ready else "no line yet"
         if line.startswith(f"{stage}:"):
             return
         assert line, f"ended before {stage}"
     raise AssertionError(f"{stage} did not begin")
 
 
-# ---------------------------------------------------------------------------------------- others
-def test_probe_tells_what_a_file_holds(run: Run, talk: Path, speech: Path):
-    told = run("probe", talk)
-    assert "h264 192x192, 25 fps, 0.800 s" in told.out
-    assert "audio: aac" in told.out
-    answer = run("probe", talk, "--json").json
-    assert answer["video"]["rate"] == "25/1"
-    assert answer["video"]["duration"] == 0.8
+# -------------------------------------------------------------------------------- other commands
+def test_probe_prints_the_streams_of_a_file(run: Run, talk: Path, speech: Path):
+    outcome = run("probe", talk)
+    assert "h264 192x192, 25 fps, 0.800 s" in outcome.out
+    assert "audio: aac" in outcome.out
+    info = run("probe", talk, "--json").json
+    assert info["video"]["rate"] == "25/1"
+    assert info["video"]["duration"] == 0.8
     assert run("probe", speech, "--json").json["video"] is None
 
 
-def test_probe_refuses_what_is_not_media(run: Run, tmp_path: Path):
+def test_probe_of_a_missing_file_fails(run: Run, tmp_path: Path):
     assert run("probe", tmp_path / "gone.mp4").status == 3
 
 
 def test_sample_writes_a_clip_and_its_truth(run: Run, tmp_path: Path):
     out = tmp_path / "talk.mkv"
-    words = ("sample", out, "--seconds", "0.5", "--size", "128x96", "--rate", "30000/1001")
-    answer = run(*words, "--json").json
-    assert (answer["frames"], answer["rate"]) == (15, "30000/1001")
+    options = ("--seconds", "0.5", "--size", "128x96", "--rate", "30000/1001")
+    summary = run("sample", out, *options, "--json").json
+    assert (summary["frames"], summary["rate"]) == (15, "30000/1001")
     video = probe(out).video
     assert video is not None
     assert (video.width, video.height, video.rate) == (128, 96, Fraction(30000, 1001))
-    with np.load(answer["truth_path"]) as truth:
+    with np.load(summary["truth_path"]) as truth:
         assert truth["landmarks"].shape == (15, 478, 3)
-        assert np.allclose(truth["opening"], answer["opening"], atol=1e-4)
+        assert np.allclose(truth["opening"], summary["opening"], atol=1e-4)
     assert {p.name for p in tmp_path.iterdir()} == {"talk.mkv", "talk.truth.npz"}
 
 
-@pytest.mark.parametrize("wish", [("--size", "10x10"), ("--rate", "0"), ("--seconds", "0")])
-def test_sample_refuses_what_it_cannot_make(wish: tuple[str, str], run: Run, tmp_path: Path):
-    assert run("sample", tmp_path / "talk.mp4", *wish).status == 2
+@pytest.mark.parametrize("option", [("--size", "10x10"), ("--rate", "0"), ("--seconds", "0")])
+def test_sample_refuses_options_out_of_range(option: tuple[str, str], run: Run, tmp_path: Path):
+    assert run("sample", tmp_path / "talk.mp4", *option).status == 2
     assert not list(tmp_path.iterdir())
 
 
-def test_demo_shows_the_main_job(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_demo_writes_its_files(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(demo, "SIZE", (192, 192))
     monkeypatch.setattr(demo, "SECONDS", 1.0)
-    told = run("demo", tmp_path / "new" / "demo")
-    assert told.status == 0, told.err
+    outcome = run("demo", tmp_path / "new" / "demo")
+    assert outcome.status == 0, outcome.err
     names = {"source.mp4", "speech.flac", "dubbed.mp4", "before_after.png"}
     assert {p.name for p in (tmp_path / "new" / "demo").iterdir()} >= names
-    assert all(name in told.out for name in names)
+    assert all(name in outcome.out for name in names)
 
 
-def test_demo_names_a_folder_it_cannot_make(run: Run, speech: Path):
-    told = run("demo", speech / "demo")
-    assert told.status == 6
-    assert "speech.wav" in told.err
+def test_demo_names_a_folder_that_cannot_be_created(run: Run, speech: Path):
+    outcome = run("demo", speech / "demo")
+    assert outcome.status == 6
+    assert "speech.wav" in outcome.err
 
 
 def test_engines_are_listed(run: Run):
@@ -270,17 +279,17 @@ def test_engines_are_listed(run: Run):
     assert names == sorted(names)
 
 
-def test_doctor_finds_all_that_is_needed(run: Run):
-    told = run("doctor")
-    assert told.status == 0, told.out
-    assert "ready: everything required is installed" in told.out
+def test_doctor_reports_a_complete_installation(run: Run):
+    outcome = run("doctor")
+    assert outcome.status == 0, outcome.out
+    assert "ready: everything required is installed" in outcome.out
     report = run("doctor", "--json").json
     assert report["packages"]["av"]
     assert {weight["state"] for weight in report["weights"]} == {"ok"}
     assert all(weight["origin"] and weight["licence"] for weight in report["weights"])
 
 
-def test_doctor_names_what_is_missing_or_damaged(
+def test_doctor_names_missing_and_corrupt_weights(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for path in FILES.iterdir():
@@ -288,11 +297,11 @@ def test_doctor_names_what_is_missing_or_damaged(
             shutil.copy(path, tmp_path)
     (tmp_path / "face_detector.tflite").write_bytes(b"damaged")
     monkeypatch.setattr("lipwright.cli.doctor.WeightStore", lambda: WeightStore(tmp_path))
-    told = run("doctor")
-    assert told.status == 5
-    assert "face_detector.tflite is corrupt" in told.out
-    assert "silero_vad.onnx is missing" in told.out
-    assert "face_blendshapes: ok" in told.out
+    outcome = run("doctor")
+    assert outcome.status == 5
+    assert "face_detector.tflite is corrupt" in outcome.out
+    assert "silero_vad.onnx is missing" in outcome.out
+    assert "face_blendshapes: ok" in outcome.out
 
 
 def test_the_command_line_prints_json_in_utf8(capsys: pytest.CaptureFixture[str]):

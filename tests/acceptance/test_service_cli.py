@@ -1,4 +1,4 @@
-"""The service and its clients as their users meet them: real processes on loopback."""
+"""The service and its clients as real processes on loopback."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ PASSTHROUGH = ("--engine", "passthrough", "--allow-no-face")
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     folder = tmp_path_factory.mktemp("service")
-    with live_service(folder / "data") as running:
-        yield running
-        assert running.stop() == 0
+    with live_service(folder / "data") as started:
+        yield started
+        assert started.stop() == 0
 
 
 @pytest.fixture
-def known(service: LiveService, monkeypatch: pytest.MonkeyPatch) -> LiveService:
-    """The service, named by the environment."""
+def running(service: LiveService, monkeypatch: pytest.MonkeyPatch) -> LiveService:
+    """The running service; the environment holds its URL and key."""
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
     return service
 
 
 @pytest.fixture(scope="module")
-def long_words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """A job that takes some seconds."""
+def long_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Arguments of a job that takes several seconds."""
     folder = tmp_path_factory.mktemp("long")
     video = make_sample(folder / "v.mp4", seconds=2.0, size=(640, 360), rate=Fraction(25)).path
     audio = tiny_media.write_wav(folder / "a.wav", 24)
@@ -60,71 +60,71 @@ def wait_until(state: str, job_id: str, run: Run) -> None:
         time.sleep(0.05)
 
 
-# ------------------------------------------------------------------------------------- one job
-def test_a_job_goes_all_the_way(
-    run: Run, known: LiveService, talk: Path, speech: Path, tmp_path: Path
+# ---------------------------------------------------------------------------------------- jobs
+def test_a_job_is_submitted_watched_and_saved(
+    run: Run, running: LiveService, talk: Path, speech: Path, tmp_path: Path
 ):
-    told = run("submit", talk, speech, *PASSTHROUGH)
-    assert told.status == 0, told.err
-    job_id = told.out.strip()
-    told = run("watch", job_id, "-o", tmp_path / "out.mp4")
-    assert told.status == 0, told.err
-    assert told.out == f"{tmp_path / 'out.mp4'}\n"
-    assert "succeeded\n" in told.err
+    outcome = run("submit", talk, speech, *PASSTHROUGH)
+    assert outcome.status == 0, outcome.err
+    job_id = outcome.out.strip()
+    outcome = run("watch", job_id, "-o", tmp_path / "out.mp4")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out == f"{tmp_path / 'out.mp4'}\n"
+    assert "succeeded\n" in outcome.err
     video = probe(tmp_path / "out.mp4").video
     assert video is not None
     assert video.duration == Fraction(3, 5)
     assert run("status", job_id, "--json").json["state"] == "completed"
-    result = run("result", job_id, "-o", tmp_path / "again.mp4", "--json").json
+    result = run("result", job_id, "-o", tmp_path / "copy.mp4", "--json").json
     assert (result["state"], result["model_id"]) == ("succeeded", "lipwright/passthrough")
-    assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "out.mp4").read_bytes()
+    assert (tmp_path / "copy.mp4").read_bytes() == (tmp_path / "out.mp4").read_bytes()
     assert job_id in run("list").out
     assert run("cancel", job_id).status == 7
 
 
-def test_a_job_that_cannot_be_done_ends_as_it_would_here(
-    run: Run, known: LiveService, speech: Path, tmp_path: Path
+def test_a_failed_job_exits_like_a_failed_local_job(
+    run: Run, running: LiveService, speech: Path, tmp_path: Path
 ):
-    (tmp_path / "text.mp4").write_text("this is no film")
+    (tmp_path / "text.mp4").write_text("this is not a video")
     job_id = run("submit", tmp_path / "text.mp4", speech, "-q").out.strip()
-    told = run("watch", job_id, "--json")
-    assert told.status == 3
-    assert told.json["error"]["code"] == "media_unreadable"
+    outcome = run("watch", job_id, "--json")
+    assert outcome.status == 3
+    assert outcome.json["error"]["code"] == "media_unreadable"
 
 
-def test_what_is_wrong_is_refused_when_it_is_handed_in(run: Run, known: LiveService, talk: Path):
-    told = run("submit", talk, "https://127.0.0.1/speech.wav", "--json")
-    assert told.json["error"]["code"] in ("invalid_options", "source_unreachable")
-    told = run("submit", talk, talk, "--engine", "magic", "--json")
-    assert told.json["error"]["code"] == "engine_not_found"
+def test_invalid_requests_are_refused_at_submission(run: Run, running: LiveService, talk: Path):
+    outcome = run("submit", talk, "https://127.0.0.1/speech.wav", "--json")
+    assert outcome.json["error"]["code"] in ("invalid_options", "source_unreachable")
+    outcome = run("submit", talk, talk, "--engine", "magic", "--json")
+    assert outcome.json["error"]["code"] == "engine_not_found"
 
 
-def test_a_waiting_job_can_be_cancelled_and_the_running_one_goes_on(
-    run: Run, known: LiveService, long_words: tuple[str, ...], tmp_path: Path
+def test_a_queued_job_can_be_cancelled_and_a_running_one_cannot(
+    run: Run, running: LiveService, long_job: tuple[str, ...], tmp_path: Path
 ):
-    first = run("submit", *long_words, "-q").out.strip()
+    first = run("submit", *long_job, "-q").out.strip()
     wait_until("in_progress", first, run)
-    second = run("submit", *long_words, "-q").out.strip()
+    second = run("submit", *long_job, "-q").out.strip()
     assert run("status", second).out == f"{second}: in_queue, next\n"
-    told = run("cancel", first)
-    assert told.status == 7
-    assert "in_progress" in told.err
+    outcome = run("cancel", first)
+    assert outcome.status == 7
+    assert "in_progress" in outcome.err
     assert run("cancel", second, "--json").json == {"id": second, "cancelled": True}
     assert run("watch", second).status == 130
     assert run("watch", first, "-q", "-o", tmp_path / "out.mp4").status == 0
 
 
-def test_ctrl_c_ends_the_watching_only(
-    run: Run, known: LiveService, long_words: tuple[str, ...], tmp_path: Path
+def test_ctrl_c_stops_watching_and_the_job_continues(
+    run: Run, running: LiveService, long_job: tuple[str, ...], tmp_path: Path
 ):
-    job_id = run("submit", *long_words, "-q").out.strip()
+    job_id = run("submit", *long_job, "-q").out.strip()
     with subprocess.Popen(
         [sys.executable, "-m", "lipwright", "watch", job_id],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=tmp_path,
-        env=environment(**known.environment),
+        env=environment(**running.environment),
     ) as watching:
         assert read_line(watching, 60)
         watching.send_signal(signal.SIGINT)
@@ -132,17 +132,17 @@ def test_ctrl_c_ends_the_watching_only(
     assert watching.returncode == 130
     assert f"lipwright watch {job_id}" in rest.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
-    told = run("watch", job_id, "-q", "-o", tmp_path / "out.mp4")
-    assert (told.status, told.err) == (0, "")
+    outcome = run("watch", job_id, "-q", "-o", tmp_path / "out.mp4")
+    assert (outcome.status, outcome.err) == (0, "")
 
 
-def test_a_bar_shows_how_far_a_job_is_on_a_terminal(
-    run: Run, known: LiveService, long_words: tuple[str, ...], tmp_path: Path
+def test_a_terminal_shows_a_bar_with_the_progress_of_a_job(
+    run: Run, running: LiveService, long_job: tuple[str, ...], tmp_path: Path
 ):
     pty = pytest.importorskip("pty")
-    job_id = run("submit", *long_words, "-q").out.strip()
+    job_id = run("submit", *long_job, "-q").out.strip()
     reader, writer = pty.openpty()
-    terminal = environment(**known.environment, TERM="xterm", COLUMNS="100")
+    terminal = environment(**running.environment, TERM="xterm", COLUMNS="100")
     with subprocess.Popen(
         [sys.executable, "-m", "lipwright", "watch", job_id, "-o", tmp_path / "out.mp4"],
         stdout=subprocess.PIPE,
@@ -153,20 +153,20 @@ def test_a_bar_shows_how_far_a_job_is_on_a_terminal(
         shown = read_all(reader)
         assert watching.wait(60) == 0
     assert " frames, " in shown
-    assert "% of all" in shown
+    assert "% of the job" in shown
     assert "download" in shown
 
 
 # -------------------------------------------------------------------------------------- Python
-def test_both_clients_do_a_job(known: LiveService, talk: Path, speech: Path, tmp_path: Path):
-    async def meanwhile() -> tuple[list[JobState], Path]:
+def test_both_clients_run_a_job(running: LiveService, talk: Path, speech: Path, tmp_path: Path):
+    async def run_async() -> tuple[list[JobState], Path]:
         async with AsyncClient() as client:
             job = await client.submit(talk, speech, model_id="lipwright/passthrough")
             states = [status.state async for status in job.events()]
             saved = await client.download(await job.result(), tmp_path / "async.mp4")
             return states, saved
 
-    states, saved = asyncio.run(meanwhile())
+    states, saved = asyncio.run(run_async())
     assert states[-1].final
     assert probe(saved).video is not None
     with Client() as client:
@@ -180,7 +180,7 @@ def test_both_clients_do_a_job(known: LiveService, talk: Path, speech: Path, tmp
             job.status()
 
 
-def test_the_same_idempotency_key_gives_the_same_job(known: LiveService, talk: Path):
+def test_the_same_idempotency_key_gives_the_same_job(running: LiveService, talk: Path):
     with Client() as client:
         url = client.upload(talk).url
         model = "lipwright/passthrough"
@@ -191,50 +191,52 @@ def test_the_same_idempotency_key_gives_the_same_job(known: LiveService, talk: P
 
 
 # ---------------------------------------------------------------------------------------- keys
-def test_keys_come_and_go_while_it_runs(run: Run, known: LiveService, talk: Path):
-    where = ("--data-dir", known.data_dir)
-    told = run("keys", "create", "other", "--priority", 50, "--concurrency", 1, *where)
-    assert told.status == 0
-    secret = told.out.strip()
-    assert told.out == f"{secret}\n"
+def test_keys_can_be_created_and_revoked_while_the_service_runs(
+    run: Run, running: LiveService, talk: Path
+):
+    data_dir = ("--data-dir", running.data_dir)
+    outcome = run("keys", "create", "other", "--priority", 50, "--concurrency", 1, *data_dir)
+    assert outcome.status == 0
+    secret = outcome.out.strip()
+    assert outcome.out == f"{secret}\n"
     assert secret.startswith("lw_")
-    with Client(known.url, secret) as client:
-        assert client.jobs().jobs == ()  # those of other keys are not seen
-        rows = {row["name"]: row for row in run("keys", "list", *where, "--json").json["keys"]}
+    with Client(running.url, secret) as client:
+        assert client.jobs().jobs == ()  # jobs of other keys are hidden
+        rows = {row["name"]: row for row in run("keys", "list", *data_dir, "--json").json["keys"]}
         assert rows["other"]["priority"] == 50
-        assert secret not in run("keys", "list", *where).out
-        assert run("keys", "revoke", "other", *where).status == 0
+        assert secret not in run("keys", "list", *data_dir).out
+        assert run("keys", "revoke", "other", *data_dir).status == 0
         with pytest.raises(AccessDenied):
             client.jobs()
-    told = run("keys", "revoke", "other", *where, "--json")
-    assert told.json["error"]["code"] == "key_not_found"
-    stored = b"".join(p.read_bytes() for p in known.data_dir.glob("lipwright.sqlite3*"))
+    outcome = run("keys", "revoke", "other", *data_dir, "--json")
+    assert outcome.json["error"]["code"] == "key_not_found"
+    stored = b"".join(p.read_bytes() for p in running.data_dir.glob("lipwright.sqlite3*"))
     assert secret.encode() not in stored
 
 
-def test_behind_a_proxy_urls_are_those_that_clients_see(known: LiveService, talk: Path):
+def test_urls_behind_a_proxy_are_those_of_the_proxy(running: LiveService, talk: Path):
     with Client() as client:
         url = client.upload(talk).url
-    seen = {"Host": "dub.example.org", "X-Forwarded-Proto": "https"}
-    answer = httpx.post(
-        f"{known.url}/v1/models/lipwright/passthrough",
-        json={"video_url": url, "audio_url": url.replace(known.url, "https://dub.example.org")},
-        headers={"Authorization": f"Bearer {known.api_key}", **seen},
+    forwarded = {"Host": "dub.example.org", "X-Forwarded-Proto": "https"}
+    response = httpx.post(
+        f"{running.url}/v1/models/lipwright/passthrough",
+        json={"video_url": url, "audio_url": url.replace(running.url, "https://dub.example.org")},
+        headers={"Authorization": f"Bearer {running.api_key}", **forwarded},
     )
-    told = answer.json()
-    assert told["status_url"].startswith("https://dub.example.org/v1/requests/"), told
+    body = response.json()
+    assert body["status_url"].startswith("https://dub.example.org/v1/requests/"), body
 
 
-def test_no_key_is_in_the_log(run: Run, known: LiveService):
+def test_the_log_contains_no_key(run: Run, running: LiveService):
     assert run("list").status == 0
-    log = known.data_dir.with_name("data.log").read_text()
+    log = running.data_dir.with_name("data.log").read_text()
     assert "GET /v1/requests" in log
-    assert known.api_key is not None
-    assert known.api_key not in log
+    assert running.api_key is not None
+    assert running.api_key not in log
 
 
 # --------------------------------------------------------------------------------------- serve
-def test_the_first_start_prints_a_key_alone_on_a_line(tmp_path: Path):
+def test_the_first_start_prints_one_key_on_stdout(tmp_path: Path):
     command = [sys.executable, "-m", "lipwright", "serve", "--port", "0", "--data-dir", "data"]
     with subprocess.Popen(
         command,
@@ -253,43 +255,43 @@ def test_the_first_start_prints_a_key_alone_on_a_line(tmp_path: Path):
     assert key.startswith("lw_")
     assert rest == ""
     assert process.returncode == 0
-    with live_service(tmp_path / "data") as again:
-        assert again.api_key is None
+    with live_service(tmp_path / "data") as restarted:
+        assert restarted.api_key is None
 
 
-def test_others_are_let_in_only_with_a_key(run: Run, tmp_path: Path):
-    words = ("--host", "0.0.0.0", "--port", 0, "--data-dir", tmp_path / "data")
-    told = run("serve", *words)
-    assert told.status == 2
-    assert "lipwright keys create" in told.err
-    assert told.out == ""
+def test_a_public_address_without_a_key_is_refused(run: Run, tmp_path: Path):
+    address = ("--host", "0.0.0.0", "--port", 0)
+    outcome = run("serve", *address, "--data-dir", tmp_path / "data")
+    assert outcome.status == 2
+    assert "lipwright keys create" in outcome.err
+    assert outcome.out == ""
 
 
-def test_an_address_in_use_is_named(run: Run, tmp_path: Path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        told = run("serve", "--port", port, "--data-dir", tmp_path / "data", "--json")
-    assert told.status == 2
-    assert str(port) in told.json["error"]["message"]
+def test_an_address_in_use_is_named_in_the_error(run: Run, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        outcome = run("serve", "--port", port, "--data-dir", tmp_path / "data", "--json")
+    assert outcome.status == 2
+    assert str(port) in outcome.json["error"]["message"]
     keys = run("keys", "list", "--data-dir", tmp_path / "data", "--json").json["keys"]
-    assert keys == []  # a start that failed has made no key that nobody has seen
+    assert keys == []  # a failed start creates no key, because it would not be printed
 
 
-def test_a_second_signal_leaves_the_job_to_the_next_start(
-    run: Run, long_words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_second_signal_returns_the_job_to_the_queue(
+    run: Run, long_job: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with live_service(tmp_path / "data") as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
-        job_id = run("submit", *long_words, "-q").out.strip()
+        job_id = run("submit", *long_job, "-q").out.strip()
         wait_until("in_progress", job_id, run)
         service.process.send_signal(signal.SIGTERM)
-        with pytest.raises(subprocess.TimeoutExpired):  # it lets the job finish
+        with pytest.raises(subprocess.TimeoutExpired):  # the job continues
             service.process.wait(0.5)
         assert service.stop() == 0
     with live_service(tmp_path / "data") as service:
-        told = run("watch", job_id, "--url", service.url, "-q", "-o", tmp_path / "out.mp4")
-        assert told.status == 0, told.err
+        outcome = run("watch", job_id, "--url", service.url, "-q", "-o", tmp_path / "out.mp4")
+        assert outcome.status == 0, outcome.err
     assert probe(tmp_path / "out.mp4").video is not None
 
 
@@ -300,8 +302,7 @@ def test_one_signal_lets_the_running_job_finish(
     with live_service(tmp_path / "data") as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
-        words = (talk, speech, "--mode", "loop", *PASSTHROUGH)
-        job_id = run("submit", *words, "-q").out.strip()
+        job_id = run("submit", talk, speech, "--mode", "loop", *PASSTHROUGH, "-q").out.strip()
         wait_until("in_progress", job_id, run)
         assert service.stop() == 0
     with live_service(tmp_path / "data") as service:
@@ -309,18 +310,20 @@ def test_one_signal_lets_the_running_job_finish(
 
 
 # -------------------------------------------------------------------------------------- config
-def test_config_shows_what_holds_and_why(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_config_prints_each_value_and_its_origin(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lipwright.toml").write_text('slots = 2\ndatabase_url = "postgresql://a:b@c/d"\n')
     monkeypatch.setenv("LIPWRIGHT_PORT", "9000")
     monkeypatch.setenv("LIPWRIGHT_SLOT", "9")
-    told = run("config", "--data-dir", "here")
-    assert told.status == 0
-    assert "slots = 2  (lipwright.toml)\n" in told.out
-    assert "port = 9000  (LIPWRIGHT_PORT)\n" in told.out
-    assert f"data_dir = {tmp_path / 'here'}  (argument)\n" in told.out
-    assert "database_url = (hidden)  (lipwright.toml)\n" in told.out
-    assert "LIPWRIGHT_SLOT is no setting" in told.err
+    outcome = run("config", "--data-dir", "data")
+    assert outcome.status == 0
+    assert "slots = 2  (lipwright.toml)\n" in outcome.out
+    assert "port = 9000  (LIPWRIGHT_PORT)\n" in outcome.out
+    assert f"data_dir = {tmp_path / 'data'}  (argument)\n" in outcome.out
+    assert "database_url = (hidden)  (lipwright.toml)\n" in outcome.out
+    assert "LIPWRIGHT_SLOT is not a setting" in outcome.err
     rows = {row["name"]: row for row in run("config", "--json").json["settings"]}
     assert rows["slots"]["value"] == 2
     assert rows["host"] == {
@@ -332,7 +335,9 @@ def test_config_shows_what_holds_and_why(run: Run, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("command", [("serve",), ("keys", "list"), ("config",)])
-def test_without_the_server_extra_it_says_how_to_get_it(command: tuple[str, ...], tmp_path: Path):
+def test_commands_without_the_server_extra_say_how_to_install_it(
+    command: tuple[str, ...], tmp_path: Path
+):
     program = (
         "import sys\n"
         "for name in ('uvicorn', 'fastapi', 'sqlalchemy', 'pydantic', 'pydantic_settings'):\n"
@@ -340,19 +345,19 @@ def test_without_the_server_extra_it_says_how_to_get_it(command: tuple[str, ...]
         "from lipwright.cli import main\n"
         f"sys.exit(main([*{command!r}, '--data-dir', {str(tmp_path)!r}]))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 5
-    assert 'pip install "lipwright[server]"' in done.stderr
-    assert done.stderr.count("\n") == 1
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert process.returncode == 5
+    assert 'pip install "lipwright[server]"' in process.stderr
+    assert process.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(has_cuda(), reason="ONNX Runtime here can use CUDA")
-def test_a_service_does_not_start_without_the_device_it_is_told_to_use(
+def test_a_service_does_not_start_without_the_requested_device(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("LIPWRIGHT_DEVICE", "cuda")
-    told = run("serve", "--data-dir", tmp_path / "data", "--port", 0)
-    assert told.status == 5
-    assert "install onnxruntime-gpu" in told.err
-    assert not told.out
+    outcome = run("serve", "--data-dir", tmp_path / "data", "--port", 0)
+    assert outcome.status == 5
+    assert "install onnxruntime-gpu" in outcome.err
+    assert not outcome.out
     assert not (tmp_path / "data").exists()

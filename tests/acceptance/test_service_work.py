@@ -1,4 +1,4 @@
-"""What real workers do with jobs that behave, and with jobs that do not."""
+"""Real workers with jobs that succeed, fail, hang or kill their process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bench(tmp_path: Path, original: SampleTruth, plugins: Path) -> Iterator[Serv
         yield opened
 
 
-def test_turns_go_by_priority_then_key_by_key_then_by_arrival(bench):
+def test_jobs_start_by_priority_then_by_key_in_turn_then_by_arrival(bench):
     names = {}
     with bench.serving():
         first = bench.submit("slow")
@@ -55,7 +55,7 @@ def test_turns_go_by_priority_then_key_by_key_then_by_arrival(bench):
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ends))
 
 
-def test_a_job_that_takes_too_long_fails_and_its_slot_works_on(bench):
+def test_a_job_that_times_out_fails_and_its_slot_continues(bench):
     with bench.serving(job_timeout_seconds=6):
         late, good = bench.submit("sleeper"), bench.submit()
         failure = bench.wait(late).failure
@@ -66,7 +66,7 @@ def test_a_job_that_takes_too_long_fails_and_its_slot_works_on(bench):
     bench.check_tidy()
 
 
-def test_a_job_that_kills_its_process_again_and_again_fails_and_its_slot_works_on(bench):
+def test_a_job_that_keeps_killing_its_process_fails_and_its_slot_continues(bench):
     with bench.serving(max_attempts=1):
         killers = bench.submit("suicide"), bench.submit("assassin")
         good = bench.submit()
@@ -80,33 +80,33 @@ def test_a_job_that_kills_its_process_again_and_again_fails_and_its_slot_works_o
     bench.check_tidy()
 
 
-def test_a_full_disk_fails_the_job_clearly_and_leaves_nothing(bench, monkeypatch):
+def test_a_full_disk_fails_the_job_and_leaves_no_file(bench, monkeypatch):
     monkeypatch.setenv("DISK_FULL", "1")
     with bench.serving():
         job = bench.wait(bench.submit())
     assert job.failure is not None
-    assert job.failure.code == "encode_failed"
+    assert job.failure.code == "storage_full"
     assert str(bench.data_dir) not in job.failure.message
     assert bench.files() == {}
     bench.check_tidy()
 
 
-def test_a_cancelled_job_is_never_carried_out(bench):
+def test_a_cancelled_job_never_runs(bench):
     with bench.serving():
         first = bench.submit("slow")
         bench.wait_study(first)
         waiting = [bench.submit() for _ in range(10)]
         cancelled = [job_id for job_id in waiting[::2] if bench.services.ledger.cancel(job_id)[1]]
         assert not bench.services.ledger.cancel(first)[1]
-        done = [bench.wait(job_id) for job_id in (first, *waiting[1::2])]
+        ended = [bench.wait(job_id) for job_id in (first, *waiting[1::2])]
     assert len(cancelled) == 5
-    assert {job.state for job in done} == {State.SUCCEEDED}
+    assert {job.state for job in ended} == {State.SUCCEEDED}
     assert {bench.job(job_id).epoch for job_id in cancelled} == {0}
     assert not [name for name in bench.files() for job_id in cancelled if f"/{job_id}/" in name]
 
 
-def test_what_the_queue_is_told_about_running_work_changes_nothing(bench):
-    """DBOS's own cancel ends running work too, and answers nothing: only the ledger counts."""
+def test_cancelling_a_running_job_in_the_queue_has_no_effect(bench):
+    """DBOS can cancel running workflows without a reply: only the ledger decides."""
     with bench.serving():
         job_id = bench.submit("slow")
         bench.wait_study(job_id)
@@ -119,16 +119,16 @@ def test_what_the_queue_is_told_about_running_work_changes_nothing(bench):
         bench.check_output(after)
 
 
-def test_work_that_was_replaced_before_it_was_noted_is_not_done_twice(bench):
-    """A worker died between giving a job back and noting that its piece of work was over."""
+def test_a_job_returned_by_a_worker_that_died_is_not_run_twice(bench):
+    """The worker died between returning the job and completing its queue entry."""
     job_id = bench.submit()
-    job = bench.services.ledger.claim(job_id, "a worker that then died")
+    job = bench.services.ledger.claim(job_id, "a dead worker")
     failure = Failure(code="worker_died", message="")
     assert job is not None
     assert bench.services.ledger.retry(job_id, job.epoch, failure, 0.0)
     with bench.serving(slots=2):
         assert bench.wait(job_id).epoch == 2
-        bench.wait(bench.submit())  # whatever was left in the queue has been looked at
+        bench.wait(bench.submit())  # the old queue entry was processed by now
         assert bench.job(job_id).epoch == 2
 
 
@@ -146,15 +146,15 @@ def test_one_signal_lets_the_running_job_finish_and_starts_no_other(bench):
         bench.check_output(waiting)
 
 
-@pytest.mark.parametrize("how", ["a second signal", "the end of patience"])
-def test_a_job_that_does_not_finish_goes_back_unharmed(bench, how):
-    patience = 600 if how == "a second signal" else 0.5
-    with bench.serving(drain_seconds=patience) as live:
+@pytest.mark.parametrize("cause", ["second signal", "drain timeout"])
+def test_a_job_that_does_not_finish_in_time_returns_to_the_queue(bench, cause):
+    drain_seconds = 600 if cause == "second signal" else 0.5
+    with bench.serving(drain_seconds=drain_seconds) as live:
         job_id = bench.submit("sleeper")
         bench.wait_study(job_id)
         began = time.monotonic()
         live.process.send_signal(signal.SIGINT)
-        if how == "a second signal":  # of another kind: two of one kind may arrive as one
+        if cause == "second signal":  # of another kind: two of one kind may be merged
             live.process.send_signal(signal.SIGTERM)
         assert live.process.wait(60) == 0
         assert time.monotonic() - began < 30
@@ -164,7 +164,7 @@ def test_a_job_that_does_not_finish_goes_back_unharmed(bench, how):
     bench.check_tidy()
 
 
-def test_a_worker_runs_alone_too_and_no_second_one_in_its_slot(bench):
+def test_a_worker_runs_without_a_supervisor_and_only_once_per_slot(bench):
     settings = {
         "LIPWRIGHT_DATA_DIR": str(bench.data_dir),
         "LIPWRIGHT_LEASE_SECONDS": "3",
@@ -179,20 +179,20 @@ def test_a_worker_runs_alone_too_and_no_second_one_in_its_slot(bench):
         bench.check_output(job_id)
         second = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert second.returncode == 7
-        assert "another process works as" in second.stderr
+        assert "another process holds the lock" in second.stderr
         assert "Traceback" not in second.stderr
     finally:
         first.terminate()
         assert first.wait(60) == 0
 
 
-# ------------------------------------------------------------------------------ dead and silent
-def test_the_job_of_a_slot_that_does_not_come_back_is_handed_on(bench):
+# ----------------------------------------------------------------------- dead and silent workers
+def test_the_job_of_a_slot_that_does_not_return_is_handed_on(bench):
     with bench.serving(slots=2) as live:
         jobs = [bench.submit("sleeper"), bench.submit("sleeper")]
         for job_id in jobs:
             bench.wait_study(job_id)
-        live.process.send_signal(signal.SIGSTOP)  # it cannot replace what dies now
+        live.process.send_signal(signal.SIGSTOP)  # it cannot restart its workers
         for process in bench.processes("worker"):
             process.kill()
         live.process.kill()
@@ -203,7 +203,7 @@ def test_the_job_of_a_slot_that_does_not_come_back_is_handed_on(bench):
     assert [failure.code for failure in failures if failure] == ["job_timed_out"] * 2
 
 
-def test_the_job_of_a_silent_worker_is_taken_over_and_its_late_result_refused(bench):
+def test_the_job_of_a_silent_worker_is_taken_over_and_its_late_result_is_refused(bench):
     with bench.serving(slots=2):
         wait_for(lambda: len(bench.processes("worker")) == 2)
         job_id = bench.submit("slow")
@@ -218,8 +218,8 @@ def test_the_job_of_a_silent_worker_is_taken_over_and_its_late_result_refused(be
         assert (job.state, job.epoch) == (State.SUCCEEDED, 2)
         assert job.worker is not None
         assert not job.worker.endswith(f"-{slot}")
-        after = [bench.submit() for _ in range(4)]  # both slots work on
-        for other in after:
+        later = [bench.submit() for _ in range(4)]  # both slots continue
+        for other in later:
             bench.wait(other)
             bench.check_output(other)
         assert bench.job(job_id) == job

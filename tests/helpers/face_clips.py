@@ -1,4 +1,4 @@
-"""Short clips of the animated portrait, each with something that a pipeline may trip over."""
+"""Short clips of the animated portrait for tests of whole jobs."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ RATE = Fraction(25)
 
 @cache
 def frames(count: int = FRAMES, side: int = SIDE) -> tuple[np.ndarray, ...]:
-    """Frames (side, side, 3) uint8 RGB of a head that sways and a mouth that opens and closes."""
-    scene = AnimatedPortrait(size=(side, side))
+    """Return frames (side, side, 3) uint8 RGB of a moving head that opens and closes its mouth."""
+    portrait = AnimatedPortrait(size=(side, side))
     times = np.arange(count) / float(RATE)
     opening = (0.06 + 0.05 * np.sin(2 * np.pi * 3 * times)).astype(np.float32)
-    moves = mouth_displacements(scene.mouth, opening, np.full(count, 0.9, np.float32))
-    sways = head_motion(times, scene.unit, scene.centre, seed=1)
+    mouths = mouth_displacements(portrait.mouth, opening, np.full(count, 0.9, np.float32))
+    heads = head_motion(times, portrait.unit, portrait.centre, seed=1)
     grain = np.random.default_rng(0)
-    drawn = (scene.draw(*shot) for shot in zip(moves, sways, strict=True))
+    drawn = (portrait.draw(*moves) for moves in zip(mouths, heads, strict=True))
     noisy = (rgb + grain.normal(0, 1.2, (side, side, 1)) for rgb in drawn)
     return tuple(np.clip(rgb + 0.5, 0, 255).astype(np.uint8) for rgb in noisy)
 
 
 def wall(seed: int = 0, side: int = SIDE) -> np.ndarray:
-    """A frame (side, side, 3) uint8 RGB of nobody."""
+    """Return a frame (side, side, 3) uint8 RGB without a face."""
     coarse = np.random.default_rng(seed).integers(60, 130, (side // 16 + 1, side // 16 + 1, 3))
     return coarse.astype(np.uint8).repeat(16, 0).repeat(16, 1)[:side, :side]
 
 
 def shifted(rgb: np.ndarray, x: int, y: int) -> np.ndarray:
-    """Move a frame by pixels, in front of the wall."""
+    """Move a frame by pixels; the wall fills the uncovered area."""
     out = wall(9, len(rgb))
     height, width = out.shape[:2]
-    to = slice(max(y, 0), max(height + y, 0)), slice(max(x, 0), max(width + x, 0))
-    of = slice(max(-y, 0), max(height - y, 0)), slice(max(-x, 0), max(width - x, 0))
-    out[to] = rgb[of]
+    target = slice(max(y, 0), max(height + y, 0)), slice(max(x, 0), max(width + x, 0))
+    source = slice(max(-y, 0), max(height - y, 0)), slice(max(-x, 0), max(width - x, 0))
+    out[target] = rgb[source]
     return out
 
 
@@ -60,10 +60,10 @@ def write_clip(
     rate: Fraction = RATE,
     rotation: int = 0,
 ) -> Path:
-    """Write (h, w, 3) RGB pictures: 8 bits of uint8, 10 bits of uint16."""
+    """Write pictures (h, w, 3) RGB: uint8 as 8-bit video, uint16 as 10-bit video."""
     height, width = pictures[0].shape[:2]
     length = len(pictures) / rate
-    tall = pictures[0].dtype == np.uint16
+    ten_bit = pictures[0].dtype == np.uint16
     like = VideoInfo(
         width=width,
         height=height,
@@ -73,8 +73,8 @@ def write_clip(
         frames=len(pictures),
         rotation=rotation,
         codec="h264",
-        pix_fmt="yuv420p10le" if tall else "yuv420p",
-        bit_depth=10 if tall else 8,
+        pix_fmt="yuv420p10le" if ten_bit else "yuv420p",
+        bit_depth=10 if ten_bit else 8,
         color_range=1,
         color_primaries=1,
         color_trc=1,
@@ -88,9 +88,9 @@ def write_clip(
 
 
 def write_speech(path: Path, seconds: float, *, then_silent: float = 0.0) -> Path:
-    """Write English speech of so many seconds as WAV, and silence after it."""
-    said = audio.load_audio(speech_asset("en"))
-    sound = np.resize(said, round(seconds * SAMPLE_RATE))
+    """Write *seconds* of English speech as WAV, followed by silence."""
+    recording = audio.load_audio(speech_asset("en"))
+    sound = np.resize(recording, round(seconds * SAMPLE_RATE))
     sound = np.concatenate([sound, np.zeros(round(then_silent * SAMPLE_RATE), np.float32)])
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

@@ -1,4 +1,4 @@
-"""How a command ended."""
+"""The exit status and the output of a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str

@@ -108,7 +108,9 @@ class ServiceHarness:
 
 
 @contextmanager
-def open_service_harness(folder: Path, clip: Path, speech: Path, plugins: Path) -> Iterator[ServiceHarness]:
+def open_service_harness(
+    folder: Path, clip: Path, speech: Path, plugins: Path
+) -> Iterator[ServiceHarness]:
     """Open the services of a fresh data folder, with the clips uploaded for two keys."""
     with closing(open_services(Settings(data_dir=folder / "data"))) as services:
         for key in ("k1", "k2"):

@@ -1,4 +1,4 @@
-"""Small media files, made in milliseconds: good ones, and ones with a defect."""
+"""Small media files, written in milliseconds: valid ones, and ones with a defect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def write_wav(path: Path, seconds: float = 0.6, rate: int = 16000) -> Path:
-    """Write something like a vowel that comes and goes."""
+    """Write a vowel-like tone of varying loudness."""
     t = np.arange(round(seconds * rate)) / rate
     sound = 0.3 * np.sin(2 * np.pi * 3 * t) ** 2 * np.sign(np.sin(2 * np.pi * 140 * t))
     with wave.open(str(path), "wb") as file:
@@ -23,7 +23,7 @@ def write_wav(path: Path, seconds: float = 0.6, rate: int = 16000) -> Path:
 
 
 def write_silent_hours(path: Path, hours: float, rate: int = 1000) -> Path:
-    """Write silence as FLAC in packets of a minute: a few kilobytes, quick to scan."""
+    """Write silence as FLAC in packets of one minute: a few kilobytes that are scanned quickly."""
     block = np.zeros((1, 60 * rate), np.int16)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
@@ -45,7 +45,7 @@ def write_video(
     rate: Fraction = Fraction(25),
     moov_first: bool = False,
 ) -> Path:
-    """Write a moving pattern that shows no face."""
+    """Write a moving pattern without a face."""
     options = {"movflags": "faststart"} if moov_first else {}
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("mpeg4", rate=rate)
@@ -61,7 +61,7 @@ def write_video(
 
 
 def write_cover_art(path: Path) -> Path:
-    """Write an .m4a that holds a cover picture and no sound."""
+    """Write an .m4a file with a cover picture and no audio."""
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("mjpeg", rate=1)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
@@ -73,7 +73,7 @@ def write_cover_art(path: Path) -> Path:
 
 
 def truncate(path: Path, share: float) -> Path:
-    """Cut the end of a file off."""
+    """Keep only a share (0 to 1) of a file, from its beginning."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     return path

@@ -12,24 +12,24 @@ REFERENCE = Path(__file__).parents[2] / "docs/reference/errors.md"
 
 
 def tree(root: type[LipwrightError] = LipwrightError) -> list[type[LipwrightError]]:
-    return [root, *(found for child in root.__subclasses__() for found in tree(child))]
+    return [root, *(error for child in root.__subclasses__() for error in tree(child))]
 
 
-OURS = [error for error in tree() if error.__module__ == "lipwright.errors"]
+PUBLIC_ERRORS = [error for error in tree() if error.__module__ == "lipwright.errors"]
 
 
 def test_codes_are_unique_and_plain():
-    codes = [error.code for error in OURS]
+    codes = [error.code for error in PUBLIC_ERRORS]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
 
 
 def test_every_class_defines_its_own_code():
-    assert all("code" in vars(error) for error in OURS)
+    assert all("code" in vars(error) for error in PUBLIC_ERRORS)
 
 
-@pytest.mark.parametrize("error", OURS, ids=lambda error: error.__name__)
-def test_every_class_is_in_the_reference_with_its_codes(error):
+@pytest.mark.parametrize("error", PUBLIC_ERRORS, ids=lambda error: error.__name__)
+def test_every_class_is_documented_with_its_codes(error):
     row = (
         f"| `{error.__name__}` | `{error.code}` | {error.exit_code} | {error.http_status} "
         f"| {'yes' if error.retryable else 'no'} |"
@@ -37,25 +37,25 @@ def test_every_class_is_in_the_reference_with_its_codes(error):
     assert row in REFERENCE.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("error", OURS, ids=lambda error: error.__name__)
-def test_every_class_is_in_the_tree_at_the_top_of_the_module(error):
+@pytest.mark.parametrize("error", PUBLIC_ERRORS, ids=lambda error: error.__name__)
+def test_every_class_is_in_the_module_docstring(error):
     assert re.search(rf"\b{error.__name__}\b", errors.__doc__ or "")
 
 
-@pytest.mark.parametrize("error", OURS, ids=lambda error: error.__name__)
-def test_the_message_without_one_is_the_first_line_of_the_docstring(error):
+@pytest.mark.parametrize("error", PUBLIC_ERRORS, ids=lambda error: error.__name__)
+def test_the_default_message_is_the_first_line_of_the_docstring(error):
     assert str(error()) == (error.__doc__ or "").splitlines()[0]
     assert str(error("clip.mp4: broken")) == "clip.mp4: broken"
 
 
-def test_exit_codes_stay_clear_of_success_and_of_each_other():
-    by_code = {error.exit_code for error in OURS}
+def test_exit_codes_are_the_documented_ones():
+    by_code = {error.exit_code for error in PUBLIC_ERRORS}
     assert by_code == {1, 2, 3, 4, 5, 6, 7, 8, 130}
 
 
-def test_a_code_leads_back_to_its_class_even_when_others_derive_from_it():
+def test_a_code_maps_to_its_class_and_not_to_a_subclass():
     class Derived(errors.InvalidOptions):
-        """A fault."""
+        """A subclass without a code of its own."""
 
-    assert dict(errors.BY_CODE) == {error.code: error for error in OURS}
+    assert dict(errors.BY_CODE) == {error.code: error for error in PUBLIC_ERRORS}
     assert errors.BY_CODE[Derived.code] is errors.InvalidOptions

@@ -24,30 +24,31 @@ HEAVY = (
 )
 
 
-def loaded_by(code: str) -> list[str]:
+def heavy_imports(code: str) -> list[str]:
+    """Return the heavy packages that a program loads."""
     program = f"{code}\nimport sys\nprint(*(m for m in {HEAVY!r} if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process.stdout.split()
 
 
-def test_importing_lipwright_is_light():
-    assert loaded_by("import lipwright") == []
+def test_importing_lipwright_loads_no_heavy_package():
+    assert heavy_imports("import lipwright") == []
 
 
-def test_the_command_line_waits_with_heavy_imports():
-    assert loaded_by("import lipwright.cli") == []
+def test_importing_the_command_line_loads_no_heavy_package():
+    assert heavy_imports("import lipwright.cli") == []
 
 
-def test_options_and_errors_are_light():
-    assert loaded_by("from lipwright import LipwrightError, SyncOptions, CancelToken") == []
+def test_options_and_errors_load_no_heavy_package():
+    assert heavy_imports("from lipwright import LipwrightError, SyncOptions, CancelToken") == []
 
 
-def test_the_client_needs_no_server():
-    heavy = loaded_by("from lipwright import Client, AsyncClient")
+def test_the_client_loads_no_server_package():
+    heavy = heavy_imports("from lipwright import Client, AsyncClient")
     assert set(heavy) <= {"httpx", "rich"}  # httpx itself loads rich where it is installed
 
 
-def test_listing_engines_loads_no_runtime():
-    heavy = loaded_by("import lipwright; lipwright.list_engines()")
+def test_listing_engines_loads_no_inference_runtime():
+    heavy = heavy_imports("import lipwright; lipwright.list_engines()")
     assert not {"ai_edge_litert", "onnxruntime", "torch", "av"} & set(heavy)

@@ -12,18 +12,19 @@ from lipwright.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def _unchanged_loggers() -> Iterator[None]:
+def _restore_loggers() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in (*LOGGERS, "uvicorn.access")]
-    before = [(g.handlers, g.propagate, g.level, g.disabled) for g in loggers]
+    before = [(log.handlers, log.propagate, log.level, log.disabled) for log in loggers]
     yield
     for logger, (handlers, propagate, level, disabled) in zip(loggers, before, strict=True):
         logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
         logger.setLevel(level)
 
 
-def logged(form: str, write) -> str:
+def logged(log_format: str, write) -> str:
+    """Return what *write* logs in a format."""
     stream = io.StringIO()
-    configure(Settings(log_format=form, log_level="info"), stream)
+    configure(Settings(log_format=log_format, log_level="info"), stream)
     write(logging.getLogger("lipwright.test"))
     return stream.getvalue()
 
@@ -80,7 +81,7 @@ def test_a_safe_request_id_is_kept(good):
 
 @pytest.mark.parametrize("bad", [None, "", "x" * 129, "a b", "a\nb", "a\x00", "ä", "{}"])
 def test_any_other_request_id_is_replaced(bad):
-    made = accept_request_id(bad)
-    assert made != bad
-    assert made != accept_request_id(bad)
-    assert len(made) == 32
+    created = accept_request_id(bad)
+    assert created != bad
+    assert created != accept_request_id(bad)
+    assert len(created) == 32

@@ -11,13 +11,13 @@ import lipwright
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_list_of_public_names_is_exact_and_sorted():
+def test_public_names_are_complete_and_sorted():
     assert lipwright.__all__ == sorted(lipwright.__all__)
     assert set(lipwright.__all__) == {*lipwright._HOME, "__version__"}
 
 
 @pytest.mark.parametrize("name", [n for n in lipwright.__all__ if n != "__version__"])
-def test_a_public_name_is_what_its_module_makes(name):
+def test_a_public_name_is_the_object_of_its_module(name):
     assert getattr(lipwright, name) is getattr(importlib.import_module(lipwright._HOME[name]), name)
 
 
@@ -25,7 +25,7 @@ def test_public_names_are_listed_before_they_are_loaded():
     assert set(lipwright.__all__) <= set(dir(lipwright))
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_an_unknown_name_raises_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'syncc'"):
         _ = lipwright.syncc  # type: ignore[attr-defined]
 
@@ -36,6 +36,6 @@ def test_every_public_name_is_in_the_reference():
     assert not missing
 
 
-def test_the_changelog_knows_this_version():
+def test_the_changelog_has_a_section_for_this_version():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(rf"^## {re.escape(lipwright.__version__)}\b", text, re.MULTILINE)

@@ -22,9 +22,9 @@ def test_drawn_face_is_detected_at_its_landmarks():
     frame = draw_face(landmarks[1])
     network = FaceLandmarker()
     (detection,) = network.detect(frame)
-    placed, presence = network.estimate_landmarks(frame, detection.region)
+    estimated, presence = network.estimate_landmarks(frame, detection.region)
     assert presence > 0.9
-    assert np.abs(placed[:, :2] - landmarks[1, :, :2]).mean() < 3  # pixels, of a face of 130
+    assert np.abs(estimated[:, :2] - landmarks[1, :, :2]).mean() < 3  # pixels, of a face of 130
 
 
 def test_mouth_opens_by_the_given_amount():
@@ -34,7 +34,7 @@ def test_mouth_opens_by_the_given_amount():
     assert mouth_opening(mouth_shapes(landmarks)) - rest == pytest.approx(wanted, abs=0.005)
 
 
-def test_head_motion_stays_within_what_engines_paint():
+def test_head_motion_stays_within_the_angles_that_engines_paint():
     angles = estimate_pose(synthetic_landmarks(60)).angles()
     assert np.abs(angles[:, :2]).max() < 20
     assert angles[:, 0].std() > 1
@@ -47,16 +47,18 @@ def test_drawings_are_deterministic_and_differ_by_seed():
     assert np.array_equal(draw_face(landmarks, seed=3), draw_face(landmarks, seed=3))
 
 
-@pytest.mark.parametrize(("depth", "kind", "top"), [(8, np.uint8, 255), (10, np.uint16, 1023)])
-def test_views_have_the_given_depth_and_lie_on_even_pixels(depth, kind, top):
+@pytest.mark.parametrize(
+    ("depth", "dtype", "max_level"), [(8, np.uint8, 255), (10, np.uint16, 1023)]
+)
+def test_views_have_the_given_depth_and_even_boxes(depth, dtype, max_level):
     landmarks = synthetic_landmarks(3)
     landmarks[1] = np.nan
     views = synthetic_face_views(landmarks, depth=depth)
     assert views[1] is None
     for view in (views[0], views[2]):
         assert view is not None
-        assert view.rgb.dtype == kind
-        assert top / 2 < view.rgb.max() <= top
+        assert view.rgb.dtype == dtype
+        assert max_level / 2 < view.rgb.max() <= max_level
         assert view.rgb.shape == (view.box.height, view.box.width, 3)
         assert view.box.x0 % 2 == view.box.y0 % 2 == 0
         assert all(

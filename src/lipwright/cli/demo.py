@@ -34,7 +34,7 @@ SHARE_OF_SAMPLE = 0.3  # of the run time of the demo
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The files that the demo has made."""
+    """The files that the demo wrote."""
 
     folder: Path
     source: Path
@@ -78,14 +78,14 @@ def run_demo(
         seconds=SECONDS,
         size=SIZE,
         rate=RATE,
-        on_progress=_part(on_progress, 0.0, SHARE_OF_SAMPLE),
+        on_progress=_scale_progress(on_progress, 0.0, SHARE_OF_SAMPLE),
         cancel=cancel,
     )
     result = sync(
         source,
         speech,
         dubbed,
-        on_progress=_part(on_progress, SHARE_OF_SAMPLE, 1.0),
+        on_progress=_scale_progress(on_progress, SHARE_OF_SAMPLE, 1.0),
         cancel=cancel,
     )
     first = most_active_frame(read_audio(speech), len(truth.landmarks))
@@ -101,7 +101,7 @@ def run_demo(
 
 
 def most_active_frame(samples: Floats, frames: int) -> int:
-    """Return the first frame of the part of the speech in which a mouth moves most.
+    """Return the first frame of the span of the speech in which a mouth moves most.
 
     Args:
         samples: the new speech, (n,) mono at 16 kHz.
@@ -109,8 +109,8 @@ def most_active_frame(samples: Floats, frames: int) -> int:
     """
     opening, _ = mouth_curves(samples, (np.arange(frames, dtype=np.float64) + 0.5) / float(RATE))
     span = COLUMNS * STRIDE
-    moves = [np.std(opening[i : i + span]) for i in range(max(frames - span, 0) + 1)]
-    return int(np.argmax(moves))
+    activity = [np.std(opening[i : i + span]) for i in range(max(frames - span, 0) + 1)]
+    return int(np.argmax(activity))
 
 
 def comparison_sheet(before: Path, after: Path, landmarks: Floats, first: int) -> NDArray[np.uint8]:
@@ -125,23 +125,23 @@ def comparison_sheet(before: Path, after: Path, landmarks: Floats, first: int) -
     Returns:
         Contact sheet (height, width, 3) uint8 RGB: one row per video.
     """
-    wanted = range(first, min(first + COLUMNS * STRIDE, len(landmarks)), STRIDE)
-    rows = [_faces(path, wanted, landmarks) for path in (before, after)]
+    indices = range(first, min(first + COLUMNS * STRIDE, len(landmarks)), STRIDE)
+    rows = [_crop_faces(path, indices, landmarks) for path in (before, after)]
     return make_sheet(rows, labels=("before", "after"))
 
 
-def _faces(path: Path, wanted: range, landmarks: Floats) -> list[NDArray[np.uint8]]:
+def _crop_faces(path: Path, indices: range, landmarks: Floats) -> list[NDArray[np.uint8]]:
     cells = []
     for frame in read_video(probe(path)):
-        if frame.index >= wanted.stop:
+        if frame.index >= indices.stop:
             break
-        if frame.index in wanted:
+        if frame.index in indices:
             points = landmarks[frame.index, :, :2]
             low, high = points.min(0), points.max(0)
             centre = (low + high) / 2
             rgb = np.asarray(frame.picture.rgb(), np.uint8)
-            at = (float(centre[0]), float(centre[1]))
-            cells.append(crop_square(rgb, at, 1.1 * float((high - low).max()), CELL))
+            middle = (float(centre[0]), float(centre[1]))
+            cells.append(crop_square(rgb, middle, 1.1 * float((high - low).max()), CELL))
     return cells
 
 
@@ -157,12 +157,12 @@ def _copy_speech(folder: Path) -> Path:
         ) from cause
 
 
-def _part(on_progress: OnProgress | None, start: float, stop: float) -> OnProgress | None:
-    """Return a callback that maps the progress of a part to that of the whole."""
+def _scale_progress(on_progress: OnProgress | None, start: float, stop: float) -> OnProgress | None:
+    """Return a callback that maps the progress of a part to the range *start* to *stop*."""
     if on_progress is None:
         return None
 
-    def listen(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         fraction = start + (stop - start) * progress.fraction
         on_progress(
             Progress(
@@ -170,4 +170,4 @@ def _part(on_progress: OnProgress | None, start: float, stop: float) -> OnProgre
             )
         )
 
-    return listen
+    return report

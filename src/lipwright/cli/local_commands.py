@@ -171,12 +171,12 @@ def demo(folder: Path, quiet: bool, as_json: bool) -> None:
     from lipwright.cli.demo import run_demo
 
     with cancel_on_signal() as cancel, show_progress(quiet=quiet or as_json) as on_progress:
-        made = run_demo(folder, on_progress=on_progress, cancel=cancel)
+        files = run_demo(folder, on_progress=on_progress, cancel=cancel)
     if as_json:
-        print_json(to_plain(made))
+        print_json(to_plain(files))
         return
-    for path, meaning in made.contents():
-        click.echo(f"{path}: {meaning}")
+    for path, description in files.contents():
+        click.echo(f"{path}: {description}")
 
 
 @click.command()
@@ -210,7 +210,7 @@ def demo(folder: Path, quiet: bool, as_json: bool) -> None:
 )
 @quiet_option
 @json_option
-def sample(out: Path, quiet: bool, as_json: bool, **wish: Any) -> None:
+def sample(out: Path, quiet: bool, as_json: bool, **options: Any) -> None:
     """Make a synthetic talking clip OUT with known mouth curves.
 
     A public-domain portrait is animated; OUT.truth.npz beside it holds the curves and landmarks.
@@ -218,7 +218,7 @@ def sample(out: Path, quiet: bool, as_json: bool, **wish: Any) -> None:
     from lipwright.sample import make_sample
 
     with cancel_on_signal() as cancel, show_progress(quiet=quiet or as_json) as on_progress:
-        truth = make_sample(out, on_progress=on_progress, cancel=cancel, **wish)
+        truth = make_sample(out, on_progress=on_progress, cancel=cancel, **options)
     if as_json:
         print_json(truth.summary())
     else:

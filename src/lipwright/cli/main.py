@@ -50,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the arguments after ``lipwright``; None: those of the process.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = cli.main(words, prog_name="lipwright", standalone_mode=False)
+        status = cli.main(arguments, prog_name="lipwright", standalone_mode=False)
     except Exception as error:
         if os.environ.get("LIPWRIGHT_DEBUG"):
             traceback.print_exc()
         failure = CommandError.of(error)
-        failure.print(machine="--json" in words)
+        failure.print(as_json="--json" in arguments)
         return failure.exit_code
     return status if isinstance(status, int) else 0
 
@@ -84,13 +84,14 @@ class CommandError:
             case click.ClickException():
                 message = f"{error.format_message().rstrip('.')}; see '{_help_command(error)}'"
                 return cls(code=InvalidOptions.code, message=message, exit_code=error.exit_code)
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        message = f"unexpected {what}; please report it with the output of LIPWRIGHT_DEBUG=1"
+        name = type(error).__name__
+        description = f"{name}: {error}" if str(error) else name
+        message = f"unexpected {description}; please report it with the output of LIPWRIGHT_DEBUG=1"
         return cls(code=LipwrightError.code, message=message, exit_code=LipwrightError.exit_code)
 
-    def print(self, *, machine: bool) -> None:
+    def print(self, *, as_json: bool) -> None:
         """Print one line on stderr, or one JSON object on stdout."""
-        if machine:
+        if as_json:
             print_json({"error": {"code": self.code, "message": self.message}})
         else:
             click.echo(f"error: {' '.join(self.message.split())}", err=True)
@@ -106,10 +107,10 @@ class GroupedCommands(click.Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list of commands under each heading."""
-        room = formatter.width - 6 - max(map(len, self.commands))
+        width = formatter.width - 6 - max(map(len, self.commands))
         for heading, commands in COMMANDS.items():
             with formatter.section(heading):
-                formatter.write_dl([(str(c.name), c.get_short_help_str(room)) for c in commands])
+                formatter.write_dl([(str(c.name), c.get_short_help_str(width)) for c in commands])
 
 
 @click.group(

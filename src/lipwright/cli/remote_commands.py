@@ -66,9 +66,9 @@ def submit(
     """
     from lipwright.client.calls import DEFAULT_MODEL
 
-    unsure = "the job may not have been submitted: see 'lipwright list'"
+    consequence = "the job may not have been submitted: see 'lipwright list'"
     with (
-        stop_on_signal(unsure),
+        stop_on_signal(consequence),
         _client(url) as client,
         show_job_progress(quiet=quiet or as_json) as show,
     ):
@@ -79,7 +79,7 @@ def submit(
             model_id=f"lipwright/{engine}" if engine else DEFAULT_MODEL,
             seed=seed,
             webhook_url=webhook,
-            on_bytes=_shown_as("upload", show),
+            on_bytes=_byte_progress("upload", show),
         )
     if as_json:
         print_json({"id": job.id})
@@ -125,10 +125,10 @@ def result(id: str, output: Path | None, url: str | None, quiet: bool, as_json: 
 
 def _save(client: Client, ended: JobResult, output: Path, *, quiet: bool) -> Path:
     with show_job_progress(quiet=quiet) as show:
-        return client.download(ended, output, on_bytes=_shown_as("download", show))
+        return client.download(ended, output, on_bytes=_byte_progress("download", show))
 
 
-def _shown_as(label: str, show: OnView) -> Callable[[int, int], None]:
+def _byte_progress(label: str, show: OnView) -> Callable[[int, int], None]:
     return lambda done, total: show(view_of_bytes(label, done, total))
 
 
@@ -198,8 +198,8 @@ def watch(id: str, output: Path | None, url: str | None, quiet: bool, as_json: b
     Ctrl-C stops watching; the job continues.
     """
     quiet = quiet or as_json
-    unharmed = f"the job continues: 'lipwright watch {id}' follows it again"
-    with stop_on_signal(unharmed), _client(url) as client:
+    consequence = f"the job continues: 'lipwright watch {id}' follows it again"
+    with stop_on_signal(consequence), _client(url) as client:
         job = client.job(id)
         with show_job_progress(quiet=quiet) as show:
             for status in job.events():

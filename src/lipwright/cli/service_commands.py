@@ -194,11 +194,11 @@ def create(
 def list_keys(file: Path | None, data_dir: Path | None, as_json: bool) -> None:
     """List all keys, without their secrets."""
     with _open_keys(file, data_dir) as keys:
-        found = keys.list()
+        listed = keys.list()
     if as_json:
-        print_json({"keys": [to_plain(key) for key in found]})
+        print_json({"keys": [to_plain(key) for key in listed]})
         return
-    for key in found:
+    for key in listed:
         click.echo(_line(key))
 
 
@@ -225,18 +225,18 @@ def _line(key: ApiKey) -> str:
 def revoke(key: str, file: Path | None, data_dir: Path | None, as_json: bool) -> None:
     """Revoke the KEY of that id or name; requests with it fail from now on."""
     with _open_keys(file, data_dir) as keys:
-        gone = keys.revoke(key)
+        revoked = keys.revoke(key)
     if as_json:
-        print_json(to_plain(gone))
+        print_json(to_plain(revoked))
     else:
-        click.echo(f"{gone.id} ({gone.name}): revoked")
+        click.echo(f"{revoked.id} ({revoked.name}): revoked")
 
 
 @keys.command("webhook-secret", short_help="Print the secret that signs webhooks.")
 @settings_location_options
 @json_option
 def show_webhook_secret(file: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Print the secret that signs webhooks, for those who verify them."""
+    """Print the secret that signs webhooks; receivers verify signatures with it."""
     with require_server_extra():
         from lipwright.jobs.services import create_data_dir
         from lipwright.jobs.webhooks import webhook_secret
@@ -266,7 +266,7 @@ def config(file: Path | None, data_dir: Path | None, as_json: bool) -> None:
 
     settings = Settings.load(file, data_dir=data_dir)
     _warn_of_unknown_variables()
-    rows = list(_shown(settings))
+    rows = list(_setting_rows(settings))
     if as_json:
         print_json({"settings": rows})
         return
@@ -274,7 +274,7 @@ def config(file: Path | None, data_dir: Path | None, as_json: bool) -> None:
         click.echo(f"{row['name']} = {row['value']}  ({row['origin']})")
 
 
-def _shown(settings: Settings) -> Iterator[dict[str, Any]]:
+def _setting_rows(settings: Settings) -> Iterator[dict[str, Any]]:
     from lipwright.settings import SECRETS
 
     for name, field in type(settings).model_fields.items():

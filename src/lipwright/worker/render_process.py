@@ -122,6 +122,7 @@ def write_poster(result: SyncResult, path: Path) -> None:
 
     from lipwright.media.decode.video import read_video
     from lipwright.media.probe import probe
+
     first = result.first_face or 0
     frame = next(islice(read_video(probe(result.path)), first, None))
     rgb, _ = frame.picture.small_rgb(POSTER_SIDE)

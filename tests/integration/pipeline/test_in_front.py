@@ -1,4 +1,4 @@
-"""Whole jobs on the animated portrait: what comes before the mouth stays, who speaks is found."""
+"""An object in front of the mouth stays visible, and the rest of the mouth is painted."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from lipwright.face.canonical import interocular_distance
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.landmarks import LIPS
 from lipwright.face.track import Tracker
+from lipwright.media.decode.video import read_video
 from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.picture import Picture
-from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
 from lipwright.pipeline import pipeline as module
 from lipwright.pipeline.pipeline import Pipeline
 
 COUNT = 44
-THERE = slice(18, 32)  # frames in which the stick is before the mouth
-SAME = 6  # codes by which a kept pixel may differ: chroma is shared by four pixels
+COVERED = range(18, 32)  # frames in which the stick covers the mouth
+TOLERANCE = 6  # levels by which a kept pixel may differ: four pixels share one chroma sample
 
 
 @pytest.fixture
-def handed(monkeypatch: pytest.MonkeyPatch) -> list[Picture]:
-    """The pictures that the writer gets."""
+def written(monkeypatch: pytest.MonkeyPatch) -> list[Picture]:
+    """The pictures that the writer receives, before they are encoded."""
     pictures: list[Picture] = []
 
     class Writer(VideoWriter):
@@ -40,7 +40,7 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Picture]:
 
 
 def stick(picture: np.ndarray, mouth: np.ndarray, unit: float) -> np.ndarray:
-    """Return the mask of a stick that comes in from below, over one half of the mouth."""
+    """Return the mask of a stick that covers one half of the mouth from below."""
     mask = np.zeros(picture.shape[:2], np.uint8)
     x, y = mouth[0] + 0.16 * unit, mouth[1] - 0.06 * unit
     half = 0.11 * unit
@@ -49,7 +49,7 @@ def stick(picture: np.ndarray, mouth: np.ndarray, unit: float) -> np.ndarray:
     return mask > 0
 
 
-def test_a_stick_before_the_mouth_stays_and_the_rest_is_painted(tmp_path: Path, handed):
+def test_a_stick_in_front_of_the_mouth_stays_and_the_rest_is_painted(tmp_path: Path, written):
     clean, tracker = frames(COUNT), Tracker(FaceLandmarker())
     for rgb in clean:
         tracker.feed(Picture.from_rgb(rgb))
@@ -57,7 +57,7 @@ def test_a_stick_before_the_mouth_stays_and_the_rest_is_painted(tmp_path: Path, 
     pictures, masks = [], []
     for k, rgb in enumerate(clean):
         mask = np.zeros((SIDE, SIDE), bool)
-        if k in range(COUNT)[THERE]:
+        if k in COVERED:
             mask = stick(rgb, landmarks[k, LIPS, :2].mean(0), interocular_distance(landmarks[k]))
         pictures.append(np.where(mask[..., None], np.uint8([40, 60, 150]), rgb))
         masks.append(mask)
@@ -67,10 +67,10 @@ def test_a_stick_before_the_mouth_stays_and_the_rest_is_painted(tmp_path: Path, 
         pipeline.sync(clip, speech, tmp_path / "out.mp4")
     before = [f.picture for f in read_video(probe(clip))]
     changed = [
-        np.abs(a.rgb().astype(int) - b.rgb()).max(-1) > SAME
-        for a, b in zip(before, handed, strict=True)
+        np.abs(a.rgb().astype(int) - b.rgb()).max(-1) > TOLERANCE
+        for a, b in zip(before, written, strict=True)
     ]
-    hidden = np.concatenate([c[m] for c, m in zip(changed, masks, strict=True) if m.any()])
-    assert hidden.mean() < 0.05
-    free = [c.sum() for k, c in enumerate(changed) if k not in range(COUNT)[THERE]]
-    assert np.median(free) > 100
+    covered = np.concatenate([c[m] for c, m in zip(changed, masks, strict=True) if m.any()])
+    assert covered.mean() < 0.05
+    uncovered = [c.sum() for k, c in enumerate(changed) if k not in COVERED]
+    assert np.median(uncovered) > 100

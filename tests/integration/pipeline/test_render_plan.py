@@ -1,4 +1,4 @@
-"""A render plan is stored, read again and painted in parts: the frames of the whole, bit for bit."""
+"""A stored render plan paints the same frames, bit for bit, in parts and in other processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def resources() -> Resources:
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory, resources: Resources) -> RenderPlan:
-    """Made by the stages, without a pipeline."""
+    """A render plan made by the stages, without a pipeline."""
     folder = tmp_path_factory.mktemp("plan")
     source = probe(write_clip(folder / "talk.mp4", frames()))
     speech = probe(write_speech(folder / "speech.wav", 2.4))
@@ -42,16 +42,16 @@ def plan(tmp_path_factory: pytest.TempPathFactory, resources: Resources) -> Rend
     heard = stages.hear(speech, timeline, source, resources)
     face = stages.select_face(take, source, resources)
     assert face is not None
-    mouth = stages.animate(face, take, heard, resources)
-    return stages.plan(source, take, timeline, face, mouth)
+    motion = stages.animate(face, take, heard, resources)
+    return stages.plan(source, take, timeline, face, motion)
 
 
 @pytest.fixture(scope="module")
 def whole(plan: RenderPlan, resources: Resources) -> list[Picture]:
-    return painted(plan, resources)
+    return paint(plan, resources)
 
 
-def painted(plan: RenderPlan, resources: Resources, part: range | None = None) -> list[Picture]:
+def paint(plan: RenderPlan, resources: Resources, part: range | None = None) -> list[Picture]:
     engine = find_engine(plan.engine).open(resources.device, resources.store)
     return [*stages.paint(plan, engine, resources, part=part)]
 
@@ -63,7 +63,7 @@ def assert_same(pictures: list[Picture], expected: list[Picture]) -> None:
             assert np.array_equal(plane, other_plane)
 
 
-def test_the_mouth_is_painted(plan, whole):
+def test_the_plan_paints_the_mouth_in_most_frames(plan, whole):
     driving = plan.driving_sequence()
     assert (driving.strength > 0).mean() > 0.9
     assert len(whole) == plan.frames == 60
@@ -78,7 +78,7 @@ def test_a_loaded_plan_paints_the_same_frames_in_parts(plan, whole, resources, t
         plan.indices,
     )
     parts = [range(25), range(25, 41), range(41, 60)]
-    pictures = [picture for part in parts for picture in painted(loaded, resources, part)]
+    pictures = [picture for part in parts for picture in paint(loaded, resources, part)]
     assert_same(pictures, whole)
 
 
@@ -87,11 +87,11 @@ def test_a_plan_without_a_face_is_stored_too(plan, resources, tmp_path):
     empty.save(tmp_path / "job.plan")
     loaded = RenderPlan.load(tmp_path / "job.plan")
     assert loaded.driving_sequence() is None
-    assert_same(painted(loaded, resources, range(5)), painted(empty, resources, range(5)))
+    assert_same(paint(loaded, resources, range(5)), paint(empty, resources, range(5)))
 
 
 def test_another_process_paints_a_part_of_a_moved_video(plan, whole, tmp_path):
-    """As another machine does: nothing but the plan, the video and this package."""
+    """Only the plan and the video are given, as on another machine."""
     plan.save(tmp_path / "job.plan")
     shutil.copy(plan.source.path, tmp_path / "moved.mp4")
     program = """
@@ -116,7 +116,7 @@ np.savez("part.npz", *[plane for picture in pictures for plane in picture.planes
             assert np.array_equal(planes[name], plane)
 
 
-def test_another_video_is_an_error(plan, tmp_path):
+def test_another_source_video_is_refused(plan, tmp_path):
     plan.save(tmp_path / "job.plan")
     other = write_clip(tmp_path / "other.mp4", frames()[:10])
     with pytest.raises(InvalidOptions, match=r"other\.mp4 is not the video"):
@@ -125,14 +125,14 @@ def test_another_video_is_an_error(plan, tmp_path):
         RenderPlan.load(tmp_path / "job.plan", source=tmp_path / "gone.mp4")
 
 
-def test_a_missing_folder_is_an_error_and_nothing_remains(plan, tmp_path):
+def test_saving_to_a_missing_folder_writes_nothing(plan, tmp_path):
     with pytest.raises(OutputUnwritable, match="nowhere"):
         plan.save(tmp_path / "nowhere" / "job.plan")
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("damage", ["text", "cut", "format", "array"])
-def test_a_damaged_plan_is_an_error(plan, tmp_path, damage):
+def test_a_damaged_plan_is_refused(plan, tmp_path, damage):
     path = tmp_path / "job.plan"
     plan.save(path)
     if damage == "text":

@@ -36,10 +36,10 @@ def test_clip_has_the_requested_frames_size_and_audio(truth: SampleTruth):
 
 
 def test_truth_is_stored_beside_the_clip(truth: SampleTruth):
-    with np.load(truth.truth_path) as kept:
-        assert Fraction(*map(int, kept["rate"])) == 25
+    with np.load(truth.truth_path) as stored:
+        assert Fraction(*map(int, stored["rate"])) == 25
         for name in ("opening", "width", "landmarks"):
-            assert np.array_equal(kept[name], getattr(truth, name))
+            assert np.array_equal(stored[name], getattr(truth, name))
 
 
 def test_tracker_measures_the_true_mouth(truth: SampleTruth):
@@ -49,8 +49,8 @@ def test_tracker_measures_the_true_mouth(truth: SampleTruth):
     assert np.corrcoef(canonical.mouth_opening(mouths), truth.opening)[0, 1] > 0.95
     assert np.corrcoef(canonical.mouth_width(mouths), truth.width)[0, 1] > 0.6
     unit = np.linalg.norm(truth.landmarks[:, 263, :2] - truth.landmarks[:, 33, :2], axis=1)
-    off = np.linalg.norm((track.landmarks - truth.landmarks)[..., :2], axis=2).mean(1) / unit
-    assert off.max() < 0.03
+    error = np.linalg.norm((track.landmarks - truth.landmarks)[..., :2], axis=2).mean(1) / unit
+    assert error.max() < 0.03
 
 
 def test_mouth_closes_and_opens(truth: SampleTruth):
@@ -60,12 +60,12 @@ def test_mouth_closes_and_opens(truth: SampleTruth):
 
 
 def test_same_seed_makes_the_same_clip(truth: SampleTruth, tmp_path: Path):
-    again, other = (
+    same_seed, other = (
         make_sample(tmp_path / f"{seed}.mp4", seconds=0.2, size=SIZE, seed=seed) for seed in (0, 1)
     )
-    assert np.array_equal(again.landmarks, truth.landmarks[:5])
-    assert not np.allclose(other.landmarks, again.landmarks, atol=0.1)
-    assert np.allclose(other.opening, again.opening, atol=1e-3)
+    assert np.array_equal(same_seed.landmarks, truth.landmarks[:5])
+    assert not np.allclose(other.landmarks, same_seed.landmarks, atol=0.1)
+    assert np.allclose(other.opening, same_seed.opening, atol=1e-3)
 
 
 def test_clip_longer_than_its_audio_ends_with_the_mouth_closed(tmp_path: Path):
@@ -128,17 +128,17 @@ def test_displacements_give_the_wanted_opening_and_width():
 
 def test_head_motion_is_small_and_smooth():
     times = np.arange(250) / 25
-    sways = head_motion(times, 50.0, np.array([100.0, 80.0]), 3)
-    at = sways[:, :, :2] @ np.array([100.0, 80.0]) + sways[:, :, 2]
-    assert 0.5 < np.abs(at - [100, 80]).max() < 3
-    assert np.abs(np.diff(at, n=2, axis=0)).max() < 0.1
+    motion = head_motion(times, 50.0, np.array([100.0, 80.0]), 3)
+    centre = motion[:, :, :2] @ np.array([100.0, 80.0]) + motion[:, :, 2]
+    assert 0.5 < np.abs(centre - [100, 80]).max() < 3
+    assert np.abs(np.diff(centre, n=2, axis=0)).max() < 0.1
 
 
 def test_only_pixels_near_the_mouth_change():
     portrait = AnimatedPortrait(size=SIZE)
-    still = np.array([[1.0, 0, 0], [0, 1, 0]])
+    no_motion = np.array([[1.0, 0, 0], [0, 1, 0]])
     moves = mouth_displacements(portrait.mouth, np.array([0.0, 0.2]), np.array([0.8, 1.0]))
-    closed, opened = (portrait.draw(move, still) for move in moves)
+    closed, opened = (portrait.draw(move, no_motion) for move in moves)
     changed = np.argwhere((closed != opened).any(-1))
     assert len(changed) > 100
     box = portrait._box

@@ -1,4 +1,4 @@
-"""A still picture that is made to speak, end to end."""
+"""Whole jobs whose source is a still picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipwright.errors import LimitExceeded, NoFaceFound
+from lipwright.errors import LimitExceeded, MediaUnreadable, NoFaceFound
 from lipwright.face.canonical import estimate_pose, mouth_opening, mouth_shapes
 from lipwright.face.landmarker import FaceLandmarker
 from lipwright.face.track import Tracker
@@ -34,7 +34,7 @@ SECONDS = SILENCE + SPEECH
 
 
 def portrait() -> np.ndarray:
-    """The public-domain portrait, (h, w, 3) BGR: a smile with parted lips."""
+    """Return the public-domain portrait, (h, w, 3) BGR: a smile with parted lips."""
     data = (files("lipwright") / "assets" / "portrait.png").read_bytes()
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
@@ -61,7 +61,7 @@ def pipeline() -> Iterator[Pipeline]:
 
 @pytest.fixture(scope="module")
 def spoken(folder: Path, pipeline: Pipeline) -> tuple[SyncResult, list[Picture]]:
-    """A result, and its pictures before they were encoded."""
+    """A result, and its pictures before they are encoded."""
     pictures: list[Picture] = []
 
     class Writer(VideoWriter):
@@ -75,8 +75,8 @@ def spoken(folder: Path, pipeline: Pipeline) -> tuple[SyncResult, list[Picture]]
     return result, pictures
 
 
-def followed(pictures: list[Picture]) -> np.ndarray:
-    """The landmarks (n, 478, 3) of the face in each picture."""
+def track_landmarks(pictures: list[Picture]) -> np.ndarray:
+    """Return the landmarks (n, 478, 3) of the face in each picture."""
     tracker = Tracker(FaceLandmarker())
     for picture in pictures:
         tracker.feed(picture)
@@ -84,60 +84,64 @@ def followed(pictures: list[Picture]) -> np.ndarray:
     return track.landmarks
 
 
-def test_it_lasts_as_long_as_the_speech(folder: Path, spoken):
+def test_the_result_lasts_as_long_as_the_speech(folder: Path, spoken):
     result, pictures = spoken
     assert result.frames == len(pictures) == ceil(SECONDS * 25)
     assert result.face_frames == result.frames
     assert not result.warnings
     video = require_video(probe(result.path))
     assert (video.rate, video.width, video.height) == (25, 512, 512)
-    assert (video.codec, video.pix_fmt) == ("h264", "yuv420p")  # every browser plays it
+    assert (video.codec, video.pix_fmt) == ("h264", "yuv420p")  # plays in every browser
     length = require_audio(probe(result.path)).duration
     assert length == require_audio(probe(folder / "speech.wav")).duration
 
 
-def test_the_head_stands_still_and_only_the_mouth_moves(folder: Path, spoken):
+def test_only_the_mouth_moves(folder: Path, spoken):
     _, pictures = spoken
     (source,) = read_video(probe(folder / "face.jpg"))
-    (own,) = followed([source.picture])
-    upper = int(own[197, 1])  # the bridge of the nose
+    (landmarks,) = track_landmarks([source.picture])
+    upper = int(landmarks[197, 1])  # the bridge of the nose
     for picture in pictures:
         for plane, before in zip(picture.planes, source.picture.planes, strict=True):
             rows = upper * plane.shape[0] // 512
             assert np.array_equal(plane[:rows], before[:rows])
-    angles = estimate_pose(followed(pictures)).angles()
-    assert np.ptp(angles, axis=0).max() < 3  # degrees: the tracker's own doubt as the jaw moves
+    angles = estimate_pose(track_landmarks(pictures)).angles()
+    assert np.ptp(angles, axis=0).max() < 3  # degrees: error of the tracker while the jaw moves
 
 
 def test_lips_are_closed_before_the_speech_and_open_in_it(spoken):
     _, pictures = spoken
-    gap = mouth_opening(mouth_shapes(followed(pictures)))
-    calm = gap[3 : int((SILENCE - 0.2) * 25)]  # the tracker has settled
-    assert calm.max() < 0.03
-    assert np.ptp(calm) < 0.005
-    assert gap[int(SILENCE * 25) :].max() > 0.08
+    opening = mouth_opening(mouth_shapes(track_landmarks(pictures)))
+    silent = opening[3 : int((SILENCE - 0.2) * 25)]  # the tracker has settled
+    assert silent.max() < 0.03
+    assert np.ptp(silent) < 0.005
+    assert opening[int(SILENCE * 25) :].max() > 0.08
 
 
 @pytest.mark.parametrize("mode", SyncMode)
 def test_every_mode_gives_the_same_length(folder: Path, pipeline: Pipeline, mode, tmp_path: Path):
     out = tmp_path / "out.mp4"
-    wish = SyncOptions(mode=mode)
-    result = pipeline.sync(folder / "face.jpg", folder / "speech.wav", out, options=wish)
+    options = SyncOptions(mode=mode)
+    result = pipeline.sync(folder / "face.jpg", folder / "speech.wav", out, options=options)
     assert result.frames == ceil(SECONDS * 25)
     assert result.mode is mode
 
 
-def test_a_wall_has_no_face_and_a_limit_holds(folder: Path, pipeline: Pipeline, tmp_path: Path):
+def test_pictures_without_a_face_or_over_the_limit_are_refused(
+    folder: Path, pipeline: Pipeline, tmp_path: Path
+):
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 300, 3), 120, np.uint8))
     with pytest.raises(NoFaceFound, match="wall"):
         pipeline.sync(tmp_path / "wall.png", folder / "speech.wav", tmp_path / "out.mp4")
-    few = SyncOptions(max_pixels=100_000)
+    limited = SyncOptions(max_pixels=100_000)
     with pytest.raises(LimitExceeded, match="max_pixels"):
-        pipeline.sync(folder / "face.jpg", folder / "speech.wav", tmp_path / "out.mp4", options=few)
+        pipeline.sync(
+            folder / "face.jpg", folder / "speech.wav", tmp_path / "out.mp4", options=limited
+        )
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_a_small_crop_with_odd_sides_works(folder: Path, pipeline: Pipeline, tmp_path: Path):
+def test_odd_sides_are_cropped_to_even_ones(folder: Path, pipeline: Pipeline, tmp_path: Path):
     cv2.imwrite(str(tmp_path / "face.png"), portrait()[:301, 80:381])
     out = tmp_path / "out.mp4"
     result = pipeline.sync(tmp_path / "face.png", folder / "speech.wav", out)
@@ -145,8 +149,6 @@ def test_a_small_crop_with_odd_sides_works(folder: Path, pipeline: Pipeline, tmp
     assert (video.width, video.height, video.codec) == (300, 300, "h264")
 
 
-def test_a_still_picture_has_no_speech_of_its_own(folder: Path, pipeline: Pipeline, tmp_path: Path):
-    from lipwright.errors import MediaUnreadable
-
+def test_a_still_picture_is_refused_as_audio(folder: Path, pipeline: Pipeline, tmp_path: Path):
     with pytest.raises(MediaUnreadable, match="no sound"):
         pipeline.sync(folder / "face.jpg", folder / "face.jpg", tmp_path / "out.mp4")

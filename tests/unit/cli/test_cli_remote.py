@@ -30,13 +30,13 @@ FAILED = answer(
 
 
 @dataclass(frozen=True)
-class Told:
+class CommandResult:
     status: int
     out: str
     err: str
 
 
-Run = Callable[..., Told]
+Run = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -61,16 +61,16 @@ def run(
 
     monkeypatch.setattr(commands, "_client", client)
 
-    def run(*words: object) -> Told:
+    def run(*words: object) -> CommandResult:
         capsys.readouterr()
-        return Told(main([str(word) for word in words]), *capsys.readouterr())
+        return CommandResult(main([str(word) for word in words]), *capsys.readouterr())
 
     return run
 
 
-def test_submit_prints_the_id_alone_and_how_to_go_on(run: Run, script: Script):
+def test_submit_prints_the_id_and_the_next_command(run: Run, script: Script):
     script.on(MODEL, answer(201, request_id=ID))
-    told = run(
+    result = run(
         "submit",
         VIDEO,
         AUDIO,
@@ -87,8 +87,8 @@ def test_submit_prints_the_id_alone_and_how_to_go_on(run: Run, script: Script):
         "--intensity",
         "0.8",
     )
-    assert (told.status, told.out) == (0, f"{ID}\n")
-    assert f"lipwright watch {ID}" in told.err
+    assert (result.status, result.out) == (0, f"{ID}\n")
+    assert f"lipwright watch {ID}" in result.err
     body = json.loads(script.bodies[0])
     assert body["sync_mode"] == "loop"
     assert body["lipwright"] == {
@@ -98,58 +98,58 @@ def test_submit_prints_the_id_alone_and_how_to_go_on(run: Run, script: Script):
         "size": "4k",
         "crf": 20,
     }
-    told = run("submit", VIDEO, AUDIO, "-q")
-    assert (told.out, told.err) == (f"{ID}\n", "")
-    told = run("submit", VIDEO, AUDIO, "--json")
-    assert (json.loads(told.out), told.err) == ({"id": ID}, "")
+    result = run("submit", VIDEO, AUDIO, "-q")
+    assert (result.out, result.err) == (f"{ID}\n", "")
+    result = run("submit", VIDEO, AUDIO, "--json")
+    assert (json.loads(result.out), result.err) == ({"id": ID}, "")
 
 
 def test_submit_uploads_files_and_names_the_engine(run: Run, script: Script, tmp_path: Path):
-    (tmp_path / "talk.mp4").write_bytes(b"film")
+    (tmp_path / "talk.mp4").write_bytes(b"video")
     script.on("POST /v1/files", answer(201, file_id="f", url="https://x/f", size=4))
     script.on("POST /v1/models/lipwright/passthrough", answer(201, request_id=ID))
-    told = run("submit", "talk.mp4", "talk.mp4", "--engine", "passthrough")
-    assert told.status == 0
-    assert "upload: 0.0/0.0 MB" in told.err
+    result = run("submit", "talk.mp4", "talk.mp4", "--engine", "passthrough")
+    assert result.status == 0
+    assert "upload: 0.0/0.0 MB" in result.err
 
 
-def test_submit_of_a_missing_file_is_one_line(run: Run):
-    told = run("submit", "gone.mp4", AUDIO)
-    assert (told.status, told.out, told.err.count("\n")) == (3, "", 1)
-    assert "gone.mp4" in told.err
+def test_submit_of_a_missing_file_prints_one_line(run: Run):
+    result = run("submit", "gone.mp4", AUDIO)
+    assert (result.status, result.out, result.err.count("\n")) == (3, "", 1)
+    assert "gone.mp4" in result.err
 
 
-def test_status_is_one_line_or_one_object(run: Run, script: Script):
+def test_status_prints_one_line_or_one_object(run: Run, script: Script):
     script.on(STATUS, answer(request_id=ID, status="in_queue", queue_position=2))
     assert run("status", ID).out == f"{ID}: in_queue, 2 ahead of it\n"
-    told = json.loads(run("status", ID, "--json").out)
-    assert (told["id"], told["state"], told["position"]) == (ID, "in_queue", 2)
+    status = json.loads(run("status", ID, "--json").out)
+    assert (status["id"], status["state"], status["position"]) == (ID, "in_queue", 2)
 
 
 def test_result_prints_the_url_or_saves_the_video(run: Run, script: Script, tmp_path: Path):
-    script.on(RESULT, DONE).on("GET /v1/outputs/x/video.mp4", reply(200, content=b"film"))
+    script.on(RESULT, DONE).on("GET /v1/outputs/x/video.mp4", reply(200, content=b"video"))
     assert run("result", ID).out == f"{URL}/v1/outputs/x/video.mp4\n"
-    told = run("result", ID, "-o", "out.mp4", "--json")
-    assert json.loads(told.out)["path"] == "out.mp4"
-    assert told.err == ""
-    assert (tmp_path / "out.mp4").read_bytes() == b"film"
+    result = run("result", ID, "-o", "out.mp4", "--json")
+    assert json.loads(result.out)["path"] == "out.mp4"
+    assert result.err == ""
+    assert (tmp_path / "out.mp4").read_bytes() == b"video"
 
 
 def test_a_result_that_is_not_there_yet_is_an_error(run: Run, script: Script):
     script.on(RESULT, answer(request_id=ID, status="in_progress"))
-    told = run("result", ID, "--json")
-    assert told.status == 7
-    assert json.loads(told.out)["error"]["code"] == "job_not_finished"
+    result = run("result", ID, "--json")
+    assert result.status == 7
+    assert json.loads(result.out)["error"]["code"] == "job_not_finished"
 
 
 @pytest.mark.parametrize("command", ["result", "watch"])
-def test_a_failed_job_ends_as_a_local_one_would(command: str, run: Run, script: Script):
+def test_a_failed_job_exits_with_the_code_of_its_error(command: str, run: Run, script: Script):
     script.on(RESULT, FAILED).on(EVENTS, stream({"status": "failed"}))
-    told = run(command, ID, "-q")
-    assert (told.status, told.err) == (4, "error: no face\n")
+    result = run(command, ID, "-q")
+    assert (result.status, result.err) == (4, "error: no face\n")
 
 
-def test_watch_follows_and_saves(run: Run, script: Script, tmp_path: Path):
+def test_watch_prints_progress_and_saves_the_video(run: Run, script: Script, tmp_path: Path):
     paint = {"stage": "paint", "done": 5, "total": 10, "fraction": 0.7, "fps": 12.5}
     script.on(
         EVENTS,
@@ -159,42 +159,42 @@ def test_watch_follows_and_saves(run: Run, script: Script, tmp_path: Path):
             {"status": "succeeded"},
         ),
     )
-    script.on(RESULT, DONE).on("GET /v1/outputs/x/video.mp4", reply(200, content=b"film"))
-    told = run("watch", ID)
-    assert (told.status, told.out) == (0, f"{ID}.mp4\n")
-    assert (tmp_path / f"{ID}.mp4").read_bytes() == b"film"
-    lines = told.err.splitlines()
+    script.on(RESULT, DONE).on("GET /v1/outputs/x/video.mp4", reply(200, content=b"video"))
+    result = run("watch", ID)
+    assert (result.status, result.out) == (0, f"{ID}.mp4\n")
+    assert (tmp_path / f"{ID}.mp4").read_bytes() == b"video"
+    lines = result.err.splitlines()
     assert lines[0] == "in_queue: 1 ahead of it"
     assert lines[1] == "paint: 5/10 frames, 12 fps, 70% of the job"
     assert lines[2] == "succeeded"
 
 
-def test_ctrl_c_ends_the_watching_and_says_how_to_go_on(run: Run, script: Script, tmp_path: Path):
+def test_ctrl_c_stops_watching_and_prints_how_to_resume(run: Run, script: Script, tmp_path: Path):
     def interrupt() -> httpx.Response:
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("not reached")
 
     script.on(EVENTS, interrupt)
     before = signal.getsignal(signal.SIGINT)
-    told = run("watch", ID)
-    assert told.status == 130
-    assert f"the job continues: 'lipwright watch {ID}'" in told.err
+    result = run("watch", ID)
+    assert result.status == 130
+    assert f"the job continues: 'lipwright watch {ID}'" in result.err
     assert script.calls() == [EVENTS]
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_cancel_says_whether_it_could(run: Run, script: Script):
+def test_cancel_reports_whether_the_job_was_cancelled(run: Run, script: Script):
     script.on(CANCEL, answer(request_id=ID, status="cancelled", outcome="cancelled"))
     assert run("cancel", ID).out == f"{ID}: cancelled\n"
     script.on(CANCEL, answer(request_id=ID, status="in_progress", outcome="not_cancellable"))
     script.on(STATUS, answer(request_id=ID, status="in_progress"))
-    told = run("cancel", ID)
-    assert told.status == 7
-    assert "in_progress" in told.err
+    result = run("cancel", ID)
+    assert result.status == 7
+    assert "in_progress" in result.err
 
 
-def test_list_shows_jobs_and_where_the_next_ones_are(run: Run, script: Script):
+def test_list_prints_jobs_and_the_cursor_of_the_next_page(run: Run, script: Script):
     row = {
         "request_id": ID,
         "status": "failed",
@@ -202,15 +202,15 @@ def test_list_shows_jobs_and_where_the_next_ones_are(run: Run, script: Script):
         "created_at": "2026-01-31T12:00:00.123456+00:00",
     }
     script.on("GET /v1/requests", answer(requests=[row], next_cursor="AAAB"))
-    told = run("list", "--limit", 1, "--state", "failed")
-    assert told.out == f"{ID}  failed       2026-01-31T12:00:00+00:00  m\n"
-    assert told.err == "more: --cursor AAAB\n"
+    result = run("list", "--limit", 1, "--state", "failed")
+    assert result.out == f"{ID}  failed       2026-01-31T12:00:00+00:00  m\n"
+    assert result.err == "more: --cursor AAAB\n"
     assert script.calls() == ["GET /v1/requests?limit=1&status=failed"]
     assert json.loads(run("list", "--json").out)["cursor"] == "AAAB"
 
 
 @pytest.mark.parametrize(
-    ("made", "status"),
+    ("response", "status"),
     [
         (refusal(401, "access_denied"), 8),
         (refusal(404, "job_not_found"), 7),
@@ -219,17 +219,17 @@ def test_list_shows_jobs_and_where_the_next_ones_are(run: Run, script: Script):
         (httpx.ConnectError("refused"), 7),
     ],
 )
-def test_an_error_is_one_line_and_its_exit_code(
-    made: object, status: int, run: Run, script: Script
+def test_an_error_prints_one_line_and_sets_the_exit_code(
+    response: object, status: int, run: Run, script: Script
 ):
-    script.on(STATUS, made)  # type: ignore[arg-type]
-    told = run("status", ID)
-    assert (told.status, told.out, told.err.count("\n")) == (status, "", 1)
-    assert told.err.startswith("error: ")
+    script.on(STATUS, response)  # type: ignore[arg-type]
+    result = run("status", ID)
+    assert (result.status, result.out, result.err.count("\n")) == (status, "", 1)
+    assert result.err.startswith("error: ")
 
 
-def test_a_service_that_would_hear_the_key_in_clear_is_refused(run: Run, script: Script):
-    told = run("status", ID, "--url", "http://dub.example.org")
-    assert told.status == 2
-    assert "https" in told.err
+def test_an_unencrypted_url_is_refused(run: Run, script: Script):
+    result = run("status", ID, "--url", "http://dub.example.org")
+    assert result.status == 2
+    assert "https" in result.err
     assert script.seen == []

@@ -30,37 +30,37 @@ def at(stage: str, done: int, total: int | None, fraction: float) -> Progress:
     return Progress(stage=stage, done=done, total=total, fraction=fraction)
 
 
-def test_pace_counts_frames_of_the_stage_and_time_of_the_job():
+def test_speed_has_frames_per_second_of_the_stage_and_time_left_of_the_job():
     clock = Clock()
-    pacer = SpeedMeter(clock)
-    pacer(at("track", 0, 100, 0.0))
+    meter = SpeedMeter(clock)
+    meter(at("track", 0, 100, 0.0))
     clock.now += 2
-    pace = pacer(at("track", 50, 100, 0.25))
-    assert (pace.fps, pace.seconds_left) == (25.0, 6.0)
+    speed = meter(at("track", 50, 100, 0.25))
+    assert (speed.fps, speed.seconds_left) == (25.0, 6.0)
 
 
-def test_pace_starts_anew_with_each_stage():
+def test_speed_is_measured_anew_in_each_stage():
     clock = Clock()
-    pacer = SpeedMeter(clock)
+    meter = SpeedMeter(clock)
     clock.now += 4
-    assert pacer(at("paint", 0, 100, 0.5)).fps == 0
+    assert meter(at("paint", 0, 100, 0.5)).fps == 0
     clock.now += 4
-    assert pacer(at("paint", 40, 100, 1.0)) == pacer(at("paint", 40, 100, 1.0))
-    assert pacer(at("paint", 40, 100, 1.0)).fps == 10
+    assert meter(at("paint", 40, 100, 1.0)) == meter(at("paint", 40, 100, 1.0))
+    assert meter(at("paint", 40, 100, 1.0)).fps == 10
 
 
-def test_pace_at_the_very_start_is_unknown():
+def test_time_left_is_unknown_at_the_start():
     assert SpeedMeter(Clock())(at("track", 0, None, 0.0)).seconds_left is None
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "-:--"), (0, "0:00"), (61.4, "1:01"), (3599.6, "1:00:00")]
 )
-def test_times_are_written_as_clocks(seconds, text):
+def test_durations_are_formatted_as_clocks(seconds, text):
     assert format_duration(seconds) == text
 
 
-def test_lines_are_at_most_one_for_each_tenth_of_a_stage():
+def test_a_stage_prints_at_most_one_line_per_tenth():
     lines: list[str] = []
     report = LineReporter(lines.append, SpeedMeter(Clock()))
     for done in range(1001):
@@ -72,13 +72,13 @@ def test_lines_are_at_most_one_for_each_tenth_of_a_stage():
     assert lines[-1].startswith("hear: 0/? frames")
 
 
-def test_quiet_shows_nothing():
+def test_quiet_has_no_progress_callback():
     with show_progress(quiet=True) as on_progress:
         assert on_progress is None
 
 
-def job_hit_by(*signals: signal.Signals) -> None:
-    """Run a job that looks at its token after the signals have come."""
+def run_job_with_signals(*signals: signal.Signals) -> None:
+    """Run a job that receives signals and then checks its token."""
     with cancel_on_signal() as cancel:
         for number in signals:
             os.kill(os.getpid(), number)
@@ -86,28 +86,33 @@ def job_hit_by(*signals: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_cancels_the_job_which_ends_by_itself(number):
+def test_a_signal_cancels_the_job_and_restores_the_handler(number):
     before = signal.getsignal(number)
     with pytest.raises(Stopped, match="no partial output remains") as stopped:
-        job_hit_by(number)
+        run_job_with_signals(number)
     assert isinstance(stopped.value.__cause__, Cancelled)
     assert stopped.value.exit_code == 128 + number
     assert signal.getsignal(number) is before
 
 
-def test_the_second_signal_interrupts():
+def test_the_second_signal_interrupts_the_job():
     with pytest.raises(Stopped) as stopped:
-        job_hit_by(signal.SIGTERM, signal.SIGINT)
+        run_job_with_signals(signal.SIGTERM, signal.SIGINT)
     assert isinstance(stopped.value.__cause__, KeyboardInterrupt)
     assert stopped.value.exit_code == 143
 
 
-def test_a_job_that_ended_before_it_saw_the_signal_has_succeeded():
-    with cancel_on_signal():
+def test_a_signal_after_the_last_check_does_not_fail_the_job():
+    before = signal.getsignal(signal.SIGTERM)
+    results: list[bool] = []
+    with cancel_on_signal() as cancel:
         os.kill(os.getpid(), signal.SIGTERM)
+        results.append(cancel.cancelled)
+    assert results == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_cancel_without_a_signal_stays_what_it_is():
+def test_a_cancellation_without_a_signal_is_raised_unchanged():
     def job() -> None:
         with cancel_on_signal() as cancel:
             cancel.cancel()
@@ -117,7 +122,7 @@ def test_a_cancel_without_a_signal_stays_what_it_is():
         job()
 
 
-def test_other_threads_may_run_jobs():
+def test_jobs_can_run_in_other_threads():
     seen: list[bool] = []
 
     def work() -> None:

@@ -17,8 +17,8 @@ from lipwright.errors import OutputUnwritable
 
 def test_a_square_at_its_own_size_keeps_its_pixels():
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    cut = crop_square(rgb, (30.5, 20.5), 10, 10)
-    assert np.array_equal(cut, rgb[16:26, 26:36])
+    crop = crop_square(rgb, (30.5, 20.5), 10, 10)
+    assert np.array_equal(crop, rgb[16:26, 26:36])
 
 
 def test_a_square_beyond_the_edge_repeats_the_border():
@@ -45,6 +45,6 @@ def test_a_png_round_trips(tmp_path):
     assert np.array_equal(back[..., ::-1], rgb)
 
 
-def test_an_error_names_the_missing_folder(tmp_path):
+def test_a_missing_folder_is_named_in_the_error(tmp_path):
     with pytest.raises(OutputUnwritable, match="gone"):
         write_png(tmp_path / "gone" / "a.png", np.zeros((4, 6, 3), np.uint8))

@@ -46,7 +46,7 @@ def test_the_text_names_each_weight_and_its_origin(report: doctor.InstallationRe
     assert text.endswith("ready: everything required is installed")
 
 
-def test_missing_and_corrupt_weights_are_told_apart(tmp_path: Path):
+def test_missing_and_corrupt_weights_are_distinguished(tmp_path: Path):
     shutil.copy(FILES / MANIFEST["face_detector"].file, tmp_path)
     (tmp_path / MANIFEST["silero_vad"].file).write_bytes(b"wrong")
     report = inspect_installation(WeightStore(tmp_path))
@@ -59,17 +59,17 @@ def test_missing_and_corrupt_weights_are_told_apart(tmp_path: Path):
     assert list(report.lines())[-1] == "not ready: see above"
 
 
-def test_each_shortage_is_a_problem_with_a_remedy(report: doctor.InstallationReport):
-    poor = replace(report, packages={"av": None}, encoders={"libx264": False}, engines=())
-    assert [text.split(":")[0] for text in poor.problems] == [
+def test_each_missing_component_is_a_problem_with_a_fix(report: doctor.InstallationReport):
+    incomplete = replace(report, packages={"av": None}, encoders={"libx264": False}, engines=())
+    assert [text.split(":")[0] for text in incomplete.problems] == [
         "the package av is missing",
         "FFmpeg has no encoder libx264",
         "no engine is registered",
     ]
-    assert any("MISSING" in line for line in poor.lines())
+    assert any("MISSING" in line for line in incomplete.lines())
 
 
-def test_a_broken_plug_in_is_a_problem_not_a_crash(monkeypatch: pytest.MonkeyPatch):
+def test_a_broken_engine_plug_in_is_a_problem_and_not_a_crash(monkeypatch: pytest.MonkeyPatch):
     def fail() -> None:
         raise EngineError("engine 'bad' cannot be loaded")
 
@@ -79,6 +79,6 @@ def test_a_broken_plug_in_is_a_problem_not_a_crash(monkeypatch: pytest.MonkeyPat
     assert "engine 'bad' cannot be loaded" in report.problems[0]
 
 
-def test_a_package_that_is_not_there_has_no_version():
+def test_a_missing_package_has_no_version():
     assert doctor._version("no-such-package-anywhere") is None
     assert not doctor._has_encoder("no_such_encoder")

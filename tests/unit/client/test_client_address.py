@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import ssl
 
 import pytest
 
@@ -11,6 +12,12 @@ from fake_service import ID, KEY, URL, Script, answer
 from lipwright import AsyncClient, AsyncJobHandle, Client, JobHandle
 from lipwright.client import flows
 from lipwright.errors import AccessDenied, InvalidOptions
+
+
+@pytest.fixture(autouse=True)
+def _no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the trusted certificates takes longer than the tests."""
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_args, **_kwargs: None)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from lipwright.media.decode.video import SourceFrame
 from lipwright.media.picture import Picture
 from lipwright.media.probe import VideoInfo
 
+pytestmark = pytest.mark.model  # many pictures
+
 SIZE = (480, 320)
 RADIUS = 30
 FACE, DIM, FAINT = 220, 120, 60  # grey levels: a face, one of low presence, one that is lost

@@ -1,10 +1,14 @@
+"""Rules of the ledger: rate limits, checks, counters and conversions."""
+
 from __future__ import annotations
+
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipwright.errors import TooManyRequests
+from lipwright.errors import InvalidOptions, TooManyRequests
 from lipwright.jobs.ledger import rules
 from lipwright.jobs.ledger.rules import Account, LedgerPolicy
 from lipwright.jobs.model import PRIORITIES, RANKS_PER_PRIORITY, SubmitLimits
@@ -14,7 +18,7 @@ NOW = 1_767_323_045_678  # milliseconds since 1970
 
 
 def admitted(pauses: list[int], per_minute: int) -> list[int]:
-    """Return the times of the submits that were let in, after such pauses in milliseconds."""
+    """Return the times of the admitted submits, given the pauses before each in milliseconds."""
     account, now, times = Account(key_id="k"), NOW, []
     limits = SubmitLimits(max_queued=10**9, submits_per_minute=per_minute)
     for pause in pauses:
@@ -60,6 +64,50 @@ def test_a_submit_is_admitted_exactly_after_retry_after(per_minute, late):
         rules.admit(empty, limits, then - 1)
 
 
+@pytest.mark.parametrize(("excess", "seconds"), [(1, 0.001), (10**9, 1.0), (10**9 + 1, 1.001)])
+def test_retry_after_rounds_nanoseconds_up_to_milliseconds(excess, seconds):
+    limits = SubmitLimits(max_queued=1, submits_per_minute=60)
+    last_token = NOW * 1_000_000 + rules.MINUTE_NS - rules.MINUTE_NS // 60
+    rules.admit(Account(key_id="k", bucket_full_at=last_token), limits, NOW)
+    with pytest.raises(TooManyRequests, match="60 jobs a minute") as refused:
+        rules.admit(Account(key_id="k", bucket_full_at=last_token + excess), limits, NOW)
+    assert refused.value.retry_after == seconds
+
+
+def test_a_full_queue_suggests_when_to_retry():
+    limits = SubmitLimits(max_queued=2, submits_per_minute=60)
+    with pytest.raises(TooManyRequests, match="limit is 2") as refused:
+        rules.admit(Account(key_id="k", queued=2), limits, NOW)
+    assert refused.value.retry_after == rules.QUEUE_FULL_RETRY_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("span", "milliseconds"),
+    [(1.5, 1500), (timedelta(days=1, milliseconds=3), 86_400_003), (0.0006, 1), (0, 0)],
+)
+def test_spans_are_rounded_to_milliseconds(span, milliseconds):
+    assert rules.to_milliseconds(span) == milliseconds
+
+
+@pytest.mark.parametrize("limit", ["concurrency", "submits_per_minute", "max_queued"])
+def test_an_invalid_limit_of_a_key_is_named(limit):
+    limits = {"concurrency": 1, "submits_per_minute": 1, "max_queued": 1}
+    rules.check_key("ci", 10, **limits)
+    with pytest.raises(InvalidOptions, match=f"^{limit} 0 is out of range"):
+        rules.check_key("ci", 10, **{**limits, limit: 0})
+
+
+@pytest.mark.parametrize("priority", [0, 101])
+def test_an_invalid_priority_is_refused_with_the_range(priority):
+    with pytest.raises(InvalidOptions, match=r"use 1 \(first\) to 100"):
+        rules.check_key("ci", priority, None, None, None)
+
+
+@pytest.mark.parametrize("length", [1, 64])
+def test_the_shortest_and_longest_key_names_are_accepted(length):
+    rules.check_key("x" * length, 10, None, None, None)
+
+
 def test_ranks_fit_31_bits_and_priorities_do_not_overlap():
     assert PRIORITIES[0] * RANKS_PER_PRIORITY > 0
     assert PRIORITIES[-1] * RANKS_PER_PRIORITY + RANKS_PER_PRIORITY - 1 < 2**31
@@ -72,18 +120,18 @@ def test_release_capacity_is_concurrency_minus_released():
 
 
 def test_upload_ids_ignores_urls_and_other_values():
-    work = {"video": "file:abc", "audio": "https://example.org/file:x", "seed": 3, "mode": "loop"}
-    assert rules.upload_ids(work) == {"abc"}
+    payload = {"video": "file:abc", "audio": "https://example.org/file:x", "seed": 3}
+    assert rules.upload_ids(payload) == {"abc"}
 
 
 def test_the_policy_is_read_from_the_settings(tmp_path):
-    chosen = Settings(
-        data_dir=tmp_path, retention_seconds=5, idempotency_seconds=6, concurrency_per_key=0
+    settings = Settings(
+        data_dir=tmp_path, retention_seconds=5, idempotency_seconds=6, concurrency_per_key=2
     )
-    assert LedgerPolicy.from_settings(chosen) == LedgerPolicy(
-        retention_seconds=5, idempotency_seconds=6
-    )
-    assert (
-        LedgerPolicy.from_settings(Settings(data_dir=tmp_path, concurrency_per_key=2)).concurrency
-        == 2
-    )
+    policy = LedgerPolicy(retention_seconds=5, idempotency_seconds=6, concurrency=2)
+    assert LedgerPolicy.from_settings(settings) == policy
+
+
+def test_the_default_policy_is_that_of_the_default_settings(tmp_path):
+    unlimited = Settings(data_dir=tmp_path, concurrency_per_key=0)
+    assert LedgerPolicy() == LedgerPolicy.from_settings(unlimited)

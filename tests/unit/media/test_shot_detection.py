@@ -13,6 +13,8 @@ from lipwright.media.decode.video import SourceFrame
 from lipwright.media.picture import Picture
 from lipwright.media.shot_detection import AFTER, split_shots
 
+pytestmark = pytest.mark.model  # many pictures
+
 SIZE = (192, 128)
 
 

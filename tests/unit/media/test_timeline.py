@@ -80,13 +80,22 @@ def test_bounce_moves_one_frame_at_a_time_and_repeats_none(count, audio, rate):
         assert set(steps) == {0}
         return
     assert all(abs(b - a) == 1 for a, b in pairwise(steps))
-    turns = [b for a, b, c in zip(steps, steps[1:], steps[2:], strict=False) if a == c]
+    turns = [steps[k] for k in range(1, len(steps) - 1) if steps[k - 1] == steps[k + 1]]
     assert set(turns) <= {0, count - 1}
 
 
 def test_bounce_reverses_at_both_ends():
     timeline = plan_timeline("bounce", video=Fraction(4), audio=Fraction(12), rate=Fraction(1))
     assert grid(timeline) == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "indices"),
+    [(1, [0, 0, 0, 0, 0]), (2, [0, 1, 0, 1, 0]), (3, [0, 1, 2, 1, 0])],
+)
+def test_bounce_of_few_frames_repeats_no_end(count, indices):
+    timeline = plan_timeline("bounce", video=Fraction(count), audio=Fraction(5), rate=Fraction(1))
+    assert grid(timeline) == indices
 
 
 @given(frame_counts, lengths, rates)

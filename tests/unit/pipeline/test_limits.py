@@ -32,31 +32,31 @@ def media(video=VIDEO, audio=AUDIO):
     return MediaInfo(path=Path("talk.mp4"), container="mp4", video=video, audio=audio)
 
 
-def test_what_is_at_the_limit_is_accepted():
+def test_values_at_the_limit_are_accepted():
     options = SyncOptions(max_pixels=1920 * 1080, max_seconds=60)
     check_video(media(), options)
     check_audio(media(), options)
 
 
-def test_4k_in_either_orientation_is_within_the_default_and_8k_is_not():
+def test_the_default_limit_allows_4k_in_either_orientation_but_not_8k():
     for size in ((3840, 2160), (2160, 3840), (4096, 2160)):
         check_video(media(replace(VIDEO, width=size[0], height=size[1])), SyncOptions())
     with pytest.raises(LimitExceeded, match=r"talk\.mp4: frames of 7680 x 4320 .* max_pixels"):
         check_video(media(replace(VIDEO, width=7680, height=4320)), SyncOptions())
 
 
-def test_a_video_too_long_is_named_with_its_length_and_the_way_out():
+def test_the_error_of_a_long_video_names_its_length_and_the_option():
     options = SyncOptions(max_seconds=59)
     with pytest.raises(LimitExceeded, match=r"talk\.mp4: video of 60 s .* 59 s.* max_seconds"):
         check_video(media(), options)
 
 
-def test_audio_of_three_hours_is_over_the_default():
+def test_audio_of_three_hours_exceeds_the_default_limit():
     with pytest.raises(LimitExceeded, match=r"talk\.mp4: audio of 10800 s"):
         check_audio(media(audio=replace(AUDIO, duration=Fraction(10800))), SyncOptions())
 
 
-def test_the_result_may_not_be_too_long_either():
+def test_the_length_of_the_result_is_limited_too():
     timeline = plan_timeline(
         SyncMode.LOOP, video=Fraction(1), audio=Fraction(100), rate=Fraction(25)
     )
@@ -65,7 +65,7 @@ def test_the_result_may_not_be_too_long_either():
         check_length(timeline, SyncOptions(max_seconds=99))
 
 
-def test_a_missing_stream_is_not_a_limit():
+def test_a_missing_stream_is_an_unreadable_file():
     with pytest.raises(MediaUnreadable):
         check_video(media(video=None), SyncOptions())
     with pytest.raises(MediaUnreadable):

@@ -13,6 +13,8 @@ from lipwright.render.composite import fill_polygon
 from lipwright.render.paint import MouthTarget, WeightedExemplar, paint_mouth
 from lipwright.testing import draw_face, synthetic_landmarks
 
+pytestmark = pytest.mark.model  # many pictures
+
 SIZE = (288, 256)
 VIEW = Box(20, 10, 270, 250)
 

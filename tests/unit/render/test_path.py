@@ -295,6 +295,12 @@ def test_fill_share_is_0_for_similar_and_1_for_distant_openings(wanted, given_):
         assert fill_share(wanted, given_) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("factor", "share"), [(1.5125, 0.15625), (1.675, 0.5), (1.8375, 0.84375)])
+def test_fill_share_is_a_smoothstep(factor, share):
+    assert fill_share(0.1 * factor, 0.1) == pytest.approx(share, abs=1e-3)
+    assert fill_share(0.1, 0.1 * factor) == pytest.approx(share, abs=1e-3)
+
+
 # --------------------------------------------------------------------------------------- windows
 def test_long_sequence_is_processed_in_windows(monkeypatch):
     random = np.random.default_rng(0)
@@ -319,6 +325,77 @@ def test_path_of_one_frame_and_of_one_exemplar():
     zero = np.zeros(1, np.float32)
     assert find_path(features([0.05]), features([0.0]), zero).tolist() == [0]
     assert find_path(features([0.05] * 7), features([0.0]), zero).tolist() == [0] * 7
+
+
+def test_each_window_starts_from_the_last_exemplar_of_the_one_before(monkeypatch):
+    monkeypatch.setattr(module, "WINDOW_FRAMES", 5)
+    monkeypatch.setattr(module, "LOOK_AHEAD_FRAMES", 2)
+    given_, lengths = [], []
+
+    def spy(cost, source_frame, **options):
+        given_.append(options["previous"])
+        lengths.append(len(cost))
+        return cheapest_path(cost, source_frame, **options)
+
+    monkeypatch.setattr(module, "cheapest_path", spy)
+    bank = features(np.linspace(0, 0.1, 12))
+    path = find_path(bank, bank, np.zeros(12, np.float32))
+    assert path.tolist() == list(range(12))
+    assert given_ == [None, 4, 9]
+    assert lengths == [7, 7, 2]
+
+
+@pytest.mark.parametrize(
+    ("frames", "runs", "calls"),
+    [
+        (5, [2, 1, 0], 2),  # one new run is always allowed
+        (50, [6, 5, 4], 2),  # a tenth of the frames
+        (40, [9] * 9, 7),  # the last raise counts, whatever it leaves
+        (300, [15], 1),  # frames beyond the window do not count
+    ],
+)
+def test_new_runs_become_dearer_until_there_are_few(monkeypatch, frames, runs, calls):
+    factors = []
+
+    def path_with_runs(cost, source_frame, *, jump_factor, **_):
+        factors.append(jump_factor)
+        path = np.zeros(frames, np.int64)
+        path[2 : 2 + runs[len(factors) - 1]] = np.arange(1, runs[len(factors) - 1] + 1)
+        path[2 + runs[len(factors) - 1] :] = path[1 + runs[len(factors) - 1]]
+        return path
+
+    monkeypatch.setattr(module, "cheapest_path", path_with_runs)
+    source_frame = np.arange(0, 600, 10)
+    path = module._limit_runs(
+        np.zeros((frames, 60), np.float32),
+        source_frame,
+        visibility=np.ones(frames, np.float32),
+        interior=None,
+        previous=None,
+    )
+    assert factors == pytest.approx([1.4**k for k in range(calls)])
+    assert run_starts(path, source_frame).sum() == runs[calls - 1]
+    assert len(path) == min(frames, 150)
+
+
+def test_new_run_right_after_the_window_before_counts(monkeypatch):
+    factors = []
+
+    def steady(cost, source_frame, *, jump_factor, **_):
+        factors.append(jump_factor)
+        return np.array([1, 1, 2, 2])
+
+    monkeypatch.setattr(module, "cheapest_path", steady)
+    for previous, calls in ((None, 1), (1, 1), (0, 7)):
+        factors.clear()
+        module._limit_runs(
+            np.zeros((4, 3), np.float32),
+            np.array([0, 50, 100]),
+            visibility=np.ones(4, np.float32),
+            interior=None,
+            previous=previous,
+        )
+        assert len(factors) == calls
 
 
 # ------------------------------------------------------------------------------------ blend_runs
@@ -346,6 +423,12 @@ def test_runs_dissolve_into_each_other_while_playing_on():
     assert mixes[2] == pytest.approx({4: 0.75, 11: 0.25})  # the next run, one frame early
     assert mixes[3] == pytest.approx({12: 0.75, 5: 0.25})  # the last run, continued
     assert mixes[4] == {13: 1.0}
+
+
+def test_run_that_fades_in_plays_from_before_its_start():
+    mixes = [dict(m) for m in blend_runs(np.array([2, 3, 1]), np.array([0, 1, 50, 51]))]
+    assert mixes[1] == pytest.approx({3: 0.75, 0: 0.25})
+    assert mixes[2] == pytest.approx({1: 0.75, 3: 0.25})  # the bank has no frame 52
 
 
 def test_run_holds_where_the_bank_ends():
@@ -431,3 +514,39 @@ def test_change_is_visible_where_the_mouth_is_open_before_and_after():
     assert 0.4 < visibility[5] < 0.9
     assert visibility[6] == visibility[5]
     assert change_visibility(features([0.05])).shape == (1,)
+    assert change_visibility(features([0.2])).tolist() == [1]
+
+
+def test_new_run_starts_from_a_dearer_exemplar_with_the_same_interior():
+    cost = np.full((2, 3), 50, np.float32)
+    cost[0, :2], cost[1, 2] = (0, 2), 0
+    path = cheapest_path(
+        cost,
+        np.array([0, 20, 40]),
+        visibility=np.ones(2, np.float32),
+        interior=insides(0, 1, 1),
+    )
+    assert path.tolist() == [1, 2]
+
+
+def test_new_runs_start_from_the_cheapest_exemplars_only():
+    best = np.random.default_rng(0).permutation(3000).astype(np.float64)
+    assert sorted(best[module._jump_origins(best, np.inf)]) == list(range(module.JUMP_ORIGINS))
+    assert sorted(best[module._jump_origins(best, 2.5)]) == [0, 1, 2]
+    assert module._jump_origins(np.array([3.0]), 0.0).tolist() == [0]
+
+
+def test_steps_inside_a_run_cost_by_their_length_and_visible_change():
+    source_frame, interior = np.array([4, 5, 6, 9]), insides(1.0, 0.5, 0.2, 0.9)
+    steps = dict(zip(STEP_COSTS, module._run_steps(source_frame, interior), strict=True))
+    origin, cost, change = steps[2]
+    assert origin[2] == 0
+    assert cost == pytest.approx([np.inf, np.inf, 0.3, np.inf])
+    assert change[2] == pytest.approx(0.8 - 0.12)
+    origin, cost, change = steps[-1]
+    assert origin[:2].tolist() == [1, 2]
+    assert cost == pytest.approx([0.4, 0.4, np.inf, np.inf])
+    assert change[:2] == pytest.approx([0.5 - 0.12, 0.3 - 0.12])
+    origin, cost, change = steps[1]
+    assert origin[1:3].tolist() == [0, 1]
+    assert not change.any()  # the footage's own motion

@@ -1,4 +1,4 @@
-"""Which device computes, and what is said where the one asked for is not there."""
+"""Device selection, and the errors for a device that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = "occlusion"  # a network that opens at once
 
 @pytest.fixture
 def built_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where onnxruntime-gpu is installed."""
+    """Pretend that onnxruntime-gpu is installed."""
     for module in (device, store):
         monkeypatch.setattr(module, "has_cuda", lambda: True)
 
@@ -29,21 +29,21 @@ def test_the_default_device_is_the_cpu():
     assert select_device("auto") is Device.AUTO
 
 
-def test_an_unknown_device_is_an_error():
+def test_unknown_device_is_refused():
     with pytest.raises(InvalidOptions, match=r"device = 'gpu'.*cpu, cuda, auto"):
         select_device("gpu")
 
 
-def test_cuda_without_a_runtime_for_it_says_what_to_install(monkeypatch):
+def test_cuda_without_onnxruntime_gpu_is_refused_and_auto_falls_back(monkeypatch):
     monkeypatch.setattr(device, "has_cuda", lambda: False)
     with pytest.raises(DeviceUnavailable, match="onnxruntime-gpu"):
         select_device("cuda")
     assert select_device("auto") is Device.AUTO
 
 
-@pytest.mark.skipif(device.has_cuda(), reason="there may be a GPU here")
+@pytest.mark.skipif(device.has_cuda(), reason="this machine may have a GPU")
 @pytest.mark.usefixtures("built_for_cuda")
-def test_a_runtime_that_finds_no_gpu_is_an_error_only_if_asked_for_by_name():
+def test_missing_gpu_is_an_error_for_cuda_and_the_cpu_is_used_for_auto():
     path = WeightStore().path(SMALL)
     assert onnx_session(path, device=Device.AUTO).get_providers() == ["CPUExecutionProvider"]
     with pytest.raises(DeviceUnavailable, match=r"no usable GPU.*driver"):
@@ -51,7 +51,7 @@ def test_a_runtime_that_finds_no_gpu_is_an_error_only_if_asked_for_by_name():
 
 
 @pytest.mark.parametrize(
-    ("devices", "asked", "given"),
+    ("devices", "requested", "opened"),
     [
         (("cpu",), "cuda", "cpu"),
         (("cpu",), "auto", "cpu"),
@@ -60,21 +60,21 @@ def test_a_runtime_that_finds_no_gpu_is_an_error_only_if_asked_for_by_name():
         (("cpu", "cuda"), "cpu", "cpu"),
     ],
 )
-def test_an_engine_is_opened_for_what_it_can_use(devices, asked, given):
-    got: list[Device] = []
+def test_engine_is_opened_on_a_device_it_supports(devices, requested, opened):
+    devices_opened: list[Device] = []
 
     def load(device: Device, store: WeightStore) -> Passthrough:
-        got.append(device)
+        devices_opened.append(device)
         return Passthrough()
 
-    spec = EngineSpec(name="tried", summary="tried", licence="MIT", load=load, devices=devices)
-    spec.open(Device(asked))
-    assert got == [Device(given)]
+    spec = EngineSpec(name="probe", summary="a probe", licence="MIT", load=load, devices=devices)
+    spec.open(Device(requested))
+    assert devices_opened == [Device(opened)]
 
 
 @pytest.mark.model
-@pytest.mark.skipif(not device.has_cuda(), reason="ONNX Runtime here cannot use CUDA")
-def test_a_gpu_hears_what_the_cpu_hears():
+@pytest.mark.skipif(not device.has_cuda(), reason="needs ONNX Runtime with CUDA")
+def test_speech_states_of_gpu_and_cpu_agree():
     sound = np.random.default_rng(0).normal(0, 0.1, 48000).astype(np.float32)
-    here, there = (SpeechEncoder(device=d).encode(sound) for d in (Device.CPU, Device.CUDA))
-    assert np.abs(here - there).max() < 0.05
+    cpu, gpu = (SpeechEncoder(device=d).encode(sound) for d in (Device.CPU, Device.CUDA))
+    assert np.abs(cpu - gpu).max() < 0.05

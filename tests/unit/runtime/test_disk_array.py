@@ -1,4 +1,6 @@
-"""Rows that do not lie in memory."""
+"""Arrays on disk and arrays computed on access behave like NumPy arrays."""
+
+from __future__ import annotations
 
 import errno
 import os
@@ -63,16 +65,16 @@ KEYS = [
 
 @pytest.mark.parametrize("kind", [on_disk, lazy])
 @pytest.mark.parametrize("key", KEYS, ids=str)
-def test_rows_are_indexed_as_arrays_are(kind, key):
+def test_rows_are_indexed_like_numpy_arrays(kind, key):
     values = array()
-    found, expected = kind(values)[key], values[key]
-    assert found.shape == expected.shape
-    assert found.dtype == expected.dtype
-    assert np.array_equal(found, expected)
+    result, expected = kind(values)[key], values[key]
+    assert result.shape == expected.shape
+    assert result.dtype == expected.dtype
+    assert np.array_equal(result, expected)
 
 
 @pytest.mark.parametrize("kind", [on_disk, lazy])
-def test_rows_become_an_array_in_memory(kind):
+def test_rows_convert_to_a_numpy_array(kind):
     values = array(30)
     rows = kind(values)
     assert rows.shape == values.shape
@@ -83,12 +85,12 @@ def test_rows_become_an_array_in_memory(kind):
 
 
 @pytest.mark.parametrize("key", [COUNT, -COUNT - 1, np.array([0, COUNT])])
-def test_no_row_is_found_beyond_the_last(key):
+def test_index_out_of_range_raises_index_error(key):
     with pytest.raises(IndexError):
         on_disk(array())[key]
 
 
-def test_an_empty_reel_has_no_rows_and_no_file():
+def test_empty_disk_array_has_no_rows():
     rows = DiskArray((4,), np.uint8)
     assert np.asarray(rows).shape == (0, 4)
     assert rows[:, 2].shape == (0,)
@@ -99,7 +101,7 @@ def test_rows_of_another_shape_are_refused():
         DiskArray((4,), np.uint8).append(np.zeros(3, np.uint8))
 
 
-def test_what_was_handed_out_is_the_caller_s_own():
+def test_changes_of_returned_rows_are_not_stored():
     values = array(4)
     rows = on_disk(values)
     rows[1:3][:] = 0
@@ -112,27 +114,27 @@ def test_chunks_cover_all_rows_once():
     assert np.array_equal(np.concatenate([part for _, part in parts]), array())
 
 
-def test_a_spread_reel_is_blank_where_there_is_no_row():
+def test_gather_fills_rows_without_an_index():
     values = array(6)
-    laid = gather(on_disk(values), np.array([-1, 4, 0, -1]), np.nan)
-    assert np.isnan(laid[[0, 3]]).all()
-    assert np.array_equal(laid[1:3], values[[4, 0]])
+    gathered = gather(on_disk(values), np.array([-1, 4, 0, -1]), np.nan)
+    assert np.isnan(gathered[[0, 3]]).all()
+    assert np.array_equal(gathered[1:3], values[[4, 0]])
 
 
-def test_either_takes_the_others_where_they_are_added():
-    one, two = array(6), array(7)[:6]
-    added = np.array([0, 1, 1, 0, 0, 1], bool)
-    mixed = merge_where(on_disk(one), two, added)
-    assert np.array_equal(np.asarray(mixed), np.where(added[:, None, None], two, one))
+def test_merge_where_takes_the_second_array_where_the_mask_is_set():
+    first, second = array(6), array(7)[:6]
+    mask = np.array([0, 1, 1, 0, 0, 1], bool)
+    merged = merge_where(on_disk(first), second, mask)
+    assert np.array_equal(np.asarray(merged), np.where(mask[:, None, None], second, first))
 
 
 @given(st.integers(0, 5000), st.integers(1, 800), st.integers(1, 60))
-def test_a_sample_is_made_of_whole_runs_and_not_larger_than_asked(count, most, run):
-    most = max(most, run)
-    indices = sample_runs(count, most, run)
-    assert len(indices) == min(count, len(indices)) <= max(most, 1)
+def test_sample_consists_of_whole_runs_within_the_limit(count, limit, run):
+    limit = max(limit, run)
+    indices = sample_runs(count, limit, run)
+    assert len(indices) == min(count, len(indices)) <= max(limit, 1)
     assert (np.diff(indices) > 0).all()
-    if count <= most:
+    if count <= limit:
         assert len(indices) == count
     else:
         assert indices[0] == 0
@@ -140,7 +142,7 @@ def test_a_sample_is_made_of_whole_runs_and_not_larger_than_asked(count, most, r
         assert (lengths >= run).all()
 
 
-def test_a_full_disk_is_one_clear_error(monkeypatch):
+def test_full_disk_raises_storage_full(monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -150,23 +152,23 @@ def test_a_full_disk_is_one_clear_error(monkeypatch):
         rows.append(array(3)[0])
 
 
-def test_no_folder_for_temporary_files_is_one_clear_error(monkeypatch, tmp_path):
+def test_missing_temporary_folder_raises_an_error_that_names_tmpdir(monkeypatch, tmp_path):
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(EncodeFailed, match="TMPDIR"):
         DiskArray((2,), np.float32).append(np.zeros(2, np.float32))
 
 
-def test_files_are_closed_and_have_no_name(monkeypatch, tmp_path):
+def test_files_have_no_name_and_are_closed_with_the_array(monkeypatch, tmp_path):
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
     rows = on_disk(array(3))
     assert list(tmp_path.iterdir()) == []
-    number = rows._file.descriptor
+    descriptor = rows._file.descriptor
     del rows
     with pytest.raises(OSError):  # noqa: PT011 - of the closed descriptor
-        os.fstat(number)
+        os.fstat(descriptor)
 
 
-def test_reading_a_column_holds_no_more_than_a_few_chunks():
+def test_reading_a_column_needs_memory_for_few_chunks():
     rows = DiskArray((478, 3), np.float32)
     for _ in range(12):
         rows.extend(np.zeros((CHUNK_ROWS, 478, 3), np.float32))
@@ -174,7 +176,7 @@ def test_reading_a_column_holds_no_more_than_a_few_chunks():
     tracemalloc.start()
     try:
         rows[:, 0, 0]
-        most = tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert most < 4 * chunk
+    assert peak < 4 * chunk

@@ -1,4 +1,4 @@
-"""Stages side by side: order, bounded lead, and what goes wrong in one reaches the other."""
+"""Overlapping stages keep the order, a bounded queue, and pass errors on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lipwright.errors import Cancelled
 from lipwright.runtime.pipelining import BackgroundTask, WriteBehind, prefetch
 
 
-def hand_over(work, items, queue_size=3, then=lambda: None):
-    with WriteBehind(work, queue_size) as behind:
+def write_all(work, items, queue_size=3, at_end=lambda: None):
+    with WriteBehind(work, queue_size) as writer:
         for item in items:
-            behind(item)
-        then()
+            writer(item)
+        at_end()
 
 
 def numbers(count, seen=None, closed=None):
@@ -30,53 +30,53 @@ def numbers(count, seen=None, closed=None):
 
 @pytest.mark.parametrize("queue_size", [0, 1, 3, 50])
 @pytest.mark.parametrize("count", [0, 1, 20])
-def test_all_items_come_in_order(count, queue_size):
+def test_prefetch_yields_items_in_order(count, queue_size):
     assert list(prefetch(numbers(count), queue_size)) == list(range(count))
 
 
-def test_items_are_made_in_another_thread():
+def test_prefetch_produces_items_in_one_other_thread():
     threads = list(prefetch(threading.get_ident() for _ in range(3)))
     assert set(threads) != {threading.get_ident()}
     assert len(set(threads)) == 1
 
 
-def test_the_lead_is_bounded():
+def test_prefetch_runs_ahead_by_at_most_the_queue_size():
     seen = []
-    coming = prefetch(numbers(100, seen), queue_size=4)
-    assert [next(coming) for _ in range(10)] == list(range(10))
-    coming.close()
+    items = prefetch(numbers(100, seen), queue_size=4)
+    assert [next(items) for _ in range(10)] == list(range(10))
+    items.close()
     assert len(seen) <= 14
 
 
-def test_what_making_raises_comes_after_the_items_before_it():
+def test_prefetch_raises_an_error_after_the_items_before_it():
     def failing():
         yield 1
         yield 2
         raise ValueError("broken")
 
-    coming = prefetch(failing(), queue_size=5)
-    assert [next(coming), next(coming)] == [1, 2]
+    items = prefetch(failing(), queue_size=5)
+    assert [next(items), next(items)] == [1, 2]
     with pytest.raises(ValueError, match="broken"):
-        next(coming)
+        next(items)
 
 
-def test_closing_early_closes_the_source_and_leaves_no_thread():
+def test_closing_prefetch_early_closes_the_source_and_ends_the_thread():
     closed, before = [], threading.active_count()
-    coming = prefetch(numbers(100, closed=closed))
-    next(coming)
-    coming.close()
+    items = prefetch(numbers(100, closed=closed))
+    next(items)
+    items.close()
     assert closed == [True]
     assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("queue_size", [1, 3])
-def test_work_is_done_behind_in_order(queue_size):
+def test_write_behind_processes_items_in_order(queue_size):
     done = []
-    hand_over(done.append, range(20), queue_size)
+    write_all(done.append, range(20), queue_size)
     assert done == list(range(20))
 
 
-def test_what_work_raises_reaches_the_caller_and_ends_the_work():
+def test_write_behind_raises_an_error_and_drops_the_remaining_items():
     done = []
 
     def work(k):
@@ -85,56 +85,56 @@ def test_what_work_raises_reaches_the_caller_and_ends_the_work():
         done.append(k)
 
     with pytest.raises(OSError, match="disk full"):
-        hand_over(work, range(100), queue_size=2)
+        write_all(work, range(100), queue_size=2)
     assert done == [0, 1]
 
 
-def test_a_failure_of_the_last_item_is_raised_at_the_end():
+def test_write_behind_raises_an_error_of_the_last_item_at_the_end():
     def work(k):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        hand_over(work, [1])
+        write_all(work, [1])
 
 
-def test_what_waits_is_dropped_when_the_block_raises():
-    began, go = threading.Event(), threading.Event()
+def test_write_behind_drops_waiting_items_when_the_block_raises():
+    started, proceed = threading.Event(), threading.Event()
     done = []
 
     def work(k):
-        began.set()
-        go.wait(5)
+        started.set()
+        proceed.wait(5)
         done.append(k)
 
     def fail():
-        began.wait(5)
-        threading.Timer(0.01, go.set).start()
+        started.wait(5)
+        threading.Timer(0.01, proceed.set).start()
         raise KeyError
 
     with pytest.raises(KeyError):
-        hand_over(work, range(3), then=fail)
+        write_all(work, range(3), at_end=fail)
     assert done == [0]
 
 
-# ---------------------------------------------------------------------------------------- beside
-def test_work_is_done_beside_the_block():
+# ------------------------------------------------------------------------------- background task
+def test_background_task_runs_in_another_thread():
     gate = threading.Event()
-    with BackgroundTask(lambda check: gate.wait(10) and threading.get_ident()) as beside:
+    with BackgroundTask(lambda check: gate.wait(10) and threading.get_ident()) as task:
         gate.set()
-        assert beside.result() not in (False, threading.get_ident())
+        assert task.result() not in (False, threading.get_ident())
 
 
-def test_what_work_raises_beside_is_raised_where_its_result_is_asked_for():
+def test_background_task_raises_its_error_from_result():
     def fail(check):
-        raise ValueError("deaf")
+        raise ValueError("broken")
 
-    with BackgroundTask(fail) as beside:
+    with BackgroundTask(fail) as task:
         pass
-    with pytest.raises(ValueError, match="deaf"):
-        beside.result()
+    with pytest.raises(ValueError, match="broken"):
+        task.result()
 
 
-def test_leaving_the_block_ends_the_work_and_leaves_no_thread():
+def test_leaving_the_block_cancels_the_background_task_and_ends_its_thread():
     rounds, before = threading.Semaphore(0), threading.active_count()
 
     def endless(check):
@@ -142,22 +142,22 @@ def test_leaving_the_block_ends_the_work_and_leaves_no_thread():
             check()
             rounds.release()
 
-    with BackgroundTask(endless) as beside:
+    with BackgroundTask(endless) as task:
         rounds.acquire()
     assert threading.active_count() == before
     with pytest.raises(Cancelled):
-        beside.result()
+        task.result()
 
 
-# ------------------------------------------------------------------------------------ one by one
-def test_without_room_everything_happens_in_one_thread():
-    here, seen, closed = threading.get_ident(), [], []
+# ------------------------------------------------------------------------------- without threads
+def test_queue_size_0_runs_everything_in_the_calling_thread():
+    caller, seen, closed = threading.get_ident(), [], []
     items = prefetch(numbers(5, seen, closed), 0)
     assert next(items) == 0
     assert seen == [0]
     items.close()
     assert closed == [True]
-    hand_over(lambda _: seen.append(threading.get_ident()), [1], queue_size=0)
-    assert seen[-1] == here
-    with BackgroundTask(lambda check: threading.get_ident(), threaded=False) as beside:
-        assert beside.result() == here
+    write_all(lambda _: seen.append(threading.get_ident()), [1], queue_size=0)
+    assert seen[-1] == caller
+    with BackgroundTask(lambda check: threading.get_ident(), threaded=False) as task:
+        assert task.result() == caller

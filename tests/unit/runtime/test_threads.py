@@ -1,10 +1,10 @@
-"""How many threads a job may use."""
+"""The number of threads that a job uses."""
 
 from __future__ import annotations
 
 import os
 
-import numpy  # noqa: F401 -- brings the algebra
+import numpy  # noqa: F401 -- loads the BLAS library
 import pytest
 from threadpoolctl import threadpool_info
 
@@ -22,25 +22,25 @@ def test_zero_threads_are_refused():
         thread_count(0)
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
-def test_only_cores_that_may_be_used_count():
-    mine = os.sched_getaffinity(0)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
+def test_only_cores_of_this_process_are_counted():
+    allowed = os.sched_getaffinity(0)
     try:
-        os.sched_setaffinity(0, {min(mine)})
+        os.sched_setaffinity(0, {min(allowed)})
         assert available_cores() == 1
     finally:
-        os.sched_setaffinity(0, mine)
+        os.sched_setaffinity(0, allowed)
 
 
-def algebra_threads() -> set[int]:
+def blas_threads() -> set[int]:
     return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
-def test_linear_algebra_has_one_thread_until_the_last_block_ends():
-    before = algebra_threads()
+def test_blas_has_one_thread_until_the_last_block_ends():
+    before = blas_threads()
     first, second = single_threaded_blas(), single_threaded_blas()
     with first:
         second.__enter__()
-    assert algebra_threads() == {1}
+    assert blas_threads() == {1}
     second.__exit__(None, None, None)
-    assert algebra_threads() == before
+    assert blas_threads() == before
