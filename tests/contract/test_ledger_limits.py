@@ -222,7 +222,10 @@ def test_held_jobs_are_released_after_the_limit_is_raised(name, tmp_path):
         else:
             before = harness.ledger
             harness.ledger = grown(
-                before._database, enqueue=before._enqueue, drop=before._cancel_work, policy=POLICY
+                before._database,
+                enqueue=before._enqueue,
+                cancel_work=before._cancel_work,
+                policy=POLICY,
             )
         assert harness.ledger.release_held() == 2
         assert harness.released() == [job.id for job in jobs]
