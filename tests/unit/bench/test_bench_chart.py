@@ -5,12 +5,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-pytest.importorskip("matplotlib")
-from bench.speed.chart import Line, Panel, draw_chart
-
 
 @pytest.mark.model
 def test_chart_shows_titles_names_and_ticks_and_is_reproducible(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from bench.speed.chart import Line, Panel, draw_chart
+
     line = Line(name="product", points=((1.0, 2.0), (10.0, 20.0)))
     panel = Panel(
         title="wall seconds",

@@ -165,6 +165,7 @@ def test_changed_samples_are_counted_in_every_plane():
     assert metrics.count_changed_samples(before, after, mask) == 1
 
 
+@pytest.mark.model
 def test_interval_contains_the_mean_and_ignores_nan():
     mean, low, high = metrics.mean_and_interval([0.6, 0.8, 0.7, math.nan])
     assert mean == pytest.approx(0.7)

@@ -85,6 +85,7 @@ def test_a_take_of_one_frame_has_no_drift():
     assert np.abs(drift.at(sway(5))).max() == 0
 
 
+@pytest.mark.model
 def test_mean_is_exact_over_ten_minutes():
     frames = 15_000
     mean = fit_pose_drift(still(frames), np.zeros((frames, 3), np.float32)).mean

@@ -146,6 +146,7 @@ def test_16_bit_and_grey_images_are_read(tmp_path: Path):
     assert mean_error(tmp_path / "deep.png", scene()) < 3
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(
     ("size", "shown"),
     [

@@ -184,13 +184,19 @@ def test_remap_blends_between_frames():
     )
     assert list(timeline.source_indices(times))[:4] == [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5)]
     assert list(timeline.source_indices(times))[-1] == (3, 0.0)
+    assert all(type(share) is float for _, share in timeline.source_indices(times))
 
 
 @pytest.mark.parametrize("wrong", [{"video": 0}, {"audio": 0}, {"rate": 0}, {"audio": -1}])
 def test_durations_and_rate_must_be_positive(wrong):
     given_values = {"video": Fraction(1), "audio": Fraction(1), "rate": Fraction(25), **wrong}
-    with pytest.raises(InvalidOptions, match="positive"):
+    with pytest.raises(InvalidOptions) as raised:
         plan_timeline("loop", **given_values)
+    video, audio, rate = given_values.values()
+    assert str(raised.value) == (
+        f"a timeline needs positive durations and a positive rate, not video {video} s, audio "
+        f"{audio} s at {rate}/s: check both files with 'lipwright probe'"
+    )
 
 
 def test_an_unknown_mode_is_refused():
@@ -198,9 +204,8 @@ def test_an_unknown_mode_is_refused():
         plan_timeline("stretch", video=Fraction(1), audio=Fraction(1), rate=Fraction(25))
 
 
-def test_frames_outside_the_output_raise_index_error():
+@pytest.mark.parametrize("k", [-1, 25, 26])
+def test_frames_outside_the_output_raise_index_error(k):
     timeline = plan_timeline("loop", video=Fraction(1), audio=Fraction(1), rate=Fraction(25))
-    with pytest.raises(IndexError):
-        timeline.source_time(25)
-    with pytest.raises(IndexError):
-        timeline.source_time(-1)
+    with pytest.raises(IndexError, match=rf"^output frame {k} is outside 0 to 24$"):
+        timeline.source_time(k)

@@ -227,6 +227,7 @@ def test_mouth_outside_the_patch_changes_nothing():
     assert (patch == np.broadcast_to(LIP, patch.shape)).all()
 
 
+@pytest.mark.model
 @settings(deadline=None, max_examples=30)
 @given(st.floats(-0.2, 0.4), st.floats(-40, 40), st.floats(-30, 30))
 def test_any_mouth_and_pose_give_valid_levels(opening_, yaw, pitch):
