@@ -15,6 +15,8 @@ from lipwright.testing import (
     synthetic_mouth,
 )
 
+pytestmark = pytest.mark.model  # slow
+
 
 @pytest.mark.model
 def test_drawn_face_is_detected_at_its_landmarks():

@@ -7,6 +7,8 @@ import pytest
 from bench.motion import articulation, non_speech, timed_speech
 from bench.motion.timed_speech import Phone
 
+pytestmark = pytest.mark.model  # slow
+
 
 def phones_of(text: str, length: float = 0.1) -> list[Phone]:
     """Return one phone per letter, all of the same length in seconds."""

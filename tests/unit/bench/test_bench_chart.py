@@ -25,3 +25,6 @@ def test_chart_shows_titles_names_and_ticks_and_is_reproducible(tmp_path: Path) 
     texts = [e.text for e in ElementTree.parse(first).iter() if e.tag.endswith("}text")]
     for text in ("wall seconds", "product", "1 s", "10 s", "one", "hundred"):
         assert texts.count(text) == 2
+
+
+pytestmark = pytest.mark.model  # slow

@@ -9,6 +9,8 @@ from bench.common.metrics import luma_change
 
 from lipwright.testing import synthetic_landmarks
 
+pytestmark = pytest.mark.model  # slow
+
 
 @pytest.mark.parametrize("seed", range(3))
 def test_neck_region_contains_no_landmark(seed):

@@ -9,6 +9,8 @@ from bench.common.markdown import Column, score_table
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.model  # slow
+
 RATE = 25.0
 TIMES = np.arange(200) / RATE
 

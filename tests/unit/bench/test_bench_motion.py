@@ -9,6 +9,8 @@ from bench.motion import tracker_reliability
 from bench.motion.scores import ScoredSegment, SegmentScores
 from training.motion.metrics import MIN_RUN_SECONDS
 
+pytestmark = pytest.mark.model  # slow
+
 
 def scored(name: str, seconds: float = 2 * MIN_RUN_SECONDS, **change: float) -> ScoredSegment:
     numbers = dict.fromkeys(SegmentScores.__annotations__.keys() - {"name", "seconds"}, 0.5)

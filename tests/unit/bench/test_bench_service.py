@@ -4,6 +4,8 @@ import pytest
 from bench.service.__main__ import report
 from bench.service.load import CALLS, LoadOptions, LoadResult, Percentiles
 
+pytestmark = pytest.mark.model  # slow
+
 OPTIONS = LoadOptions(rows=(0, 1000), seconds=2.0, calls=10, jobs=3)
 
 

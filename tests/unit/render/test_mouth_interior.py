@@ -19,6 +19,8 @@ from lipwright.render.mouth_interior import fill_mouth
 from lipwright.render.tone import Tone, guess_teeth_colour
 from lipwright.testing import synthetic_landmarks
 
+pytestmark = pytest.mark.model  # slow
+
 SKIN = np.array([176, 140, 122], np.float32)
 LIP = np.array([150, 90, 90], np.float32)
 CHIN = [int(np.flatnonzero(i == MOUTH)[0]) for i in (152, 148, 377)]

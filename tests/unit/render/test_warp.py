@@ -22,6 +22,8 @@ from lipwright.render.warp import (
 )
 from lipwright.testing import synthetic_landmarks, synthetic_mouth
 
+pytestmark = pytest.mark.model  # slow
+
 UNIT = 84.0
 BOX = Box(60, 90, 230, 256)
 turn = st.tuples(*[st.floats(-0.4, 0.4)] * 4, *[st.floats(-60, 60)] * 2)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from lipwright.server.errors import InvalidBody
 from lipwright.server.http.body import MAX_DEPTH, parse_json_object
 
+pytestmark = pytest.mark.model  # slow
+
 TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),

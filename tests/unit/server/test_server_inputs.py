@@ -17,6 +17,8 @@ from lipwright.server.inputs import (
     replace_strings,
 )
 
+pytestmark = pytest.mark.model  # slow
+
 SOURCE = SourceRef(url="https://a.example/v.mp4", loc=("body", "video_url"))
 SUBMISSION = SubmitRequest(
     dialect="runcomfy",

@@ -15,6 +15,8 @@ from training.motion.data.corpus import Example
 from lipwright.face import canonical
 from lipwright.face.landmarks import LOWER_INNER_ROWS, MOUTH
 
+pytestmark = pytest.mark.model  # slow
+
 STATES = 1024
 SMALL = {"directions": 40, "noise": 0.1, "dropout": 0.1, "rate": 3e-3}
 

@@ -16,6 +16,8 @@ from lipwright.weights import store as store_module
 from lipwright.weights.manifest import MANIFEST
 from lipwright.weights.store import FILES, WeightStore, onnx_session, sha256
 
+pytestmark = pytest.mark.model  # slow
+
 ROOT = Path(__file__).parents[3]
 SMALL = "face_detector"
 MEGABYTE = 1_000_000

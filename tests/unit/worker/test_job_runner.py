@@ -29,6 +29,8 @@ from lipwright.storage.local import LocalStorage
 from lipwright.worker.job_runner import JobPolicy, JobRunner, replace_paths
 from lipwright.worker.render_task import RenderTask
 
+pytestmark = pytest.mark.model  # slow
+
 WIDE = SubmitLimits(max_queued=100, submits_per_minute=10_000)
 FACTS = {"frames": 8, "seconds": 0.32, "timings": {"track": 0.1}}
 DEADLINE = 20.0  # seconds until a test that waits has failed
