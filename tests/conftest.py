@@ -16,7 +16,7 @@ TIERS = ("unit", "contract", "integration", "acceptance")
 
 # The same examples on every machine and in every run; no deadlines, for machines under load.
 settings.register_profile("lipwright", derandomize=True, deadline=None, max_examples=40)
-settings.register_profile("quick", settings.get_profile("lipwright"), max_examples=10)
+settings.register_profile("quick", settings.get_profile("lipwright"), max_examples=5)
 settings.load_profile("lipwright")
 
 # Shells start background jobs with SIGINT ignored, and every process started below inherits it.
