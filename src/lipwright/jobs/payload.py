@@ -39,6 +39,8 @@ class JobPayload:
         options = {name: value for name, value in values.items() if value is not None}
         video, audio = options.pop("video"), options.pop("audio")
         seed = options.pop("seed", None)
+        if place := options.pop("speaker_frame", None):  # queued before a pick held its frame
+            options["speaker"] = {"x": place[0], "y": place[1], "frame": int(place[2])}
         try:
             return cls(video=video, audio=audio, options=SyncOptions.from_json(options), seed=seed)
         except InvalidOptions as cause:
