@@ -14,7 +14,6 @@ import httpx
 
 from lipwright.client import calls, flows
 from lipwright.client.address import ServiceAddress
-from lipwright.client.atomic_file import atomic_file
 from lipwright.client.calls import DEFAULT_MODEL, ApiRequest, ApiResponse
 from lipwright.client.flows import (
     Effect,
@@ -38,6 +37,7 @@ from lipwright.client.upload import FileBody, OnBytes
 from lipwright.client.values import JobPage, JobResult, JobState, JobStatus, UploadedFile
 from lipwright.errors import LipwrightError
 from lipwright.options import SyncOptions
+from lipwright.runtime.atomic_file import atomic_file
 
 T = TypeVar("T")
 

@@ -57,6 +57,7 @@ class RenderPlan:
         Raises:
             OutputUnwritable: the folder is missing or read-only.
             StorageFull: the disk is full.
+            SourceUnreachable: the source video is gone.
         """
         plan_file.save(
             Path(path),

@@ -7,14 +7,10 @@ minute. Nothing in the file is executed: it holds JSON and numbers only.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -25,10 +21,7 @@ from lipwright.engines.base import FaceTrack
 from lipwright.errors import (
     InvalidOptions,
     MediaUnreadable,
-    OutputUnwritable,
     SourceUnreachable,
-    StorageFull,
-    is_disk_full,
 )
 from lipwright.media.probe import probe
 from lipwright.motion.animate import MouthMotion
@@ -36,12 +29,14 @@ from lipwright.motion.basis import Basis
 from lipwright.motion.speaking_style import SpeakingStyle
 from lipwright.options import Restore
 from lipwright.pipeline.timing import SourceIndices
+from lipwright.runtime.atomic_file import atomic_file
 from lipwright.runtime.disk_array import Array, DiskArray, VirtualArray, chunks
+from lipwright.weights.store import sha256
 
 FORMAT = 1  # raised when files of before cannot be read any more
 MANIFEST = "plan.json"
 MAX_MANIFEST_BYTES = 256 << 20  # ten million output frames
-HASH_BYTES = 1 << 20  # read at a time
+READ_BYTES = 1 << 20  # of an array at a time
 #: The values that a plan is made of, by the name in the file.
 TYPES: Mapping[str, type[Any]] = {
     kind.__name__: kind for kind in (FaceTrack, MouthMotion, Basis, SpeakingStyle)
@@ -69,7 +64,7 @@ def save(
         "face": _pack(face, "face", arrays),
         "motion": _pack(motion, "motion", arrays),
     }
-    with _replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(MANIFEST, json.dumps(manifest))
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -107,12 +102,15 @@ def load(path: Path, source: Path | None) -> dict[str, Any]:
 
 
 def _identify(path: Path) -> dict[str, Any]:
-    """Return the size and SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASH_BYTES):
-            digest.update(block)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    """Return the size and SHA-256 of a file.
+
+    Raises:
+        SourceUnreachable: it cannot be opened.
+    """
+    try:
+        return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    except OSError as cause:
+        raise SourceUnreachable(f"{path}: {cause.strerror or cause}") from cause
 
 
 def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
@@ -178,28 +176,10 @@ def _read_array(entry: IO[bytes], *, on_disk: bool) -> Array:
 
 def _blocks(entry: IO[bytes], count: int, size: int) -> Iterator[bytes]:
     """Yield *count* rows of *size* bytes, many at a time."""
-    step = max(1, HASH_BYTES // max(size, 1))
+    step = max(1, READ_BYTES // max(size, 1))
     for start in range(0, count, step):
         wanted = min(step, count - start) * size
         block = entry.read(wanted)
         if len(block) != wanted:
             raise ValueError("an array ends early")
         yield block
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that takes the place of *path* when the block ends well."""
-    try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        os.replace(file.name, path)
-    except OSError as cause:
-        kind = StorageFull if is_disk_full(cause) else OutputUnwritable
-        raise kind(f"cannot write {path}: {cause.strerror or cause}") from cause

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lipwright.errors import LipwrightError, OutputUnwritable
+from lipwright.errors import LipwrightError, OutputUnwritable, StorageFull, is_disk_full
 
 
 @contextmanager
@@ -18,15 +18,19 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         OutputUnwritable: the file cannot be written.
+        StorageFull: the disk is full.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(part, path)
     except LipwrightError:
         raise  # some are OSErrors, but not of this file
     except OSError as cause:
-        raise OutputUnwritable(f"cannot write {path}: {cause.strerror or cause}") from cause
+        kind = StorageFull if is_disk_full(cause) else OutputUnwritable
+        raise kind(f"cannot write {path}: {cause.strerror or cause}") from cause
     finally:
         part.unlink(missing_ok=True)
