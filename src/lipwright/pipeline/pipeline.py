@@ -1,7 +1,6 @@
 """One video and one recording, stage by stage: the table of contents of a job.
 
-probe → track the face, hear the speech beside it → plan the timeline → animate the mouth → paint →
-write
+probe → track the face, hear the speech beside it → plan → animate the mouth → paint → write
 """
 
 from __future__ import annotations
@@ -19,7 +18,9 @@ from lipwright.engines.registry import find_engine
 from lipwright.errors import InvalidOptions
 from lipwright.face.lower_face_raster import warm_up
 from lipwright.face.track import Take
+from lipwright.media.encode.encoder_settings import key_frame_interval
 from lipwright.media.encode.mux import VideoWriter, check_encoder, check_writable
+from lipwright.media.encode.video import segment_boundaries
 from lipwright.media.frame_cache import FrameCache
 from lipwright.media.probe import MediaInfo, probe, require_audio, require_video
 from lipwright.media.timeline import Timeline
@@ -233,7 +234,8 @@ class Pipeline:
         self, plan: RenderPlan, timeline: Timeline, writer: VideoWriter, reporter: ProgressReporter
     ) -> Ints:
         """Paint and write; return the output frames with a painted mouth."""
-        boundaries = stages.segment_boundaries(timeline, self._processes)
+        interval = key_frame_interval(timeline.rate)
+        boundaries = segment_boundaries(timeline.frames, interval, self._processes)
         driving = plan.driving_sequence()
         if len(boundaries) > 2:
             stages.paint_in_processes(

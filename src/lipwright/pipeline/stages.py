@@ -10,7 +10,7 @@ they share. :class:`lipwright.pipeline.pipeline.Pipeline` composes them::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -24,8 +24,6 @@ from lipwright.face.track import Take, Tracker
 from lipwright.media.decode.audio import iter_audio, read_audio
 from lipwright.media.decode.decoder import DecodeOptions
 from lipwright.media.decode.video import read_video
-from lipwright.media.encode import video as video_encoding
-from lipwright.media.encode.encoder_settings import key_frame_interval
 from lipwright.media.encode.mux import VideoWriter
 from lipwright.media.frame_cache import FrameCache
 from lipwright.media.picture import Picture
@@ -268,7 +266,7 @@ def paint(
     Frames of a part equal those of the whole, bit for bit.
 
     Args:
-        plan: of the whole output.
+        plan: of the whole output; its cache is emptied after the study.
         engine: an open engine of the name in the plan.
         resources: threads and device.
         part: output frames, at most the whole range; None: all.
@@ -328,7 +326,7 @@ def paint_in_processes(
     writer: VideoWriter,
     resources: Resources,
     *,
-    boundaries: list[int],
+    boundaries: Sequence[int],
     reporter: ProgressReporter | None = None,
 ) -> None:
     """Paint and encode each segment in a process of its own, and join the segments.
@@ -337,7 +335,7 @@ def paint_in_processes(
         plan: of the whole output.
         writer: open; the caller closes it.
         resources: threads, which the processes share, and device.
-        boundaries: see :func:`segment_boundaries`.
+        boundaries: see :func:`lipwright.media.encode.video.segment_boundaries`.
         reporter: receives the progress.
     """
     reporter, total = reporter or ProgressReporter(), boundaries[-1]
@@ -350,15 +348,6 @@ def paint_in_processes(
         for done in pool.progress():
             reporter.update(done, total)
         writer.concatenate(pool.segments)
-
-
-def segment_boundaries(timeline: Timeline, processes: int) -> list[int]:
-    """Return the first frames of segments, at key frames, at most one per process; then the end."""
-    return list(
-        video_encoding.segment_boundaries(
-            timeline.frames, key_frame_interval(timeline.rate), processes
-        )
-    )
 
 
 def _output_audio(speech: MediaInfo, timeline: Timeline, check: Check) -> Iterator[Floats]:
