@@ -18,6 +18,7 @@ from lipwright.media import colour
 from lipwright.media.container import open_input, translate_errors
 from lipwright.media.frame_rate import STILL_RATE, estimate_frame_rate
 from lipwright.media.packet_scan import AudioPackets, PacketScan, check_complete, scan_packets
+from lipwright.media.sample_tables import check_sample_tables
 from lipwright.media.stills import detect_image_format, read_still
 from lipwright.types import Doubles
 
@@ -94,6 +95,7 @@ def probe(source: str | Path) -> MediaInfo:
     path = Path(source)
     if image := detect_image_format(path):
         return MediaInfo(path=path, container=image, video=_still_info(path, image), audio=None)
+    check_sample_tables(path)
     with open_input(path) as container, translate_errors(path):
         video, audio = _video_stream(container), _audio_stream(container)
         if video is None and audio is None:

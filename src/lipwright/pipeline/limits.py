@@ -10,12 +10,14 @@ from lipwright.media.probe import MediaInfo, require_audio, require_video
 from lipwright.media.timeline import Timeline
 from lipwright.options import SyncOptions
 
+MAX_RATE = 60  # frames per second that `max_seconds` allows for
+
 
 def check_video(source: MediaInfo, options: SyncOptions) -> None:
-    """Check the frame size and the length of a video.
+    """Check the frame size, the length and the number of frames of a video.
 
     Raises:
-        LimitExceeded: a frame is too large, or the video too long.
+        LimitExceeded: a frame is too large, the video too long, or its frames too many.
     """
     video = require_video(source)
     if video.width * video.height > options.max_pixels:
@@ -24,6 +26,8 @@ def check_video(source: MediaInfo, options: SyncOptions) -> None:
             f"{options.max_pixels} pixels: scale the video down, or raise max_pixels"
         )
     _check_seconds(f"{source.path}: video", video.duration, options)
+    frames = video.frames or round(video.duration * video.rate)
+    _check_frames(f"{source.path}: video", frames, options)
 
 
 def check_audio(speech: MediaInfo, options: SyncOptions) -> None:
@@ -42,6 +46,7 @@ def check_length(timeline: Timeline, options: SyncOptions) -> None:
         LimitExceeded: it is too long.
     """
     _check_seconds("the result", timeline.duration, options)
+    _check_frames("the result", timeline.frames, options)
 
 
 def check_output(out: str | Path, *inputs: str | Path) -> None:
@@ -60,4 +65,14 @@ def _check_seconds(what: str, length: Fraction, options: SyncOptions) -> None:
         raise LimitExceeded(
             f"{what} of {float(length):.0f} s is over the limit of {options.max_seconds:.0f} s: "
             "cut it into parts, or raise max_seconds"
+        )
+
+
+def _check_frames(what: str, frames: int, options: SyncOptions) -> None:
+    limit = options.max_seconds * MAX_RATE
+    if frames > max(limit, MAX_RATE):
+        raise LimitExceeded(
+            f"{what} of {frames} frames is over the limit of {limit:.0f} ({MAX_RATE} for each "
+            f"of {options.max_seconds:.0f} s): lower its frame rate, cut it into parts, or raise "
+            "max_seconds"
         )

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from lipwright.errors import MediaUnreadable, SourceUnreachable
+from lipwright.errors import LimitExceeded, MediaUnreadable, SourceUnreachable
 from lipwright.media.decode.audio import iter_audio, iter_channels, read_audio
 from lipwright.media.decode.decoder import DecodeOptions
 from lipwright.media.decode.video import TimestampNormalizer, read_video
@@ -508,3 +508,25 @@ def test_semi_planar_frames_of_a_device_keep_every_sample(depth, planar, device,
     )
     for a, b in zip(from_planar.planes, from_device.planes, strict=True):
         assert np.array_equal(a, b)
+
+
+def _write_part(path: Path, side: int, frames: int) -> bytes:
+    with av.open(str(path), "w", format="mpegts") as container:
+        options = {"preset": "ultrafast", "g": "1"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width = stream.height = side
+        for i in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.full((side, side, 3), 9 * i, np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def test_frames_that_grow_over_the_limit_are_refused(tmp_path):
+    small = _write_part(tmp_path / "small.ts", 64, 5)
+    path = tmp_path / "grow.ts"
+    path.write_bytes(small + _write_part(tmp_path / "medium.ts", 128, 2))
+    assert len(list(read_video(probe(path)))) == 7  # another size is scaled
+    path.write_bytes(small + _write_part(tmp_path / "large.ts", 3200, 2))
+    with pytest.raises(LimitExceeded, match=r"grow\.ts: its frames grow to 3200 x 3200"):
+        list(read_video(probe(path)))

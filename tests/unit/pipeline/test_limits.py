@@ -65,6 +65,22 @@ def test_the_length_of_the_result_is_limited_too():
         check_length(timeline, SyncOptions(max_seconds=99))
 
 
+def test_the_number_of_frames_is_limited_too():
+    fast = replace(VIDEO, rate=Fraction(1000), frames=60_000)
+    with pytest.raises(
+        LimitExceeded, match=r"talk\.mp4: video of 60000 frames .* 3660 .*frame rate"
+    ):
+        check_video(media(fast), SyncOptions(max_seconds=61))
+    with pytest.raises(LimitExceeded, match="60000 frames"):  # the container does not say how many
+        check_video(media(replace(fast, frames=None)), SyncOptions(max_seconds=61))
+    check_video(media(fast), SyncOptions(max_seconds=1000))
+    timeline = plan_timeline(
+        SyncMode.LOOP, video=Fraction(1), audio=Fraction(100), rate=Fraction(1000)
+    )
+    with pytest.raises(LimitExceeded, match="the result of 100000 frames"):
+        check_length(timeline, SyncOptions(max_seconds=100))
+
+
 def test_a_missing_stream_is_an_unreadable_file():
     with pytest.raises(MediaUnreadable):
         check_video(media(video=None), SyncOptions())

@@ -10,12 +10,14 @@ import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 
-from lipwright.errors import LipwrightError
+from lipwright.errors import LimitExceeded, LipwrightError
 from lipwright.media.container import open_input, translate_errors
 from lipwright.media.probe import VideoInfo
+from lipwright.options import MAX_PIXELS
 from lipwright.runtime.device import Device
 
 HARDWARE_DECODER = "cuda"  # FFmpeg's name of the NVIDIA decoder
+CODED_MARGIN = 64  # pixels that a coded side may be longer than the displayed one
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,11 @@ class Decoder:
     def __init__(
         self, path: Path, video: VideoInfo, decode_options: DecodeOptions = DEFAULT_DECODE_OPTIONS
     ) -> None:
-        """Open the file."""
+        """Open the file.
+
+        Raises:
+            LimitExceeded: Its frames grow beyond the size that was checked before.
+        """
         self._path = path
         self.skipped = 0  #: damaged packets skipped so far
         self._container = _open(path, decode_options.device)
@@ -45,18 +51,36 @@ class Decoder:
         self.on_device = stream.codec_context.is_hwaccel
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = decode_options.threads
+        # A stream may change its size: a frame of any size would be decoded and scaled.
+        sides = video.width + CODED_MARGIN, video.height + CODED_MARGIN
+        self._max_pixels = max(MAX_PIXELS, sides[0] * sides[1])
+        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
         self._stream = stream
+        self._check_size()  # the container may know of later frames
 
     def frames(self) -> Iterator[av.VideoFrame]:
-        """Yield the frames from the current position to the end of the file."""
+        """Yield the frames from the current position to the end of the file.
+
+        Raises:
+            LimitExceeded: The frames grow beyond the size that was checked before.
+        """
         with translate_errors(self._path):
             for packet in self._container.demux(self._stream):
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:
+                    self._check_size()
                     self.skipped += 1
                     continue
                 yield from frames
+
+    def _check_size(self) -> None:
+        context = self._stream.codec_context
+        if context.width * context.height > self._max_pixels:
+            raise LimitExceeded(
+                f"{self._path}: its frames grow to {context.width} x {context.height}, over the "
+                f"limit of {self._max_pixels} pixels: re-encode it to one size"
+            )
 
     def seek(self, pts: int) -> bool:
         """Seek to the last key frame at or before *pts*, in ticks; return whether that worked."""
