@@ -12,11 +12,19 @@ import numpy as np
 
 from lipwright.errors import MediaUnreadable
 from lipwright.media.container import open_input, translate_errors
+from lipwright.media.decode.channel_mix import (
+    MAX_LOSS,
+    ChannelLevels,
+    MonoMixer,
+    is_unordered,
+    plain_mix,
+)
 from lipwright.media.packet_scan import MAX_GAP, MIN_GAP
-from lipwright.media.probe import MediaInfo, probe, require_audio
+from lipwright.media.probe import AudioInfo, MediaInfo, probe, require_audio
 from lipwright.types import Floats
 
 Samples = Floats  #: (n,) or (channels, n), -1 to 1
+LFE_CHANNELS = {"LFE", "LFE2"}  # FFmpeg's names of low-frequency channels
 
 
 def read_audio(
@@ -57,12 +65,15 @@ def read_audio(
 def iter_audio(source: MediaInfo | str | Path, *, rate: int = 16000) -> Iterator[Samples]:
     """Yield the audio of *source* in chunks of (n,) float32 mono at *rate* hertz.
 
+    Where the channels cancel in their mix, the loudest is taken; see
+    :mod:`lipwright.media.decode.channel_mix`.
+
     Raises:
         SourceUnreachable: The file does not exist or cannot be opened.
         MediaUnreadable: The file cannot be decoded, or has no audio.
     """
     info = source if isinstance(source, MediaInfo) else probe(source)
-    return (chunk[0] for chunk in iter_channels(info, rate=rate, layout="mono"))
+    return _up_to_duration(info, rate, _iter_mono(info, rate))
 
 
 def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Generator[Samples]:
@@ -79,10 +90,15 @@ def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Generator[Sampl
         SourceUnreachable: The file no longer exists.
         MediaUnreadable: The file has no audio, or none of it can be decoded.
     """
+    return _up_to_duration(info, rate, _iter_layout(info, rate, layout))
+
+
+def _up_to_duration(info: MediaInfo, rate: int, chunks: Iterator[Samples]) -> Generator[Samples]:
+    """Yield chunks (n,) or (channels, n) up to the duration of the audio."""
     total = remaining = round(require_audio(info).duration * rate)
-    for chunk in _decode_and_resample(info, rate, layout):
-        yield chunk[:, :remaining]
-        remaining -= chunk.shape[1]
+    for chunk in chunks:
+        yield chunk[..., :remaining]
+        remaining -= chunk.shape[-1]
         if remaining <= 0:
             return
     if remaining == total:
@@ -92,11 +108,54 @@ def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Generator[Sampl
         )
 
 
-def _decode_and_resample(info: MediaInfo, rate: int, layout: str) -> Iterator[Samples]:
-    """Yield all decoded samples, with silence in the gaps."""
+def _iter_mono(info: MediaInfo, rate: int) -> Iterator[Samples]:
+    """Yield chunks (n,): the mix of the channels, or the loudest where it cancels."""
+    audio = require_audio(info)
+    if audio.channels == 1:
+        for (mono,) in _resample(info, Resampler(rate, "mono")):
+            yield mono[0]
+        return
+    mixer, plain = MonoMixer(rate), audio.channels > 2 and is_unordered(audio.layout)
+    for kept, mix in _resample(info, Resampler(rate, None), Resampler(rate, "mono")):
+        yield from mixer.feed(kept.mean(0) if plain else mix[0], kept)
+    yield from mixer.finish()
+
+
+def _iter_layout(info: MediaInfo, rate: int, layout: str) -> Iterator[Samples]:
+    """Yield chunks (channels, n) in a layout; channels that it would lose are mixed plainly."""
+    audio = require_audio(info)
+    if audio.channels > 2:
+        levels = ChannelLevels.measure(
+            _resample(info, Resampler(rate, None), Resampler(rate, layout)), audio.channels
+        )
+        if is_unordered(audio.layout) or levels.mix_loses or _only_lfe(audio, levels):
+            places = _voice_places(layout)
+            for (kept,) in _resample(info, Resampler(rate, None)):
+                yield plain_mix(kept, levels) * places
+            return
+    for (chunk,) in _resample(info, Resampler(rate, layout)):
+        yield chunk
+
+
+def _only_lfe(audio: AudioInfo, levels: ChannelLevels) -> bool:
+    """Whether the low-frequency channel, which codecs cut at about 100 Hz, holds the sound."""
+    names = [channel.name for channel in av.AudioLayout(audio.layout).channels]
+    is_lfe = np.array([name in LFE_CHANNELS for name in names])
+    others = float(levels.powers[~is_lfe].max(initial=0.0))
+    return bool(is_lfe.any()) and others < MAX_LOSS * float(levels.powers[is_lfe].max(initial=0.0))
+
+
+def _voice_places(layout: str) -> Samples:
+    """Return the gain (channels, 1) of one voice in each channel: in the centre, or in all."""
+    names = [channel.name for channel in av.AudioLayout(layout).channels]
+    places = [float(name == "FC" or "FC" not in names) for name in names]
+    return np.array(places, np.float32)[:, None]
+
+
+def _resample(info: MediaInfo, *resamplers: Resampler) -> Iterator[tuple[Samples, ...]]:
+    """Yield all decoded samples, with silence in the gaps: a chunk (channels, n) by resampler."""
     audio = require_audio(info)
     gaps = _GapDetector()
-    resampler = Resampler(rate, layout)
     with open_input(info.path) as container, translate_errors(info.path):
         stream = container.streams[audio.stream]
         assert isinstance(stream, av.AudioStream)
@@ -104,9 +163,9 @@ def _decode_and_resample(info: MediaInfo, rate: int, layout: str) -> Iterator[Sa
         for frame in _decode(container, stream):
             gap = gaps.gap_before(frame)
             if gap:
-                yield resampler.silence(gap)
-            yield from resampler.feed(frame)
-        yield from resampler.feed(None)
+                yield tuple(resampler.silence(gap) for resampler in resamplers)
+            yield tuple(resampler.feed(frame) for resampler in resamplers)
+        yield tuple(resampler.feed(None) for resampler in resamplers)
 
 
 class _GapDetector:
@@ -131,40 +190,49 @@ class _GapDetector:
 
 
 class Resampler:
-    """Converts decoded frames to float32 chunks of one rate and layout; the input may change."""
+    """Converts decoded frames to float32 of one rate and layout; the input may change."""
 
-    def __init__(self, rate: int, layout: str) -> None:
+    def __init__(self, rate: int, layout: str | None) -> None:
+        """Convert to a rate in hertz and a layout; None keeps the layout of the input."""
         self._rate = rate
-        self._layout = av.AudioLayout(layout)
+        self._layout = None if layout is None else av.AudioLayout(layout)
+        self._channels = 1 if self._layout is None else self._layout.nb_channels
         self._resampler: av.AudioResampler | None = None
         self._format: tuple[str, str, int] | None = None  # sample format, layout, rate of the input
 
-    def feed(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
-        """Yield the (channels, n) output for *frame*; None flushes the end."""
+    def feed(self, frame: av.AudioFrame | None) -> Samples:
+        """Return the output (channels, n) for *frame*; None flushes the end."""
         format_ = (
             None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
         )
+        chunks: list[Samples] = []
         if self._resampler is not None and format_ != self._format:
-            yield from self._resample(None)
+            chunks += self._resample(None)
             self._resampler = None
-        if frame is None:
-            return
-        if self._resampler is None:
-            self._format = format_
-            self._resampler = av.AudioResampler("fltp", self._layout, self._rate)
-        frame.pts = None  # the resampler must not insert samples by timestamp
-        yield from self._resample(frame)
+        if frame is not None:
+            if self._resampler is None:
+                self._format = format_
+                self._resampler = av.AudioResampler("flt", self._layout, self._rate)
+            frame.pts = None  # the resampler must not insert samples by timestamp
+            chunks += self._resample(frame)
+        # After a change of the input the end of the old one has other channels: it is dropped.
+        chunks = [chunk for chunk in chunks if len(chunk) == len(chunks[-1])]
+        if not chunks:
+            return np.zeros((self._channels, 0), np.float32)
+        self._channels = len(chunks[-1])
+        return np.concatenate(chunks, axis=1)
 
     def silence(self, seconds: Fraction) -> Samples:
         """Return (channels, n) zeros."""
-        return np.zeros((self._layout.nb_channels, round(seconds * self._rate)), np.float32)
+        return np.zeros((self._channels, round(seconds * self._rate)), np.float32)
 
     def _resample(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
         assert self._resampler is not None
         for out in self._resampler.resample(frame):
-            samples = out.to_ndarray()
+            # Packed samples: PyAV reads past the end of exactly eight planes.
+            samples = out.to_ndarray().reshape(-1, out.layout.nb_channels).T
             if samples.size:
-                yield samples.astype(np.float32, copy=False)
+                yield np.ascontiguousarray(samples, np.float32)
 
 
 def _decode(

@@ -60,7 +60,9 @@ class AudioTrackEncoder:
 
     def _encode(self, count: int) -> list[av.Packet[av.AudioStream]]:
         samples = self._buffer.take(self._channels, count)
-        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
+        # Packed samples: PyAV reads past the end of exactly eight planes.
+        packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self._layout)
         frame.sample_rate = self._rate
         frame.time_base = Fraction(1, self._rate)
         frame.pts = self._sent
