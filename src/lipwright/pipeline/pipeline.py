@@ -127,7 +127,7 @@ class Pipeline:
         self._spec: EngineSpec = find_engine(engine)
         self._engine: Engine = self._spec.open(chosen, self._resources.store)
         if self._resources.overlap:
-            Thread(target=warm_up, name="warm-up", daemon=True).start()
+            Thread(target=warm_up, name="warm-up").start()  # joined when Python ends
 
     def __enter__(self) -> Pipeline:
         return self

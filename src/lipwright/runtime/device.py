@@ -8,6 +8,7 @@ from functools import cache
 from io import StringIO
 
 from lipwright.errors import DeviceUnavailable, InvalidOptions
+from lipwright.runtime.onnx import import_onnxruntime
 
 PROVIDER = "CUDAExecutionProvider"  # ONNX Runtime's name
 
@@ -43,8 +44,7 @@ def select_device(requested: str | None = None) -> Device:
 @cache
 def has_cuda() -> bool:
     """Return whether ONNX Runtime is built for CUDA; a missing GPU shows up when it is used."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     if PROVIDER not in onnxruntime.get_available_providers():
         return False
     with redirect_stdout(StringIO()):  # it prints missing libraries, and logs them on use

@@ -10,6 +10,7 @@ from typing import Any
 
 from lipwright.errors import DeviceUnavailable, WeightsCorrupt, WeightsMissing
 from lipwright.runtime.device import PROVIDER, Device, has_cuda
+from lipwright.runtime.onnx import import_onnxruntime
 from lipwright.weights.manifest import MANIFEST, Weight
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -90,8 +91,7 @@ def onnx_session(
         WeightsCorrupt: ONNX Runtime cannot load the file.
         DeviceUnavailable: *device* names a device that cannot be used.
     """
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
