@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import atan2, pi
 from pathlib import Path
-from struct import unpack_from
-from typing import Any, cast
 
 import av
 import numpy as np
@@ -19,12 +16,16 @@ from lipwright.media.container import open_input, translate_errors
 from lipwright.media.frame_rate import STILL_RATE, estimate_frame_rate
 from lipwright.media.packet_scan import AudioPackets, PacketScan, check_complete, scan_packets
 from lipwright.media.sample_tables import check_sample_tables
+from lipwright.media.side_data import (
+    orientation,
+    read_content_light,
+    read_mastering_display,
+    read_side_data,
+)
 from lipwright.media.stills import detect_image_format, read_still
 from lipwright.types import Doubles
 
 CHECK_DURATION = {"matroska,webm", "avi"}  # containers that give a duration, but not every byte
-CHROMATICITY_UNITS = 50_000  # per 1.0 of a CIE x or y
-LUMINANCE_UNITS = 10_000  # per candela per square metre
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +190,8 @@ def _video_info(
     if variable or count == 1:
         last = packets.video.durations.get(int(timestamps[-1]), 0) * time_base or 1 / rate
         duration = int(timestamps[-1] - timestamps[0]) * time_base + last
-    rotation, mirrored = orientation(frame)
+    side_data = read_side_data(frame)
+    rotation, mirrored = orientation(side_data)
     width, height = (frame.width, frame.height)[:: -1 if rotation % 180 else 1]
     aspect = stream.sample_aspect_ratio or Fraction(1)
     context = stream.codec_context
@@ -211,8 +213,8 @@ def _video_info(
         color_primaries=int(frame.color_primaries),
         color_trc=int(frame.color_trc),
         colorspace=int(frame.colorspace),
-        mastering_display=read_mastering_display(frame),
-        content_light=read_content_light(frame),
+        mastering_display=read_mastering_display(side_data),
+        content_light=read_content_light(side_data),
         stream=stream.index,
         start=(frame.pts or 0) * time_base,
         tick=time_base,
@@ -256,46 +258,6 @@ def _first_frame(path: Path, container: InputContainer, stream: av.VideoStream) 
     raise MediaUnreadable(f"{path} has a video stream, but no frame of it can be decoded")
 
 
-def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
-    """Return the clockwise rotation of *frame* in degrees, and whether it is flipped first."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 0, False
-    a, b, _, c, d = unpack_from("=5i", bytes(cast(Any, data)))
-    quarter = round(atan2(b, a) / (pi / 2)) % 4
-    return 90 * quarter, a * d - b * c < 0
-
-
 def _range(frame: av.VideoFrame) -> int:
     """Return the AVCOL_RANGE; yuvj formats are full range by definition."""
     return colour.FULL_RANGE if frame.format.name.startswith("yuvj") else int(frame.color_range)
-
-
-def read_mastering_display(frame: av.VideoFrame) -> str | None:
-    """Return the mastering display as x265's ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``.
-
-    SMPTE ST 2086 defines it. Chromaticities are in units of 1/50,000, luminances in 1/10,000 cd/m2.
-    None if the frame has none.
-    """
-    data = frame.side_data.get("MASTERING_DISPLAY_METADATA")
-    if data is None:
-        return None
-    numbers = unpack_from("=22i", bytes(cast(Any, data)))  # ten rationals, two flags
-    if not (numbers[20] and numbers[21]) or 0 in numbers[1:20:2]:
-        return None
-    rationals = [Fraction(n, d) for n, d in zip(numbers[:20:2], numbers[1:20:2], strict=True)]
-    red, green, blue, white = (
-        "({},{})".format(*(round(value * CHROMATICITY_UNITS) for value in rationals[i : i + 2]))
-        for i in (0, 2, 4, 6)
-    )
-    darkest, brightest = (round(value * LUMINANCE_UNITS) for value in rationals[8:10])
-    return f"G{green}B{blue}R{red}WP{white}L({brightest},{darkest})"
-
-
-def read_content_light(frame: av.VideoFrame) -> str | None:
-    """Return MaxCLL and MaxFALL (CTA-861.3) as x265's ``max,average`` in cd/m2, None if absent."""
-    data = frame.side_data.get("CONTENT_LIGHT_LEVEL")
-    if data is None:
-        return None
-    brightest, average = unpack_from("=2I", bytes(cast(Any, data)))
-    return f"{brightest},{average}"
