@@ -11,7 +11,7 @@ import pytest
 
 from lipwright.media.decode.video import SourceFrame
 from lipwright.media.picture import Picture
-from lipwright.media.shot_detection import AFTER, split_shots
+from lipwright.media.shot_detection import AFTER, LOOKAHEAD_FRAMES, split_shots
 
 pytestmark = pytest.mark.model  # many pictures
 
@@ -45,13 +45,32 @@ def shot(seed: int, frames: int, mouth: int = 0) -> list[np.ndarray]:
     return out
 
 
-def detect_cuts(pictures: list[np.ndarray], depth: int = 8) -> list[int]:
+def moving(seed: int, frames: int, speed: float = 9.0) -> list[np.ndarray]:
+    """Frames of a person who moves a lot in front of a scene."""
+    out = []
+    for k in range(frames):
+        rgb = scene(seed).copy()
+        x, y = 96 + 40 * np.sin(k * speed / 40), 70 + 12 * np.cos(k * speed / 25)
+        cv2.ellipse(rgb, (round(x), round(y)), (30, 44), 0, 0, 360, (225, 175, 150), -1)
+        out.append(rgb)
+    return out
+
+
+def held(pictures: list[np.ndarray], counts) -> list[np.ndarray]:
+    """Repeat each picture, with a trace of the noise that an encoder adds."""
+    repeated = [p for p, count in zip(pictures, counts, strict=False) for _ in range(count)]
+    return [p + 0.02 * grain(k) for k, p in enumerate(repeated)]
+
+
+def detect_cuts(
+    pictures: list[np.ndarray], depth: int = 8, times: list[Fraction] | None = None
+) -> list[int]:
     step = 1 << (depth - 8)
     kind = np.uint8 if depth == 8 else np.uint16
     frames = (
         SourceFrame(
             index=i,
-            time=Fraction(i, 25),
+            time=times[i] if times else Fraction(i, 25),
             picture=Picture.from_rgb((np.clip(p, 0, 255) * step).astype(kind)),
         )
         for i, p in enumerate(pictures)
@@ -117,6 +136,47 @@ def test_a_dissolve_is_not_a_cut(length):
     assert detect_cuts([*shot(7, 8), *mixed, *shot(8, 8)]) == []
 
 
+CADENCES = {
+    "12.5 in 50": [4],
+    "15 in 60": [4],
+    "24 in 119.88": [5],
+    "5 in 60": [12],
+    "telecine": [3, 2],
+    "25 in 30": [1, 1, 1, 1, 2],
+    "a call that freezes": [1, 1, 1, 1, 1, 14, 1, 1, 1, 30, 1, 2, 1, 1, 9, 1, 1, 1],
+}
+
+
+@pytest.mark.parametrize("cadence", CADENCES)
+def test_held_pictures_make_no_cut(cadence):
+    counts = CADENCES[cadence] * 40
+    assert detect_cuts(held(moving(3, 40), counts)[:150]) == []
+
+
+@pytest.mark.parametrize("cadence", CADENCES)
+def test_cuts_between_held_pictures_are_detected(cadence):
+    first, second = (held(moving(seed, 60), CADENCES[cadence] * 60)[:60] for seed in (3, 4))
+    assert detect_cuts([*first, *second]) == [60]
+
+
+def test_a_gap_in_the_times_is_no_cut():
+    pictures = moving(3, 60)
+    kept = [*range(20), *range(33, 60)]
+    times = [Fraction(k, 25) for k in kept]
+    assert detect_cuts([pictures[k] for k in kept], times=times) == []
+
+
+def test_each_still_of_a_slide_show_is_a_shot():
+    slides = held([scene(seed) for seed in range(4)], [40, 25, 60, 30])
+    assert detect_cuts(slides) == [40, 65, 125]
+
+
+def test_a_cut_to_a_frozen_picture_is_detected():
+    frozen = held(shot(9, 1), [50])
+    assert detect_cuts([*moving(3, 30), *frozen]) == [30]
+    assert detect_cuts([*frozen, *moving(3, 30)]) == [50]
+
+
 def test_the_shortest_clips_have_no_cut():
     assert detect_cuts([]) == []
     assert detect_cuts(shot(1, 1)) == []
@@ -135,3 +195,17 @@ def test_the_output_lags_few_frames_behind():
 
     for done, _ in enumerate(split_shots(frames()), 1):
         assert taken <= done + AFTER - 1
+
+
+def test_few_frames_wait_while_a_picture_is_held():
+    taken = 0
+
+    def frames():
+        nonlocal taken
+        for i, rgb in enumerate(held([scene(1), scene(2)], [300, 300])):
+            taken += 1
+            picture = Picture.from_rgb(np.clip(rgb, 0, 255).astype(np.uint8))
+            yield SourceFrame(index=i, time=Fraction(i, 25), picture=picture)
+
+    for done, _ in enumerate(split_shots(frames()), 1):
+        assert taken <= done + LOOKAHEAD_FRAMES - 1
