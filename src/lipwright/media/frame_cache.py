@@ -10,6 +10,7 @@ from tempfile import gettempdir
 from typing import NamedTuple
 
 from lipwright.errors import EncodeFailed, OutputError
+from lipwright.media.chroma import Subsampling
 from lipwright.media.picture import Box, Picture, Plane, Planes
 from lipwright.runtime.disk_array import TempFile
 from lipwright.types import DeepRgb
@@ -54,7 +55,7 @@ class FrameCache:
             return
         if self._template is None:
             y, u, v = (plane[:0, :0].copy() for plane in planes)
-            self._template = replace(picture, planes=(y, u, v))
+            self._template = replace(picture, planes=(y, u, v), alpha=None)
         self._frames.append(index)
         self._regions.extend((*aligned, offset))
 
@@ -98,7 +99,8 @@ class FrameCache:
         assert self._template is not None
         planes: list[Plane] = []
         offset, box = region.offset, region.box
-        for shape in ((box.height, box.width), *[_chroma_shape(box)] * 2):
+        chroma = _chroma_shape(box, self._template.chroma)
+        for shape in ((box.height, box.width), chroma, chroma):
             planes.append(self._file.read(shape, self._template.planes[0].dtype, offset))
             offset += planes[-1].nbytes
         return replace(self._template, planes=(planes[0], planes[1], planes[2]))
@@ -108,5 +110,5 @@ def _contains(outer: Box, box: Box) -> bool:
     return box.x0 >= outer.x0 and box.y0 >= outer.y0 and box.x1 <= outer.x1 and box.y1 <= outer.y1
 
 
-def _chroma_shape(box: Box) -> tuple[int, int]:
-    return (box.height + 1) // 2, (box.width + 1) // 2
+def _chroma_shape(box: Box, chroma: Subsampling) -> tuple[int, int]:
+    return -(-box.height // chroma.y), -(-box.width // chroma.x)

@@ -1,4 +1,4 @@
-"""Convert FFmpeg frames to pictures and back; 4:2:0 planes are passed on unchanged."""
+"""Convert FFmpeg frames to pictures and back; planes of YUV are passed on unchanged."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from lipwright.errors import EncodeFailed, MediaUnreadable
 from lipwright.media import colour
+from lipwright.media.interlacing import FieldFlags
 from lipwright.media.picture import Picture, Plane
+from lipwright.media.pixel_format import (
+    chroma_before_rotation,
+    planar_format,
+    read_pixel_format,
+    subsampling_after_rotation,
+)
 from lipwright.media.probe import VideoInfo
 
-DEPTH_OF_PLANAR = {
-    "yuv420p": 8,
-    "yuvj420p": 8,
-    "yuva420p": 8,
-    "yuv420p10le": 10,
-    "yuva420p10le": 10,
-}
 ROTATIONS = {
     90: cv2.ROTATE_90_CLOCKWISE,
     180: cv2.ROTATE_180,
     270: cv2.ROTATE_90_COUNTERCLOCKWISE,
 }
 BT709 = 1  # AVCOL_SPC, AVCOL_PRI and AVCOL_TRC
-_SWS = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709, "bt2020": Colorspace.BT2020}
-_SCALE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+SWS_COLORSPACE = {
+    "bt601": Colorspace.ITU601,
+    "bt709": Colorspace.ITU709,
+    "bt2020": Colorspace.BT2020,
+}
+SCALE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
 
 class FrameToPicture:
@@ -38,7 +42,13 @@ class FrameToPicture:
     def __init__(self, info: VideoInfo) -> None:
         self._info = info
         self._coded_size = coded_size(info)
-        self._depth = 10 if info.bit_depth > 8 else 8
+        deep = info.bit_depth > 8
+        self._depth, self._alpha = 10 if deep else 8, info.alpha
+        self._format = planar_format(info.chroma, deep, info.alpha)
+        self._unchanged = {self._format, self._format.replace("yuv", "yuvj")}
+        if not info.alpha:
+            self._unchanged.add(planar_format(info.chroma, deep, alpha=True))
+        self._subsampling = subsampling_after_rotation(info.chroma, info.rotation)
         self._matrix = colour.matrix_of(info.colorspace, info.width, info.height)
         self._full_range = info.color_range == colour.FULL_RANGE and info.colorspace != colour.RGB
         self._reformatter = VideoReformatter()
@@ -57,11 +67,13 @@ class FrameToPicture:
             depth=self._depth,
             matrix=self._matrix,
             full_range=self._full_range,
+            chroma=self._subsampling,
+            alpha=self._rotate(_plane(planar, 3, dtype)) if self._alpha else None,
         )
 
     def _to_planar(self, frame: av.VideoFrame) -> av.VideoFrame:
         size_kept = (frame.width, frame.height) == self._coded_size
-        if size_kept and DEPTH_OF_PLANAR.get(frame.format.name) == self._depth:
+        if size_kept and frame.format.name in self._unchanged:
             return frame
         rgb = frame.format.is_rgb
         levels = colour.FULL_RANGE if self._full_range else colour.LIMITED_RANGE
@@ -69,12 +81,12 @@ class FrameToPicture:
             return self._reformatter.reformat(
                 frame,
                 *self._coded_size,
-                format="yuv420p10le" if self._depth == 10 else "yuv420p",
-                src_colorspace=None if rgb else _SWS[self._matrix],
-                dst_colorspace=_SWS[self._matrix],
+                format=self._format,
+                src_colorspace=None if rgb else SWS_COLORSPACE[self._matrix],
+                dst_colorspace=SWS_COLORSPACE[self._matrix],
                 src_color_range=colour.FULL_RANGE if rgb else levels,
                 dst_color_range=levels,
-                interpolation=_SCALE,
+                interpolation=SCALE,
             )
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaUnreadable(
@@ -103,10 +115,19 @@ def _plane(frame: av.VideoFrame, index: int, dtype: type[np.uint8] | type[np.uin
 class PictureToFrame:
     """Converts pictures in display orientation to frames in coded orientation."""
 
-    def __init__(self, like: VideoInfo) -> None:
-        self._like = like
-        self._format = "yuv420p10le" if like.bit_depth > 8 else "yuv420p"
+    def __init__(self, like: VideoInfo, pix_fmt: str) -> None:
+        """Prepare to convert.
+
+        Args:
+            like: Size, depth, orientation, colour and order of fields of the frames.
+            pix_fmt: Pixel format of the frames. Without alpha, transparent parts become white.
+        """
+        self._like, self._pix_fmt = like, pix_fmt
+        self._keep_alpha = read_pixel_format(pix_fmt).alpha
+        self._matrix = SWS_COLORSPACE[colour.matrix_of(like.colorspace, like.width, like.height)]
         self._tags = colour_tags(like)
+        self._flags = FieldFlags(like.field_order, pix_fmt) if like.interlaced else None
+        self._reformatter = VideoReformatter()
 
     def convert(self, picture: Picture) -> av.VideoFrame:
         """Return *picture* as a frame with colour tags.
@@ -121,13 +142,41 @@ class PictureToFrame:
                 f"a picture of {actual[0]} x {actual[1]} at {actual[2]} bit does not fit a video "
                 f"of {like.width} x {like.height} at {like.bit_depth} bit"
             )
-        frame = av.VideoFrame(*coded_size(like), self._format)
-        for index, plane in enumerate(picture.planes):
-            _plane(frame, index, plane.dtype.type)[:] = self._rotate_back(plane)
+        if not self._keep_alpha:
+            picture = picture.on_white()
+        frame = self._in_format(self._fill(picture))
         tags = self._tags
         frame.color_range, frame.colorspace = tags.color_range, tags.colorspace
         frame.color_primaries, frame.color_trc = tags.color_primaries, tags.color_trc
         return frame
+
+    def _fill(self, picture: Picture) -> av.VideoFrame:
+        """Return a frame with the samples of *picture*."""
+        chroma = chroma_before_rotation(picture.chroma, self._like.rotation)
+        has_alpha = picture.alpha is not None
+        format_ = planar_format(chroma, picture.depth > 8, has_alpha)
+        frame = av.VideoFrame(*coded_size(self._like), format_)
+        planes = picture.planes if picture.alpha is None else (*picture.planes, picture.alpha)
+        for index, plane in enumerate(planes):
+            _plane(frame, index, plane.dtype.type)[:] = self._rotate_back(plane)
+        return frame
+
+    def _in_format(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Return *frame* in the pixel format, flagged as interlaced if it is."""
+        if self._flags is not None:
+            return self._flags.apply(frame)
+        if frame.format.name == self._pix_fmt:
+            return frame
+        levels = self._tags.color_range or colour.LIMITED_RANGE
+        return self._reformatter.reformat(
+            frame,
+            format=self._pix_fmt,
+            src_colorspace=self._matrix,
+            dst_colorspace=self._matrix,
+            src_color_range=levels,
+            dst_color_range=levels,
+            interpolation=SCALE,
+        )
 
     def _rotate_back(self, plane: Plane) -> Plane:
         if self._like.rotation:

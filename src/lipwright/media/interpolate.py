@@ -49,11 +49,14 @@ class FrameInterpolator:
         forward, backward = self._flows
         to_first = weight * weight * backward - weight * (1 - weight) * forward
         to_second = (1 - weight) ** 2 * forward - weight * (1 - weight) * backward
-        y, u, v = (
-            _blend_planes(pair, (to_first, to_second), weight, self._moving_box)
-            for pair in zip(self._first.planes, self._second.planes, strict=True)
-        )
-        return replace(self._first, planes=(y, u, v))
+
+        def blend(first: Plane, second: Plane) -> Plane:
+            return _blend_planes((first, second), (to_first, to_second), weight, self._moving_box)
+
+        y, u, v = map(blend, self._first.planes, self._second.planes)
+        alphas = self._first.alpha, self._second.alpha
+        alpha = None if alphas[0] is None or alphas[1] is None else blend(alphas[0], alphas[1])
+        return replace(self._first, planes=(y, u, v), alpha=alpha)
 
     @cached_property
     def _flow_inputs(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

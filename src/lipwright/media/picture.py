@@ -1,4 +1,4 @@
-"""One video frame as planar YUV 4:2:0, converted to RGB only in the boxes that are read."""
+"""One video frame as planar YUV, converted to RGB only in the boxes that are read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lipwright.errors import InvalidOptions
 from lipwright.media import colour
+from lipwright.media.chroma import CHROMA_420, Subsampling
 from lipwright.types import DeepRgb, Floats
 
 Plane = npt.NDArray[Any]  #: (h, w) codes: uint8, or uint16 at more than 8 bit
@@ -43,25 +44,32 @@ class Box(NamedTuple):
 class Picture:
     """An immutable video frame in display orientation.
 
-    A chroma sample covers 2 x 2 pixels. A box therefore starts at even coordinates and ends at even
-    coordinates or at the edge of the frame; `align` makes such boxes.
+    A chroma sample covers up to 2 x 2 pixels. A box therefore starts at even coordinates and ends
+    at even coordinates or at the edge of the frame, whatever the subsampling; `align` makes such
+    boxes.
     """
 
-    planes: Planes  #: Y (H, W); U, V (ceil(H/2), ceil(W/2)); uint8 or uint16
+    planes: Planes  #: Y (H, W); U, V: see *chroma*, at 4:2:0 (ceil(H/2), ceil(W/2))
     depth: int = 8  #: bits per sample: 8 in uint8, 10 in uint16
     matrix: colour.Matrix = "bt709"
     full_range: bool = False  #: True: black is code 0; False: black is code 16 (at 8 bit)
+    chroma: Subsampling = CHROMA_420  #: pixels that a sample of U and V covers
+    alpha: Plane | None = None  #: (H, W), 0 transparent to 2**depth - 1; None: opaque
 
     @classmethod
     def from_rgb(
-        cls, rgb: DeepRgb, matrix: colour.Matrix = "bt709", full_range: bool = False
+        cls,
+        rgb: DeepRgb,
+        matrix: colour.Matrix = "bt709",
+        full_range: bool = False,
+        chroma: Subsampling = CHROMA_420,
     ) -> Picture:
         """Convert an (H, W, 3) RGB array: uint8, or uint16 with 10-bit codes."""
         depth = 8 if rgb.dtype == np.uint8 else 10
         yuv = _transform(rgb, colour.rgb_to_yuv_matrix(matrix, full_range, depth), depth)
         luma, u, v = cv2.split(yuv)
-        planes = (luma, *(_round(_block_means(c), luma.dtype) for c in (u, v)))
-        return cls(planes=planes, depth=depth, matrix=matrix, full_range=full_range)
+        planes = (luma, *(_round(_block_means(c, chroma), luma.dtype) for c in (u, v)))
+        return cls(planes=planes, depth=depth, matrix=matrix, full_range=full_range, chroma=chroma)
 
     @property
     def width(self) -> int:
@@ -88,7 +96,8 @@ class Picture:
         Raises:
             InvalidOptions: The box is empty, outside the frame or not on even coordinates.
         """
-        return replace(self, planes=self._cut(box))
+        alpha = None if self.alpha is None else self.alpha[box.y0 : box.y1, box.x0 : box.x1]
+        return replace(self, planes=self._cut(box), alpha=alpha)
 
     def rgb(self, box: Box | None = None) -> DeepRgb:
         """Return the (h, w, 3) RGB of *box*: uint8 0..255, or uint16 0..1023 at 10 bit.
@@ -96,7 +105,7 @@ class Picture:
         Raises:
             InvalidOptions: The box is empty, outside the frame or not on even coordinates.
         """
-        return self._rgb(_upsampled(*self._cut(box or self.bounds)))
+        return self._rgb(self._upsampled(self._cut(box or self.bounds)))
 
     def small_rgb(self, max_side: int) -> tuple[npt.NDArray[np.uint8], float]:
         """Return the whole frame scaled down for analysis, and the scale.
@@ -113,7 +122,8 @@ class Picture:
     def paste(self, box: Box, rgb: DeepRgb, mask: Floats) -> Picture:
         """Return a new picture with *rgb* laid over *box* through *mask*.
 
-        Where the mask is 0 (for chroma: in a whole 2 x 2 block) the samples do not change.
+        Where the mask is 0 (for chroma: in the whole block of a sample) the samples do not change.
+        Alpha does not change.
         Where *rgb* equals ``self.rgb(box)`` they do not change at any mask value: colours that RGB
         cannot represent (below black, above white, out of gamut) are kept.
 
@@ -146,6 +156,21 @@ class Picture:
             self._paste_band(result._cut(band), self._cut(band), rgb[part], weight[part])
         return result
 
+    def on_white(self) -> Picture:
+        """Return the picture without alpha: transparent parts become white."""
+        if self.alpha is None:
+            return self
+        unit = 1 << (self.depth - 8)
+        top = (1 << self.depth) - 1
+        white = (top if self.full_range else 235 * unit, 128 * unit, 128 * unit)
+        cover = self.alpha.astype(np.float32) / np.float32(top)
+        covers = (cover, *[_block_means(cover, self.chroma)] * 2)
+        y, u, v = (
+            _round(part + (plane - np.float32(part)) * share, plane.dtype)
+            for plane, part, share in zip(self.planes, white, covers, strict=True)
+        )
+        return replace(self, planes=(y, u, v), alpha=None)
+
     def _cut(self, box: Box) -> Planes:
         """Return views of the samples under *box*."""
         if box != self.align(box) or box.width <= 0 or box.height <= 0:
@@ -153,13 +178,23 @@ class Picture:
                 f"{box} is not a valid box of a {self.width} x {self.height} picture: "
                 "use Picture.align"
             )
-        half = _chroma_box(box)
+        half = _chroma_box(box, self.chroma)
         y, u, v = self.planes
         return (
             y[box.y0 : box.y1, box.x0 : box.x1],
             u[half.y0 : half.y1, half.x0 : half.x1],
             v[half.y0 : half.y1, half.x0 : half.x1],
         )
+
+    def _upsampled(self, planes: Planes) -> Plane:
+        """Return (h, w, 3) YUV with each chroma sample repeated over its block (lossless)."""
+        y, u, v = planes
+        if self.chroma != (1, 1):
+            h, w = y.shape
+            size = (self.chroma.x * u.shape[1], self.chroma.y * u.shape[0])
+            u, v = (cv2.resize(c, size, interpolation=cv2.INTER_NEAREST)[:h, :w] for c in (u, v))
+        merged: Plane = cv2.merge((y, u, v))
+        return merged
 
     def _rgb(self, yuv: Plane) -> DeepRgb:
         matrix = colour.yuv_to_rgb_matrix(self.matrix, self.full_range, self.depth)
@@ -172,7 +207,7 @@ class Picture:
         base colour, that part is kept; the more *rgb* differs, the more of it is dropped.
         """
         matrix = colour.rgb_to_yuv_matrix(self.matrix, self.full_range, self.depth)
-        yuv = _upsampled(*base)
+        yuv = self._upsampled(base)
         old = _transform(self._rgb(yuv), matrix, self.depth)
         new = _transform(rgb, matrix, self.depth)
         deltas = cv2.split(np.subtract(new, old, dtype=np.int16))
@@ -188,9 +223,9 @@ class Picture:
             return
         luma, *chroma = self._deltas(base, np.ascontiguousarray(rgb))
         self._add_delta(base[0], luma, weight, targets[0])
-        weight = _block_means(weight)
+        weight = _block_means(weight, self.chroma)
         for part, delta, target in zip(base[1:], chroma, targets[1:], strict=True):
-            self._add_delta(part, _block_means(delta), weight, target)
+            self._add_delta(part, _block_means(delta, self.chroma), weight, target)
 
     def _add_delta(
         self, part: Plane, delta: npt.NDArray[Any], weight: Floats, target: Plane
@@ -215,27 +250,22 @@ def _align_span(low: int, high: int, size: int) -> tuple[int, int]:
     return low - low % 2, min(high + high % 2, size)
 
 
-def _chroma_box(box: Box) -> Box:
+def _chroma_box(box: Box, chroma: Subsampling) -> Box:
     """Return the box of the chroma samples that *box* covers."""
-    return Box(box.x0 // 2, box.y0 // 2, (box.x1 + 1) // 2, (box.y1 + 1) // 2)
+    x, y = chroma
+    return Box(box.x0 // x, box.y0 // y, -(-box.x1 // x), -(-box.y1 // y))
 
 
-def _upsampled(y: Plane, u: Plane, v: Plane) -> Plane:
-    """Return (h, w, 3) YUV with each chroma sample repeated over its block (lossless)."""
-    h, w = y.shape
-    size = (2 * u.shape[1], 2 * u.shape[0])
-    chroma = (cv2.resize(c, size, interpolation=cv2.INTER_NEAREST)[:h, :w] for c in (u, v))
-    merged: Plane = cv2.merge((y, *chroma))
-    return merged
-
-
-def _block_means(channel: npt.NDArray[np.generic]) -> Floats:
-    """Return the float32 means of blocks of 2 x 2; blocks at an odd edge are smaller."""
+def _block_means(channel: npt.NDArray[np.generic], chroma: Subsampling) -> Floats:
+    """Return the float32 means of blocks of pixels; blocks at an odd edge are smaller."""
     h, w = channel.shape
     even = channel.astype(np.float32, copy=False)
-    if h % 2 or w % 2:
-        even = cv2.copyMakeBorder(even, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE)
-    size = (even.shape[1] // 2, even.shape[0] // 2)
+    if chroma == (1, 1):
+        return even
+    right, below = -w % chroma.x, -h % chroma.y
+    if below or right:
+        even = cv2.copyMakeBorder(even, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    size = (even.shape[1] // chroma.x, even.shape[0] // chroma.y)
     means: Floats = cv2.resize(even, size, interpolation=cv2.INTER_AREA)
     return means
 

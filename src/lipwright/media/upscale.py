@@ -47,12 +47,15 @@ def upscale(picture: Picture, width: int, height: int) -> Picture:
     """Return a picture upscaled to a size by Lanczos interpolation over 8 x 8 samples."""
     if (picture.width, picture.height) == (width, height):
         return picture
-    half = (width + 1) // 2, (height + 1) // 2
+    chroma = -(-width // picture.chroma.x), -(-height // picture.chroma.y)
     y, u, v = (
         _resize(plane, target, picture.depth)
-        for plane, target in zip(picture.planes, ((width, height), half, half), strict=True)
+        for plane, target in zip(picture.planes, ((width, height), chroma, chroma), strict=True)
     )
-    return replace(picture, planes=(y, u, v))
+    alpha = picture.alpha
+    if alpha is not None:
+        alpha = _resize(alpha, (width, height), picture.depth)
+    return replace(picture, planes=(y, u, v), alpha=alpha)
 
 
 def _resize(plane: Plane, size: tuple[int, int], depth: int) -> Plane:

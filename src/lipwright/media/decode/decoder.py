@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
+from av.codec.context import ThreadType
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 
 from lipwright.errors import LimitExceeded, LipwrightError
-from lipwright.media.container import open_input, translate_errors
+from lipwright.media.inspect.container import open_input, translate_errors
+from lipwright.media.interlacing import deinterlace
+from lipwright.media.pixel_format import ALPHA_DECODERS, has_separate_alpha
 from lipwright.media.probe import VideoInfo
 from lipwright.options import MAX_PIXELS
 from lipwright.runtime.device import Device
@@ -44,18 +48,24 @@ class Decoder:
         """
         self._path = path
         self.skipped = 0  #: damaged packets skipped so far
+        self.concealed = 0  #: frames so far whose damaged parts FFmpeg has filled in
         self._container = _open(path, decode_options.device)
         stream = self._container.streams[video.stream]
         assert isinstance(stream, av.VideoStream)
         #: whether the device decodes; it does not support every codec
         self.on_device = stream.codec_context.is_hwaccel
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = decode_options.threads
+        context: av.VideoCodecContext = stream.codec_context
+        if has_separate_alpha(stream):
+            name = ALPHA_DECODERS[context.name]
+            context = cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))
+        context.thread_type = ThreadType.AUTO
+        context.thread_count = decode_options.threads
         # A stream may change its size: a frame of any size would be decoded and scaled.
         sides = video.width + CODED_MARGIN, video.height + CODED_MARGIN
         self._max_pixels = max(MAX_PIXELS, sides[0] * sides[1])
-        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
-        self._stream = stream
+        context.options = {"max_pixels": str(self._max_pixels)}
+        self._stream, self._context = stream, context
+        self._field_order = video.field_order if video.deinterlace else None
         self._check_size()  # the container may know of later frames
 
     def frames(self) -> Iterator[av.VideoFrame]:
@@ -64,18 +74,25 @@ class Decoder:
         Raises:
             LimitExceeded: The frames grow beyond the size that was checked before.
         """
+        if self._field_order is None:
+            return self._decode()
+        return deinterlace(self._decode(), self._field_order)
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
         with translate_errors(self._path):
             for packet in self._container.demux(self._stream):
                 try:
-                    frames = packet.decode()
+                    frames = self._context.decode(packet)
                 except av.error.InvalidDataError:
                     self._check_size()
                     self.skipped += 1
                     continue
-                yield from frames
+                for frame in frames:
+                    self.concealed += frame.is_corrupt
+                    yield frame
 
     def _check_size(self) -> None:
-        context = self._stream.codec_context
+        context = self._context
         if context.width * context.height > self._max_pixels:
             raise LimitExceeded(
                 f"{self._path}: its frames grow to {context.width} x {context.height}, over the "
@@ -88,6 +105,8 @@ class Decoder:
             self._container.seek(pts, stream=self._stream)
         except av.error.FFmpegError:
             return False
+        if self._context is not self._stream.codec_context:  # FFmpeg resets only its own
+            self._context.flush_buffers()
         return True
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 
 from lipwright.errors import MediaUnreadable
+from lipwright.media.chroma import SUBSAMPLING
 from lipwright.media.decode.decoder import DEFAULT_DECODE_OPTIONS, DecodeOptions, Decoder
 from lipwright.media.frame_conversion import FrameToPicture
 from lipwright.media.interpolate import FrameInterpolator
@@ -127,7 +128,8 @@ class RandomAccessDecoder:
 
     def _seek_before(self, low: int) -> None:
         """Seek to a key frame at or before frame *low*, or restart from the beginning."""
-        for key in self._index.key_frames_before(low):
+        # a deinterlaced frame depends on the one before it
+        for key in self._index.key_frames_before(low - self._video.deinterlace):
             if self._decoder.seek(self._index.timestamp(key)):
                 self._frames = self._index.enumerate_frames(self._decoder.frames(), None)
                 first = next(self._frames, None)
@@ -194,4 +196,8 @@ class _FrameIndex:
 
 def _frame_bytes(video: VideoInfo) -> int:
     """Return the bytes of a decoded frame."""
-    return video.width * video.height * 3 // 2 * (2 if video.bit_depth > 8 else 1)
+    x, y = SUBSAMPLING[video.chroma]
+    samples = video.width * video.height * (1 + video.alpha) + 2 * (video.width // x) * (
+        video.height // y
+    )
+    return samples * (2 if video.bit_depth > 8 else 1)

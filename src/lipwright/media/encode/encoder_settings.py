@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from lipwright.errors import InvalidOptions
+from lipwright.media.encode import video_encoders
+from lipwright.media.encode.video_encoders import (
+    EncodeRequest,
+    Options,
+    VideoEncoderSettings,
+    fits_chroma,
+)
+from lipwright.media.pixel_format import ALPHA_DECODERS
 from lipwright.media.probe import AudioInfo, VideoInfo
 from lipwright.options import HARDWARE
 
-Options = dict[str, str]
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-KEY_FRAME_SECONDS = 2  # longest interval of key frames: fast seeking, exact cuts
-# Measured on 1080p talking heads, CPU per frame: libx264 superfast 20 ms, veryfast 31 ms at equal
-# luma PSNR (48 to 53 dB); libx265 ultrafast 55 ms, superfast 60 to 80 ms.
-PRESETS = {"libx264": "superfast", "libx265": "ultrafast"}
-CRF = {"libx264": 18.0, "libx265": 16.0, "libvpx-vp9": 20.0}  # near-transparent
-HARDWARE_QUALITY = 19  # near-transparent; the scale is that of libx264's CRF
 AAC_RATES = (
     *(96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350),
 )
@@ -28,17 +29,28 @@ AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
 AAC_BITS_PER_SAMPLE = 4  # up to CHANNEL_BIT_RATE
 CHANNEL_BIT_RATE = 96_000  # bits per second and channel
 OPUS_RATE = 48_000  # hertz, the only rate that Opus decodes to
-REORDER_DELAY = 2  # frames; libx265 sets no decode times for a video this short
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoEncoderSettings:
-    """Encoder of the video and its settings."""
-
-    codec: str  #: FFmpeg's name of the encoder
-    pix_fmt: str
-    options: Options
-    tag: str | None = None  #: codec tag (four characters) that players expect
+# What is made to be edited again stays so, where the container holds such a codec.
+INTERMEDIATE = {"prores", "dnxhd", "cfhd"}
+LOSSLESS = {"ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "qtrle", "png", "rawvideo"} | {
+    *("v210", "v410", "v308", "v408", "r210", "jpeg2000"),
+}
+# codecs that hold alpha, by container: the default and others
+ALPHA_CODECS = {
+    "mov": ("prores_ks",),
+    "matroska": ("ffv1", "prores_ks", "libvpx-vp9"),
+    "webm": ("libvpx-vp9",),
+}
+# tags that the muxer writes as the container's own; others need a list of keys
+_QUICKTIME_TAGS = {"title", "artist", "album", "comment", "date", "copyright", "location", "genre"}
+_MP4_TAGS = {"description", "keywords", "synopsis", "show", "episode_id", "network", "lyrics"} | {
+    *("composer", "album_artist", "grouping")
+}
+PLAIN_TAGS = {
+    "mov": _QUICKTIME_TAGS | {"creation_time", "make", "model", "timecode"},
+    "mp4": _QUICKTIME_TAGS | _MP4_TAGS | {"creation_time", "timecode"},
+}
+FIELD_CODECS = {"libx264", "prores_ks", "ffv1"}  # code interlaced frames as such
+DEEP_CODECS = {"libx264", "libx265", "prores_ks", "ffv1", "hevc_nvenc", "hevc_qsv", "hevc_amf"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +61,6 @@ class AudioEncoderSettings:
     sample_rate: int
     layout: str
     bit_rate: int = 0  #: bits per second; 0: lossless
-
-
-def key_frame_interval(rate: Fraction) -> int:
-    """Return the longest interval of key frames, in frames."""
-    return max(1, round(KEY_FRAME_SECONDS * rate))
 
 
 def container_for(path: Path) -> str:
@@ -81,12 +88,10 @@ def choose_video_encoder(
 ) -> VideoEncoderSettings:
     """Choose the encoder for a video like *like*, or check and configure the requested *encoder*.
 
-    The choice is H.264, or HEVC if the source is HEVC or has more than 8 bits, since few players
-    support 10-bit H.264. Both use 4:2:0 and cannot encode an odd side; VP9 can, and browsers play
-    it. Video with an odd side and more than 8 bits becomes HEVC 4:4:4, which few players support.
+    See `video_encoder_for` for the choice. Alpha and fields are coded if the encoder can.
 
     Args:
-        like: The source, whose size, depth and codec count.
+        like: The source, whose size, depth, chroma, alpha, fields and codec count.
         rate: Frames per second.
         frames: Number of frames of the result.
         container: FFmpeg's name of the container.
@@ -95,34 +100,92 @@ def choose_video_encoder(
 
     Raises:
         InvalidOptions: The container does not support the size, or the requested encoder does not
-            support the size or the depth.
+            support the size, the depth or the container.
     """
-    deep = like.bit_depth > 8
-    interval = str(key_frame_interval(rate))
-    odd = bool(like.width % 2 or like.height % 2)
+    name = video_encoder_for(like, container, encoder)
+    like = replace(
+        like,
+        alpha=like.alpha and keeps_alpha(name, container),
+        interlaced=like.interlaced and keeps_fields(like, name),
+    )
+    request = EncodeRequest(like=like, rate=rate, frames=frames, container=container, crf=crf)
+    if name in HARDWARE:
+        return video_encoders.hardware(request, name)
+    build = {
+        "libx264": video_encoders.h264,
+        "libx265": video_encoders.hevc,
+        "libvpx-vp9": video_encoders.vp9,
+        "prores_ks": video_encoders.prores,
+        "ffv1": video_encoders.ffv1,
+    }[name]
+    return build(request)
+
+
+def video_encoder_for(like: VideoInfo, container: str, encoder: str | None = None) -> str:
+    """Return the name of the requested encoder, or that of the one to use.
+
+    WebM gets VP9. Sources made to be edited again stay so: ProRes and its like as ProRes in .mov
+    and .mkv, lossless ones as FFV1 in .mkv, and in .mov as ProRes if they have more than 8 bits or
+    more chroma than 4:2:0. Other alpha gets ProRes 4444 in .mov; in .mkv FFV1, or VP9 if the source
+    is VP8 or VP9. All others get H.264, or HEVC if the source is HEVC or has more than 8 bits
+    at 4:2:0, since few players support 10-bit H.264. Interlaced video gets H.264: HEVC and VP9
+    code no fields. An odd side that H.264 cannot encode gets VP9, or HEVC 4:4:4 with more than 8
+    bits.
+
+    Raises:
+        InvalidOptions: See `choose_video_encoder`.
+    """
+    deep, odd = like.bit_depth > 8, not fits_chroma(like)
     if encoder is not None:
-        _check_requested(encoder, like, container, deep=deep, odd=odd)
-        if encoder in HARDWARE:
-            return _hardware_encoder(encoder, interval, deep, container, crf)
-        if encoder == "libvpx-vp9":
-            return _vp9(interval, crf)
-        if encoder == "libx264":
-            return _h264(like.interlaced, interval, crf)
-        pix_fmt = "yuv444p10le" if odd else "yuv420p10le" if deep else "yuv420p"
-        return _hevc(like, pix_fmt, interval, frames, container, crf)
+        _check_requested(encoder, like, container)
+        return encoder
     if deep and container == "webm":  # the bundled VP9 encoder supports 8 bits only
-        raise InvalidOptions("more than 8 bits per sample cannot be kept in .webm: write .mp4")
-    if odd and container == "mov" and not deep:
+        raise InvalidOptions(
+            "more than 8 bits per sample cannot be kept in .webm: write .mp4, .mov or .mkv"
+        )
+    if container == "webm":
+        return "libvpx-vp9"
+    if mezzanine := _mezzanine(like, container):
+        return mezzanine
+    if like.alpha and container in ALPHA_CODECS:
+        is_vp9 = container == "matroska" and like.codec in ALPHA_DECODERS
+        return "libvpx-vp9" if is_vp9 else ALPHA_CODECS[container][0]
+    if like.interlaced and keeps_fields(like, "libx264"):
+        return "libx264"
+    if odd and not deep and container == "mov":
         raise InvalidOptions(
             f"a picture of {like.width} x {like.height} has an odd side, which .mov cannot keep: "
             "write .mp4 or .mkv"
         )
-    if container == "webm" or (odd and not deep):
-        return _vp9(interval, crf)
-    if deep or like.codec == "hevc":
-        pix_fmt = "yuv444p10le" if odd else "yuv420p10le" if deep else "yuv420p"
-        return _hevc(like, pix_fmt, interval, frames, container, crf)
-    return _h264(like.interlaced, interval, crf)
+    if odd:
+        return "libx265" if deep else "libvpx-vp9"
+    if like.codec == "hevc" or (deep and like.chroma == "4:2:0"):
+        return "libx265"
+    return "libx264"
+
+
+def _mezzanine(like: VideoInfo, container: str) -> str | None:
+    """Return the encoder for a source made to be edited again; None: any other."""
+    if like.codec in INTERMEDIATE and container in ("mov", "matroska"):
+        return "prores_ks"
+    if like.codec not in LOSSLESS:
+        return None
+    if container == "matroska":
+        return "ffv1"
+    more = like.bit_depth > 8 or like.chroma != "4:2:0"
+    return "prores_ks" if more and container == "mov" else None
+
+
+def keeps_alpha(encoder: str, container: str) -> bool:
+    """Return whether an encoder codes alpha in a container."""
+    return encoder in ALPHA_CODECS.get(container, ())
+
+
+def keeps_fields(like: VideoInfo, encoder: str) -> bool:
+    """Return whether an encoder codes frames of that size as fields."""
+    height = like.width if like.rotation % 180 else like.height
+    rows = 4 if encoder == "libx264" and like.chroma == "4:2:0" else 2
+    return encoder in FIELD_CODECS and height % rows == 0
 
 
 def choose_audio_encoder(audio: AudioInfo, container: str) -> AudioEncoderSettings:
@@ -156,103 +219,40 @@ def muxer_options(container: str, sample_rate: int | None, metadata: Mapping[str
     """
     if container not in ("mp4", "mov"):
         return {}
-    dotted = any("." in key for key in metadata)  # not possible in standard MP4 tags
-    flags = "+faststart" + ("+use_metadata_tags" if dotted else "")
+    listed = needs_tag_list(container, metadata)
+    flags = "+faststart" + ("+use_metadata_tags" if listed else "")
     return {"movflags": flags, "movie_timescale": str(sample_rate or MOVIE_TIMESCALE)}
 
 
-def _check_requested(
-    encoder: str, like: VideoInfo, container: str, *, deep: bool, odd: bool
-) -> None:
+def needs_tag_list(container: str, metadata: Mapping[str, str]) -> bool:
+    """Return whether a container needs a list of keys to hold all tags; it excludes cover art."""
+    plain = PLAIN_TAGS.get(container)
+    return plain is not None and any(key.lower() not in plain for key in metadata)
+
+
+def _check_requested(encoder: str, like: VideoInfo, container: str) -> None:
     """Refuse an encoder that does not support the size, the depth or the container.
 
     Raises:
         InvalidOptions: The encoder does not support one of them.
     """
-    size = f"a picture of {like.width} x {like.height}"
-    if deep and not encoder.startswith(("hevc", "libx265")):
+    deep, odd = like.bit_depth > 8, not fits_chroma(like)
+    if deep and encoder not in DEEP_CODECS:
         raise InvalidOptions(
-            f"{encoder} has 8 bits per sample, the video has {like.bit_depth}: use libx265, "
-            "hevc_nvenc, hevc_qsv or hevc_amf"
+            f"{encoder} has 8 bits per sample, the video has {like.bit_depth}: use libx264, "
+            "libx265, prores_ks, ffv1, hevc_nvenc, hevc_qsv or hevc_amf"
         )
-    if odd and (encoder in HARDWARE or encoder == "libx264" or (encoder == "libx265" and not deep)):
-        raise InvalidOptions(f"{encoder} cannot encode the odd side of {size}: use libvpx-vp9")
+    sides = bool(like.width % 2 or like.height % 2)
+    if (encoder in HARDWARE and sides) or (
+        odd and (encoder == "libx264" or (encoder == "libx265" and not deep))
+    ):
+        raise InvalidOptions(
+            f"{encoder} cannot encode the odd side of a picture of {like.width} x {like.height}: "
+            "use libvpx-vp9"
+        )
+    if encoder == "ffv1" and container != "matroska":
+        raise InvalidOptions("ffv1 cannot be used in this container: write .mkv")
+    if encoder == "prores_ks" and container not in ("mov", "matroska"):
+        raise InvalidOptions("prores_ks cannot be used in this container: write .mov or .mkv")
     if (container == "webm") != (encoder == "libvpx-vp9") and container in ("webm", "mov"):
         raise InvalidOptions(f"{encoder} cannot be used in .{container}: write .mp4 or .mkv")
-
-
-def _hardware_encoder(
-    encoder: str, interval: str, deep: bool, container: str, crf: float | None
-) -> VideoEncoderSettings:
-    """Return constant-quality settings of a hardware encoder; more than 8 bits use P010."""
-    quality = f"{HARDWARE_QUALITY if crf is None else crf:g}"
-    whole = str(round(float(quality)))
-    codec, _, vendor = encoder.partition("_")
-    options = {
-        "nvenc": {"preset": "p4", "rc": "vbr", "cq": quality, "b": "0", "forced-idr": "1"},
-        "qsv": {"preset": "medium", "global_quality": whole},
-        "amf": {"quality": "balanced", "rc": "cqp", "qp_i": whole, "qp_p": whole},
-    }[vendor]
-    profile = "high" if codec == "h264" else "main10" if deep else "main"
-    plain = "nv12" if vendor == "qsv" else "yuv420p"
-    return VideoEncoderSettings(
-        codec=encoder,
-        pix_fmt="p010le" if deep else plain,
-        options={**options, "profile": profile, "g": interval},
-        tag="hvc1" if codec == "hevc" and container in ("mp4", "mov") else None,
-    )
-
-
-def _h264(interlaced: bool, interval: str, crf: float | None) -> VideoEncoderSettings:
-    options = {
-        "preset": PRESETS["libx264"],
-        "profile": "high",
-        "crf": _crf("libx264", crf),
-        "g": interval,
-        "x264-params": "open-gop=0" + (":tff=1" if interlaced else ""),
-    }
-    return VideoEncoderSettings(codec="libx264", pix_fmt="yuv420p", options=options)
-
-
-def _hevc(
-    like: VideoInfo, pix_fmt: str, interval: str, frames: int, container: str, crf: float | None
-) -> VideoEncoderSettings:
-    options = {
-        "preset": PRESETS["libx265"],
-        "crf": _crf("libx265", crf),
-        "g": interval,
-        "x265-params": "open-gop=0:log-level=none",
-    }
-    if frames <= REORDER_DELAY:
-        options["x265-params"] += ":bframes=0"
-    for name, value in (
-        ("master-display", like.mastering_display),
-        ("max-cll", like.content_light),
-    ):
-        if value is not None:
-            options["x265-params"] += f":{name}={value}"
-    return VideoEncoderSettings(
-        codec="libx265",
-        pix_fmt=pix_fmt,
-        options=options,
-        tag="hvc1" if container in ("mp4", "mov") else None,
-    )
-
-
-def _vp9(interval: str, crf: float | None) -> VideoEncoderSettings:
-    options = {
-        "deadline": "realtime",
-        "cpu-used": "7",
-        "row-mt": "1",
-        "tile-columns": "2",
-        "crf": _crf("libvpx-vp9", crf),
-        "b": "0",
-        "g": interval,
-    }
-    return VideoEncoderSettings(codec="libvpx-vp9", pix_fmt="yuv420p", options=options)
-
-
-def _crf(codec: str, crf: float | None) -> str:
-    """Return the constant rate factor as text; VP9 takes integers only."""
-    value = CRF[codec] if crf is None else crf
-    return str(round(value)) if codec == "libvpx-vp9" else f"{value:g}"

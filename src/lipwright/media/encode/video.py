@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import BinaryIO, cast
 
 import av
+from av.codec.context import Flags
 from av.container import OutputContainer
 
 from lipwright.media.encode.encoder_settings import choose_video_encoder
+from lipwright.media.encode.video_encoders import VideoEncoderSettings
 from lipwright.media.frame_conversion import (
     PictureToFrame,
     coded_aspect,
@@ -19,10 +21,14 @@ from lipwright.media.frame_conversion import (
     colour_tags,
     display_matrix,
 )
+from lipwright.media.interlacing import flagged_order
 from lipwright.media.picture import Picture
+from lipwright.media.pixel_format import has_separate_alpha
 from lipwright.media.probe import VideoInfo
 
-SEGMENT_FORMAT = "mp4"  # container of segments, chosen for its exact timestamps
+#: Containers of segments by encoder: MP4 has exact timestamps, but not every codec.
+SEGMENT_FORMATS = {"prores_ks": "mov", "ffv1": "matroska", "libvpx-vp9": "matroska"}
+FIELDS = Flags.interlaced_dct | Flags.interlaced_me
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +41,43 @@ class EncodeSpec:
     container: str  #: FFmpeg's name of the container of the result
     crf: float | None = None  #: constant rate factor; None is near-transparent
     encoder: str | None = None  #: FFmpeg's name; None: chosen by the codec of *like*
+    first: int = 0  #: number of frames for which the result shows nothing, before its first
+
+    @property
+    def settings(self) -> VideoEncoderSettings:
+        """Encoder and its settings.
+
+        Raises:
+            InvalidOptions: The container or the encoder does not support the video.
+        """
+        return choose_video_encoder(
+            *(self.like, self.rate, self.frames, self.container, self.crf, self.encoder)
+        )
+
+    @property
+    def segment_format(self) -> str:
+        """FFmpeg's name of the container of segments."""
+        return SEGMENT_FORMATS.get(self.settings.codec, "mp4")
 
 
 class VideoTrackEncoder:
     """Encodes pictures to a new video stream of a container."""
 
-    def __init__(self, container: OutputContainer, spec: EncodeSpec, threads: int = 0) -> None:
-        """Add the stream; *threads* of the encoder, 0: the encoder decides."""
-        self._rate, self._count = spec.rate, 0
-        self._converter = PictureToFrame(spec.like)
-        settings = choose_video_encoder(
-            *(spec.like, spec.rate, spec.frames, spec.container, spec.crf, spec.encoder)
-        )
+    def __init__(
+        self, container: OutputContainer, spec: EncodeSpec, threads: int = 0, first: int = 0
+    ) -> None:
+        """Add the stream.
+
+        Args:
+            container: To add it to.
+            spec: Format of the video.
+            threads: Of the encoder; 0: the encoder decides.
+            first: Time of the first picture, in frames.
+        """
+        self._rate, self._count = spec.rate, first
+        settings = spec.settings
+        like = replace(spec.like, interlaced=settings.interlaced)
+        self._converter = PictureToFrame(like, settings.pix_fmt)
         width, height = coded_size(spec.like)
         self._stream = cast(
             av.VideoStream,
@@ -66,6 +97,9 @@ class VideoTrackEncoder:
         tags = colour_tags(spec.like)
         context.color_range, context.colorspace = tags.color_range, tags.colorspace
         context.color_primaries, context.color_trc = tags.color_primaries, tags.color_trc
+        if settings.interlaced:
+            context.field_order = flagged_order(like.field_order)
+            context.flags |= FIELDS
         if settings.tag:
             context.codec_tag = settings.tag
         _set_orientation(self._stream, spec.like)
@@ -90,17 +124,19 @@ class VideoTrackCopier:
 
     def __init__(self, container: OutputContainer, spec: EncodeSpec, first: BinaryIO) -> None:
         """Add the stream, with the parameters of the first segment."""
-        self._rate = spec.rate
-        with _open_segment(first) as segment:
+        self._rate, self._format = spec.rate, spec.segment_format
+        with _open_segment(first, self._format) as segment:
             template = segment.streams.video[0]
             self._stream = container.add_stream_from_template(template)
             self._stream.codec_context.codec_tag = template.codec_context.codec_tag
+            if has_separate_alpha(template):
+                self._stream.metadata["alpha_mode"] = "1"  # the muxer reads it there
         self._stream.time_base = 1 / spec.rate
         _set_orientation(self._stream, spec.like)
 
     def packets(self, segment: BinaryIO, start: int) -> Iterator[av.Packet[av.VideoStream]]:
         """Yield the packets of a segment whose first picture is frame *start* of the result."""
-        with _open_segment(segment) as source:
+        with _open_segment(segment, self._format) as source:
             stream = source.streams.video[0]
             ticks = stream.time_base * self._rate if stream.time_base else Fraction(1)
             for packet in source.demux(stream):
@@ -125,7 +161,7 @@ def write_segment(
         pictures: The pictures of this segment.
         threads: Threads of the encoder; 0: the encoder decides.
     """
-    with closing(av.open(out, "w", format=SEGMENT_FORMAT)) as container:
+    with closing(av.open(out, "w", format=spec.segment_format)) as container:
         track = VideoTrackEncoder(container, spec, threads)
         for done, picture in enumerate(pictures, 1):
             container.mux(track.encode(picture))
@@ -150,6 +186,6 @@ def _set_orientation(stream: av.VideoStream, like: VideoInfo) -> None:
         stream.set_display_matrix(display_matrix(like))
 
 
-def _open_segment(segment: BinaryIO) -> av.container.InputContainer:
+def _open_segment(segment: BinaryIO, format_: str) -> av.container.InputContainer:
     segment.seek(0)
-    return av.open(segment, "r", format=SEGMENT_FORMAT)
+    return av.open(segment, "r", format=format_)

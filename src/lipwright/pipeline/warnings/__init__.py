@@ -1,0 +1,1 @@
+"""What a job says about its pictures, its speech and the faces that it animated."""
