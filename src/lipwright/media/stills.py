@@ -1,4 +1,4 @@
-"""Read still images (JPEG, PNG, WebP, BMP) as sources.
+"""Read still images (JPEG, PNG, WebP, BMP, TIFF, JPEG 2000) as sources.
 
 The format is detected by the first bytes, and the size is checked before decoding. OpenCV decodes,
 and rotates the image as its EXIF orientation says.
@@ -6,7 +6,10 @@ and rotates the image as its EXIF orientation says.
 
 from __future__ import annotations
 
+import re
 import struct
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipwright.errors import LimitExceeded, MediaUnreadable
+from lipwright.media.inspect.file_kind import HEAD_BYTES, describe_file
 from lipwright.media.picture import Picture
 from lipwright.types import Rgb
 
@@ -28,10 +32,22 @@ BMP_CORE_HEADER = 12  # bytes of the oldest header, which holds 16-bit sizes
 JPEG_SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 JPEG_END = b"\xff\xd9"
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
+JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
+J2K_START = b"\xff\x4f\xff\x51"  # a codestream without the boxes of JP2: SOC, SIZ
+TIFF_STARTS = (b"II*\0", b"MM\0*")
+TIFF_SHORT = 3  # type of 16-bit values
+TIFF_WIDTH, TIFF_HEIGHT, TIFF_DNG = 256, 257, 0xC612  # tags; the last is in DNG only
+# A progressive JPEG refines all its pixels in each scan: encoders write about 10 scans.
+MAX_SCAN_PIXELS = 32 * MAX_PIXELS
+MAX_SCANS = 100
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+PNG_BLOCK = 1 << 20  # bytes inflated at a time
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 UNSUPPORTED_BRANDS = {
-    b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF",
-    b"msf1": "HEIF", b"avif": "AVIF", b"avis": "AVIF",
-}  # fmt: skip
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"hevc"), "a HEIC"),
+    **dict.fromkeys((b"mif1", b"msf1"), "a HEIF"),
+    **dict.fromkeys((b"avif", b"avis"), "an AVIF"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +59,7 @@ class StillImage:
 
 
 def image_format(head: bytes) -> str | None:
-    """Return ``jpeg``, ``png``, ``webp`` or ``bmp`` for a still image, None for anything else.
+    """Return ``jpeg``, ``png``, ``webp``, ``bmp``, ``jpeg2000``, ``tiff``, or None.
 
     Args:
         head: The first `HEADER_BYTES` bytes of a file.
@@ -56,6 +72,10 @@ def image_format(head: bytes) -> str | None:
         return "webp"
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0" and head[10:14] != b"\0\0\0\0":
         return "bmp"
+    if head.startswith((JP2_START, J2K_START)):
+        return "jpeg2000"
+    if head.startswith(TIFF_STARTS):
+        return "tiff"
     return None
 
 
@@ -71,7 +91,7 @@ def detect_image_format(path: Path) -> str | None:
     except OSError:
         return None  # the next caller that opens it reports the error
     if head[4:8] == b"ftyp" and (other := UNSUPPORTED_BRANDS.get(head[8:12])):
-        raise MediaUnreadable(f"{path} is a {other} picture: convert it to JPEG or PNG first")
+        raise MediaUnreadable(f"{path} is {other} picture: convert it to JPEG or PNG first")
     return image_format(head)
 
 
@@ -99,6 +119,7 @@ def read_still(path: Path) -> StillImage:
             f"{path}: a picture of {width} x {height} is too large to decode: scale it down to "
             f"{LONG_SIDE} x {SHORT_SIDE} or less"
         )
+    _check_work(path, data, width * height)
     rgb = _decode(path, data)
     height, width = rgb.shape[:2]
     if min(height, width) < 2:
@@ -125,7 +146,7 @@ def crop_to_even(rgb: Rgb) -> Rgb:
 
 
 def parse_image_size(data: bytes) -> tuple[int, int]:
-    """Return width and height from the header of a JPEG, PNG, WebP or BMP, before EXIF rotation.
+    """Return width and height from the header of a still image, before EXIF rotation.
 
     Raises:
         ValueError: The header is damaged.
@@ -138,13 +159,17 @@ def parse_image_size(data: bytes) -> tuple[int, int]:
             core = struct.unpack_from("<I", data, 14)[0] == BMP_CORE_HEADER
             width, height = struct.unpack_from("<HH" if core else "<ii", data, 18)
             return abs(width), abs(height)
+        if format_ == "jpeg2000":
+            return _jpeg2000_size(data)
+        if format_ == "tiff":
+            return _tiff_size(data)
         if format_ == "webp":
             return _webp_size(data)
         if format_ == "jpeg":
             return _jpeg_size(data)
     except (struct.error, IndexError) as cause:
         raise ValueError("it ends within its header") from cause
-    raise ValueError("it is not a JPEG, PNG, WebP or BMP")
+    raise ValueError("it is not a JPEG, PNG, WebP, BMP, TIFF or JPEG 2000")
 
 
 def _read_size(path: Path, data: bytes) -> tuple[int, int]:
@@ -154,6 +179,93 @@ def _read_size(path: Path, data: bytes) -> tuple[int, int]:
         raise MediaUnreadable(
             f"{path} cannot be read as a picture ({cause}): get a fresh copy or convert it to PNG"
         ) from cause
+
+
+def _check_work(path: Path, data: bytes, pixels: int) -> None:
+    """Refuse a picture that takes far more work to decode than its size suggests.
+
+    Raises:
+        LimitExceeded: It does.
+    """
+    format_ = image_format(data[:HEADER_BYTES])
+    if format_ == "png" and inflates_beyond_size(data):
+        raise LimitExceeded(
+            f"{path}: the picture holds more data than its size needs: save it again in another "
+            "program"
+        )
+    if format_ == "jpeg":
+        scans = count_scans(data)
+        if scans > MAX_SCANS or scans * pixels > MAX_SCAN_PIXELS:
+            raise LimitExceeded(
+                f"{path}: a progressive JPEG of {scans} scans takes too long to decode: save it "
+                "again in another program"
+            )
+
+
+def inflates_beyond_size(png: bytes) -> bool:
+    """Return whether the picture data of a PNG is longer than its header says; it ends there."""
+    width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", png, 16)
+    row = (width * bits * PNG_CHANNELS.get(colour, 4) + 7) // 8 + 1  # with the filter's byte
+    # the seven passes of an interlaced picture pad their rows
+    left = row * height + (7 * (width + 2 * height) if interlaced else 0)
+    inflate = zlib.decompressobj()
+    try:
+        for chunk in _png_data(png):
+            pending = chunk
+            while pending and not inflate.eof:
+                left -= len(inflate.decompress(pending, PNG_BLOCK))
+                if left < 0:
+                    return True
+                pending = inflate.unconsumed_tail
+    except zlib.error:
+        return False  # the decoder reports it
+    return False
+
+
+def _png_data(png: bytes) -> Iterator[bytes]:
+    offset = 8
+    while offset + 8 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, offset)
+        if kind == b"IDAT":
+            yield png[offset + 8 : offset + 8 + length]
+        offset += 12 + length
+
+
+def count_scans(jpeg: bytes) -> int:
+    """Return the number of scans of a JPEG."""
+    scans, offset = 0, 2
+    while (marker := _MARKER.search(jpeg, offset)) is not None:
+        kind = marker[1][0]
+        offset = marker.end()
+        if kind == 0xD9:  # the end
+            break
+        scans += kind == 0xDA
+        if kind not in JPEG_BARE_MARKERS and offset + 2 <= len(jpeg):
+            offset += struct.unpack_from(">H", jpeg, offset)[0]
+    return scans
+
+
+def _tiff_size(data: bytes) -> tuple[int, int]:
+    if raw := describe_file(data[:HEAD_BYTES]):
+        raise ValueError(f"it is {raw[0]}")
+    order = "<" if data.startswith(b"II") else ">"
+    start = struct.unpack_from(order + "I", data, 4)[0]
+    values = {}
+    for entry in range(struct.unpack_from(order + "H", data, start)[0]):
+        tag, kind = struct.unpack_from(order + "HH", data, start + 2 + 12 * entry)
+        number = "H" if kind == TIFF_SHORT else "I"
+        values[tag] = struct.unpack_from(order + number, data, start + 10 + 12 * entry)[0]
+    if TIFF_DNG in values:
+        raise ValueError("it is a raw photograph (DNG)")
+    return values.get(TIFF_WIDTH, 0), values.get(TIFF_HEIGHT, 0)
+
+
+def _jpeg2000_size(data: bytes) -> tuple[int, int]:
+    start = data.find(J2K_START)
+    if start < 0:
+        raise ValueError("it has no codestream")
+    right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
+    return right - left, bottom - top
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -194,7 +306,7 @@ def _decode(path: Path, data: bytes) -> Rgb:
     coded = np.frombuffer(data, np.uint8)
     try:
         bgr = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-        if bgr is not None and image_format(data[:HEADER_BYTES]) in ("png", "webp"):
+        if bgr is not None and image_format(data[:HEADER_BYTES]) in ("png", "webp", "tiff"):
             bgr = _on_background(bgr, cv2.imdecode(coded, cv2.IMREAD_UNCHANGED))
     except cv2.error:
         bgr = None

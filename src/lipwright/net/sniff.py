@@ -1,7 +1,7 @@
 """Detect files that are not media by their first bytes, to refuse a download early (no I/O).
 
-This only gives a helpful error early. It is the format allow list in `lipwright.media.container`
-that keeps a hostile file from making FFmpeg open other files.
+This only gives a helpful error early. It is the format allow list in
+`lipwright.media.inspect.container` that keeps a hostile file from making FFmpeg open other files.
 """
 
 from __future__ import annotations

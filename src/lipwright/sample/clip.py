@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
@@ -19,6 +18,7 @@ from lipwright.media.probe import VideoInfo, probe, require_audio
 from lipwright.media.timeline import plan_timeline
 from lipwright.options import SyncMode
 from lipwright.progress import CancelToken, OnProgress, Progress
+from lipwright.runtime.atomic_file import atomic_file
 from lipwright.sample.curves import SAMPLE_RATE, head_motion, mouth_curves, mouth_displacements
 from lipwright.sample.portrait import AnimatedPortrait
 from lipwright.types import Floats, Rgb
@@ -173,17 +173,12 @@ def _write_truth(out: Path, rate: Fraction, landmarks: Floats) -> SampleTruth:
         width=canonical.mouth_width(mouths),
         landmarks=landmarks,
     )
-    partial = out.with_name(f".{truth.truth_path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                rate=np.array([rate.numerator, rate.denominator]),
-                opening=truth.opening,
-                width=truth.width,
-                landmarks=truth.landmarks,
-            )
-        os.replace(partial, truth.truth_path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(truth.truth_path) as file:
+        np.savez_compressed(
+            file,
+            rate=np.array([rate.numerator, rate.denominator]),
+            opening=truth.opening,
+            width=truth.width,
+            landmarks=truth.landmarks,
+        )
     return truth

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lipwright.errors import MediaUnreadable
-from lipwright.media import sample_tables
-from lipwright.media.sample_tables import check_sample_tables
+from lipwright.media.inspect import sample_tables
+from lipwright.media.inspect.sample_tables import check_sample_tables
 
 HUGE = 60_000_000
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -13,14 +14,16 @@ from lipwright.media.decode.random_access import RandomAccessReader
 from lipwright.media.decode.video import read_video
 from lipwright.media.probe import probe
 from lipwright.media.stills import (
+    count_scans,
     detect_image_format,
     downscale_to_4k,
     image_format,
+    inflates_beyond_size,
     parse_image_size,
     read_still,
 )
 
-FORMATS = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
+FORMATS = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp", ".tif": "tiff"}
 HEIGHT, WIDTH = 48, 80
 
 
@@ -214,3 +217,67 @@ def test_an_animated_webp_is_refused(tmp_path: Path):
 def test_an_image_of_one_row_is_refused(tmp_path: Path):
     with pytest.raises(MediaUnreadable, match="80 x 1 is too small"):
         probe(write_image(tmp_path / "line.png", scene(1)))
+
+
+def png_of(size: tuple[int, int], data: bytes, *, interlaced: bool = False) -> bytes:
+    """Return an RGB PNG with *data* as its picture, before compression."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, int(interlaced))
+    coded = zlib.compress(data, 1)
+    half = len(coded) // 2
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            chunk(b"IDAT", coded[:half]),
+            chunk(b"IDAT", coded[half:]),
+            chunk(b"IEND", b""),
+        )
+    )
+
+
+@pytest.mark.parametrize(("extra", "beyond"), [(0, False), (2, True), (50_000_000, True)])
+def test_png_with_more_data_than_its_size_is_refused(tmp_path, extra, beyond):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of((20, 10), bytes(10 * (20 * 3 + 1) + extra)))
+    assert inflates_beyond_size(path.read_bytes()) is beyond
+    if beyond:
+        with pytest.raises(LimitExceeded, match="more data than its size"):
+            read_still(path)
+    else:
+        assert read_still(path).size == (20, 10)
+
+
+def test_jpeg_of_very_many_scans_is_refused(tmp_path):
+    flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    jpeg = cv2.imencode(".jpg", np.full((64, 64, 3), 90, np.uint8), flags)[1].tobytes()
+    scans = count_scans(jpeg)
+    assert 5 < scans < 20
+    last = jpeg.rindex(b"\xff\xda")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg[:last] + jpeg[last:-2] * 200 + jpeg[-2:])
+    with pytest.raises(LimitExceeded, match=f"{scans + 199} scans"):
+        read_still(path)
+
+
+@pytest.mark.parametrize("codestream_only", [False, True])
+def test_jpeg2000_is_read(tmp_path, codestream_only):
+    rgb = np.full((41, 60, 3), (200, 100, 50), np.uint8)
+    data = cv2.imencode(".jp2", rgb[..., ::-1])[1].tobytes()
+    path = tmp_path / "a.jp2"
+    path.write_bytes(data[data.index(b"\xff\x4f\xff\x51") :] if codestream_only else data)
+    assert image_format(path.read_bytes()[:256]) == "jpeg2000"
+    assert parse_image_size(path.read_bytes()) == (60, 41)
+    assert read_still(path).size == (60, 41)
+
+
+def test_a_raw_photograph_is_named(tmp_path):
+    entries = struct.pack("<HHHIIHHIIHHII", 3, 256, 4, 1, 60, 257, 4, 1, 40, 0xC612, 1, 4, 1)
+    (tmp_path / "a.dng").write_bytes(b"II*\0\x08\0\0\0" + entries + bytes(100))
+    with pytest.raises(MediaUnreadable, match=r"a raw photograph \(DNG\)"):
+        probe(tmp_path / "a.dng")

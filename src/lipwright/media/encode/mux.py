@@ -23,44 +23,52 @@ from lipwright.errors import (
 )
 from lipwright.media.encode.audio import AudioTrackEncoder
 from lipwright.media.encode.encoder_settings import (
-    KEY_FRAME_SECONDS,
     AudioEncoderSettings,
     choose_audio_encoder,
     choose_video_encoder,
     container_for,
     muxer_options,
 )
+from lipwright.media.encode.track_copy import CopyPlan, TrackCopier, set_language, write_chapters
 from lipwright.media.encode.video import EncodeSpec, VideoTrackCopier, VideoTrackEncoder
+from lipwright.media.encode.video_encoders import KEY_FRAME_SECONDS
 from lipwright.media.frame_conversion import coded_size
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, require_audio
 from lipwright.media.timeline import Timeline
+from lipwright.runtime.atomic_file import link_target
 
 # tags that the muxer sets
 RESERVED_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
-MAX_PARTIAL_NAME = 200  # characters of the name in that of the partial file; the limit is 255
+MAX_PARTIAL_NAME = 200  # bytes of the name in that of the partial file; the limit is 255
 
 
 def check_writable(path: str | Path) -> Path:
     """Check that a result can be written to *path*, and return it as a Path.
 
     Raises:
-        OutputUnwritable: The folder is missing or read-only, or *path* is a folder.
+        OutputUnwritable: The folder is missing or read-only, or *path* is no file.
         InvalidOptions: The suffix is not that of a supported container.
     """
     path = Path(path)
+    if str(path) in ("-", "/dev/stdout"):
+        raise OutputUnwritable(
+            "the result cannot go to the standard output, since it is written out of order: "
+            "name a file"
+        )
     container_for(path)
-    if path.is_dir():
+    target = link_target(path)
+    if target.is_dir():
         raise OutputUnwritable(f"{path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise OutputUnwritable(f"{path.parent} is not a folder: create it first")
-    probe_file = _partial_path(path)
+    if not target.parent.is_dir():
+        raise OutputUnwritable(f"{target.parent} is not a folder: create it first")
+    probe_file = _partial_path(target)
     try:
         probe_file.touch(exist_ok=False)
         probe_file.unlink()
     except OSError as error:
         raise OutputUnwritable(
-            f"cannot write in {path.parent} ({error.strerror}): choose another folder"
+            f"cannot write in {target.parent} ({error.strerror}): choose another folder"
         ) from error
     return path
 
@@ -107,6 +115,7 @@ class VideoWriter:
         crf: float | None = None,
         encoder: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        copies: CopyPlan | None = None,
         threads: int = 0,
     ) -> None:
         """Prepare to write.
@@ -119,6 +128,7 @@ class VideoWriter:
             crf: Constant rate factor; None is near-transparent.
             encoder: FFmpeg's name of the encoder; None: chosen by the codec of *like*.
             metadata: Tags of the container.
+            copies: What else is kept of the source.
             threads: Threads of the encoder; 0: the encoder decides.
         """
         self._path = Path(path)
@@ -133,10 +143,13 @@ class VideoWriter:
             container=container_for(self._path),
             crf=crf,
             encoder=encoder,
+            first=round(timeline.offset * timeline.rate),
         )
-        self._metadata = {
-            k: v for k, v in (metadata or {}).items() if k.lower() not in RESERVED_TAGS
-        }
+        self._metadata = writable_tags(metadata or {})
+        if copies is not None and copies.timecode:
+            self._metadata.pop("timecode", None)  # it is that of the video track
+        self._copies = copies
+        self._copier: TrackCopier | None = None
         self._written = 0
         self._video_track: VideoTrackEncoder | None = None
         self._audio_settings: AudioEncoderSettings | None = None
@@ -152,7 +165,8 @@ class VideoWriter:
         if self._audio is not None:
             audio = require_audio(self._audio)
             self._audio_settings = choose_audio_encoder(audio, container_for(self._path))
-        self._partial = _partial_path(self._path)
+        self._target = link_target(self._path)
+        self._partial = _partial_path(self._target)
         self._container = self._open()
         return self
 
@@ -171,8 +185,10 @@ class VideoWriter:
             raise EncodeFailed(f"{self._path} has all its {self._timeline.frames} frames already")
         with self._translate_errors():
             if self._video_track is None:
-                self._video_track = VideoTrackEncoder(self._container, self.spec, self._threads)
-                self._audio_track = self._add_audio_track()
+                self._video_track = VideoTrackEncoder(
+                    self._container, self.spec, self._threads, self.spec.first
+                )
+                self._add_other_tracks()
             self._container.mux(self._video_track.encode(picture))
             self._advance()
 
@@ -187,18 +203,19 @@ class VideoWriter:
             for segment in segments:
                 if track is None:
                     track = VideoTrackCopier(self._container, self.spec, segment)
-                    self._audio_track = self._add_audio_track()
-                for packet in track.packets(segment, self._written):
+                    self._add_other_tracks()
+                for packet in track.packets(segment, self.spec.first + self._written):
                     self._container.mux(packet)
                     self._advance()
 
     def _advance(self) -> None:
-        """Count one written frame, and encode the audio up to its end."""
+        """Count one written frame; encode the audio and copy the other tracks up to its end."""
         self._written += 1
+        end = self._timeline.offset + self._written / self._timeline.rate
         if self._audio_track is not None:
-            self._container.mux(
-                list(self._audio_track.encode_until(self._written / self._timeline.rate))
-            )
+            self._container.mux(list(self._audio_track.encode_until(end)))
+        if self._copier is not None:
+            self._container.mux(list(self._copier.packets_until(end)))
 
     def __exit__(
         self,
@@ -234,6 +251,23 @@ class VideoWriter:
         container.metadata.update(self._metadata)
         return container
 
+    def _add_other_tracks(self) -> None:
+        """Add the streams after that of the video, and the tags of all."""
+        self._audio_track = self._add_audio_track()
+        copies = self._copies
+        if copies is None:
+            return
+        streams = self._container.streams
+        if copies.timecode:
+            streams.video[0].metadata["timecode"] = copies.timecode
+        if self._audio_track is not None and copies.language:
+            set_language(streams.audio[0], copies.language)
+        write_chapters(self._container, copies.chapters)
+        if copies.tracks:
+            if self._audio_track is not None:
+                streams.audio[0].disposition = av.stream.Disposition.default
+            self._copier = TrackCopier(self._container, copies)
+
     def _add_audio_track(self) -> AudioTrackEncoder | None:
         if self._audio is None or self._audio_settings is None:
             return None
@@ -250,10 +284,12 @@ class VideoWriter:
             self._container.mux(self._video_track.finish())
         if self._audio_track is not None:
             self._container.mux(list(self._audio_track.finish()))
+        if self._copier is not None:
+            self._container.mux(list(self._copier.finish()))
         self._container.close()
         _fsync(self._partial)
-        os.replace(self._partial, self._path)
-        _fsync(self._path.parent)
+        os.replace(self._partial, self._target)
+        _fsync(self._target.parent)
 
     def _discard(self) -> None:
         """Close and remove the partial file, in whatever state it is."""
@@ -261,6 +297,8 @@ class VideoWriter:
             self._partial.unlink(missing_ok=True)
         if self._audio_track is not None:
             self._audio_track.close()
+        if self._copier is not None:
+            self._copier.close()
         with contextlib.suppress(Exception):
             self._container.close()  # writes its trailer to the deleted file
         with contextlib.suppress(OSError):
@@ -285,9 +323,24 @@ class VideoWriter:
             ) from error
 
 
+def writable_tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags without those that the muxer sets."""
+    return {key: value for key, value in metadata.items() if key.lower() not in RESERVED_TAGS}
+
+
+def partial_outputs(path: Path) -> list[Path]:
+    """Return the temporary files of unfinished outputs at *path*, whoever writes them."""
+    target = link_target(path)
+    name = _partial_path(target).name.rpartition("-")[0]
+    with contextlib.suppress(OSError):
+        return [item for item in target.parent.iterdir() if item.name.startswith(f"{name}-")]
+    return []
+
+
 def _partial_path(path: Path) -> Path:
     """Return the hidden temporary name of *path*, in the same folder."""
-    return path.with_name(f".{path.name[:MAX_PARTIAL_NAME]}.partial-{token_hex(4)}")
+    name = os.fsdecode(os.fsencode(path.name)[:MAX_PARTIAL_NAME])
+    return path.with_name(f".{name}.partial-{token_hex(4)}")
 
 
 def _fsync(path: Path) -> None:

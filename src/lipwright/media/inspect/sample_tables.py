@@ -29,6 +29,7 @@ PARENTS = frozenset(
     b"moov trak mdia minf stbl dinf edts mvex moof traf udta wave tapt meta ipro sinf".split()
 )
 FIRST_BOXES = frozenset(b"ftyp styp moov moof mdat free skip wide pnot sidx uuid".split())
+PROTECTED = {b"encv", b"enca", b"encs", b"drms", b"drmi"}  # formats of encrypted samples
 SOUND_HANDLERS = {b"soun", b"alis", b"url ", b"mdir"}  # in the handler boxes of an audio track
 
 
@@ -65,7 +66,7 @@ def check_sample_tables(path: Path) -> None:
 
     Raises:
         MediaUnreadable: The file declares more samples than it has bytes, or than `MAX_SAMPLES`,
-            or has more than `MAX_BOXES` boxes.
+            has more than `MAX_BOXES` boxes, or is encrypted.
     """
     try:
         size = path.stat().st_size
@@ -82,6 +83,10 @@ def check_sample_tables(path: Path) -> None:
                     return
             except _TooManyBoxes:
                 pass
+            except _Protected:
+                raise MediaUnreadable(
+                    f"{path} is protected against copying (DRM): use a file without protection"
+                ) from None
     except OSError:
         return  # the next caller that opens it reports the error
     what = f"{total:,} samples or more" if total > limit else f"more than {MAX_BOXES:,} boxes"
@@ -99,6 +104,10 @@ def index_entries(file: BinaryIO, size: int) -> Iterator[int]:
         size: of the file, bytes.
     """
     yield from _Boxes(file).entries(0, size, 0, sound=False)
+
+
+class _Protected(Exception):
+    """A track is encrypted."""
 
 
 class _TooManyBoxes(Exception):
@@ -139,6 +148,8 @@ class _Boxes:
         elif box.kind == b"stsc":
             count = min(12 * self._number(box.start + 4), box.stop - box.start, MAX_TABLE_BYTES)
             table.runs = self._read(box.start + 8, count)
+        elif box.kind == b"stsd" and self._read(box.start + 12, 4) in PROTECTED:
+            raise _Protected
         elif box.kind in (b"stco", b"co64"):
             table.chunks = self._number(box.start + 4)
 

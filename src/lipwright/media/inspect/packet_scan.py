@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from lipwright.errors import MediaUnreadable
-from lipwright.media.container import open_input, translate_errors
+from lipwright.media.inspect.container import open_input, translate_errors
 from lipwright.types import Ints
 
 MIN_GAP = Fraction(1, 10)  # seconds; a shorter gap in the audio timestamps is rounding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from lipwright.errors import MediaUnreadable, SourceUnreachable
+from lipwright.media.inspect.file_kind import HEAD_BYTES, describe_file
 
 # Media formats only. Playlists and scripts (hls, dash, concat, ffmetadata, lavfi, image2 patterns)
 # are excluded: an uploaded text file could make FFmpeg read other files or access the network.
@@ -20,7 +22,50 @@ ALLOWED_FORMATS = (
     "amr,amrnb,amrwb,aiff,au,caf,ape,wv,tta,tak,voc,adts,opus,oga,ogv,"
     "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,apng"
 )
+UNFINISHED = {".part", ".partial", ".crdownload", ".download"}  # suffixes of browsers
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ALLOWED_FORMATS}
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no file with contents.
+
+    Raises:
+        SourceUnreachable: It does not exist, or is a folder, a pipe, a device or a socket.
+        MediaUnreadable: It is empty.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        reason = (
+            "does not exist"
+            if isinstance(error, FileNotFoundError | ValueError)
+            else (f"cannot be opened ({error.strerror})")
+        )
+        raise SourceUnreachable(f"{path} {reason}: check the path") from error
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "device")
+        raise SourceUnreachable(f"{path} is a {kind}, not a file: check the path")
+    if not status.st_size:
+        raise MediaUnreadable(f"{path} is empty (0 bytes): get a fresh copy")
+
+
+def refuse_other_kinds(path: Path, cause: Exception | None = None) -> None:
+    """Say what a file is that is not media.
+
+    Raises:
+        MediaUnreadable: It is something else, such as a web page.
+    """
+    try:
+        with path.open("rb") as file:
+            found = describe_file(file.read(HEAD_BYTES))
+    except OSError:
+        return  # the next caller that opens it reports the error
+    if path.suffix.lower() in UNFINISHED:
+        found = "an unfinished download", "wait until it is complete, or download it again"
+    if found is not None:
+        kind, advice = found
+        raise MediaUnreadable(f"{path} is {kind}, not a video or a recording: {advice}") from cause
 
 
 @contextmanager
@@ -36,6 +81,7 @@ def translate_errors(path: Path) -> Iterator[None]:
     except (av.error.FileNotFoundError, av.error.PermissionError) as error:
         raise SourceUnreachable(f"{path} cannot be opened: {error.strerror}") from error
     except av.error.FFmpegError as error:
+        refuse_other_kinds(path, error)
         reason = (error.strerror or str(error)).lower()
         raise MediaUnreadable(
             f"{path} cannot be read as media ({reason}): it is damaged, incomplete or not a media "
@@ -50,11 +96,7 @@ def open_input(path: Path, hwaccel: HWAccel | None = None) -> InputContainer:
         SourceUnreachable: The file does not exist or cannot be opened.
         MediaUnreadable: The file is not media, or too damaged to open.
     """
-    if not path.is_file():
-        problem = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise SourceUnreachable(f"{path} {problem}: check the path")
-    if not path.stat().st_size:
-        raise MediaUnreadable(f"{path} is empty (0 bytes): get a fresh copy")
+    require_file(path)
     with translate_errors(path):
         return av.open(
             f"file:{path.absolute()}",

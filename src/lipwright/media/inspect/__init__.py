@@ -1,0 +1,1 @@
+"""Open a file and find out what it holds: kind, streams, times, tracks, side data."""
