@@ -123,14 +123,12 @@ def paint_dub(
     cache = FrameCache()
     take = stages.track(info, resources, cache=cache)
     timeline = plan_output(take, require_audio(audio), SyncMode.CUT_OFF)
-    face = stages.select_face(take, info, resources)
-    assert face is not None  # select_face raises where the take shows none
     heard = stages.hear(audio, timeline, info, resources)
-    motion = stages.animate(face, take, heard, resources)
-    plan = stages.plan(info, take, timeline, face, motion, cache=cache)
-    driving = plan.driving_sequence()
-    assert driving is not None  # there is a face
-    results = stages.paint(plan, pipeline.engine, resources, driving=driving)
+    (face,) = stages.select_faces(take, info, resources)
+    animated = stages.animate(face, take, heard, resources)
+    plan = stages.plan(info, take, timeline, [animated], cache=cache)
+    (driving,) = plan.driving_sequences()
+    results = stages.paint(plan, pipeline.engine, resources, drivings=[driving])
     sources = RandomAccessReader(info).read(plan.indices)
     return [*zip(sources, results, strict=True)], driving
 

@@ -18,8 +18,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.overlays.graphics import OverlayGraphics
 from lipwright.media.picture import Box
 from lipwright.options import Restore
+from lipwright.render.overlay import SeparatedView
 from lipwright.runtime.device import Device
 from lipwright.runtime.disk_array import Array
 from lipwright.types import Floats
@@ -35,6 +37,16 @@ class FaceView:
     landmarks: Floats  #: (478, 3) pixels of the frame
     #: (h, w) 0 to 1, where something covers the face: the pipeline keeps those pixels
     occluder: Floats | None = None
+    #: graphics that were taken out of *rgb*: the pipeline lays them over the patch again
+    overlay: Overlay | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """The graphics in front of a face in a view, such as captions and watermarks."""
+
+    shown: NDArray[Any]  #: (h, w, 3) the view with them, as in the frame
+    separated: SeparatedView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +74,9 @@ class FaceTrack:
     shot: NDArray[np.int64]  #: (T,) number of each frame's shot, from 0, rising
     #: (T, 32, 32) covered cells of the lower face (:mod:`lipwright.face.occlusion`)
     occluder: Array
+    overlays: OverlayGraphics | None = None  #: graphics that stand on the screen; None: none
+    #: (T, 32, 32) cells of the lower face under an opaque graphic; None: none
+    overlay_cells: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +90,7 @@ class DrivingSequence:
     strength: Floats  #: (n,) 0 to 1, how much of the effect is shown; 0: paint nothing
     shot: NDArray[np.int64]  #: (n,) number of the source shot of each frame
     occluder: Array  #: (n, 32, 32) like that of the face track
+    overlays: OverlayGraphics | None = None  #: of the source, by source frame
     restore: Restore = Restore.OFF  #: whether to super-resolve enlarged exemplars
 
 

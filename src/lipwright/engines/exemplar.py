@@ -43,6 +43,8 @@ from lipwright.weights.store import WeightStore
 BANK_BYTES = 256 << 20  # bytes of exemplars per speaker, in a temporary file
 MAX_OCCLUSION = 0.0  # covered share of the pasted area above which a frame is no exemplar
 MAX_STUDIED_FRAMES = 3000  # frames that exemplars are chosen from, in runs spread over the take
+MIN_FREE_FRAMES = 25  # without a graphic, from which on frames under one are no exemplars
+GRAPHIC_COST = 8.0  # cost of an exemplar that is wholly under a graphic
 MAX_TURN = 50.0  # degrees of yaw or pitch beyond which a frame is no exemplar
 
 
@@ -95,6 +97,9 @@ class ExemplarEngine:
         )
         usable = np.abs(features.angles[:, :2]).max(1) < MAX_TURN
         usable &= covered_share(face.occluder, frames) <= MAX_OCCLUSION
+        under_graphic = _graphic_share(face, frames)
+        if (usable & (under_graphic <= MAX_OCCLUSION)).sum() >= MIN_FREE_FRAMES:
+            usable &= under_graphic <= MAX_OCCLUSION
         usable = usable if usable.any() else np.ones(len(frames), bool)
         size = largest_exemplar_bytes(face.landmarks, frames[usable], face.depth)
         sharpness, shot = face.sharpness[frames], face.shot[frames]
@@ -119,7 +124,8 @@ class ExemplarEngine:
         return Speaker(
             exemplars=tuple(replace(e, teeth_level=teeth_level) for e in exemplars),
             features=features,
-            cost=exemplar_cost(sharpness[chosen], np.array(hues), speed),
+            cost=exemplar_cost(sharpness[chosen], np.array(hues), speed)
+            + GRAPHIC_COST * under_graphic[chosen],
             opening=openings[chosen],
             drift=drift,
             closed_mouth=close_mouth(features.mouth[int(np.argmin(gaps))]),
@@ -229,6 +235,13 @@ def _exemplar_mixes(speaker: Speaker, driving: DrivingSequence) -> Iterator[Exem
             yield [(int(members[i]), share) for i, share in mix]
             done = k + 1
     yield from ([] for _ in range(done, len(driving.strength)))
+
+
+def _graphic_share(face: FaceTrack, frames: Ints) -> Floats:
+    """Return the share (m,), 0 to 1, of the pasted area that a graphic hides in frames (m,)."""
+    if face.overlay_cells is None:
+        return np.zeros(len(frames), np.float32)
+    return covered_share(face.overlay_cells, frames)
 
 
 def _mean_mouth(mouth: Floats, mix: ExemplarMix) -> Floats:

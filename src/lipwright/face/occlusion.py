@@ -206,12 +206,14 @@ def covered_lip_share(occluders: Array) -> Floats:
     return share
 
 
-def strength_limit(occluders: Array) -> Floats:
+def strength_limit(occluders: Array, full: float = FULL_COVER, none: float = NO_COVER) -> Floats:
     """Return the maximum strength of the effect, (T,) 0 to 1: none on a mostly covered mouth.
 
     Args:
         occluders: (T, SIDE, SIDE) of :func:`detect_occluders`.
+        full: covered share of the lips up to which the effect is full.
+        none: share from which there is none.
     """
-    share = (NO_COVER - covered_lip_share(occluders)) / (NO_COVER - FULL_COVER)
+    share = (none - covered_lip_share(occluders)) / (none - full)
     limit: Floats = np.clip(share, 0, 1).astype(np.float32)
     return limit

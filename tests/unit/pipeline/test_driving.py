@@ -184,7 +184,9 @@ def test_face_track_is_smoothed_and_searched_for_occluders_shot_by_shot(
         light=face.light,
         rasters=np.zeros((FRAMES, RASTER_SIDE, RASTER_SIDE, 3), np.uint8),
     )
-    take = SimpleNamespace(info=SimpleNamespace(bit_depth=bits), shots=np.append(face.shot, [1, 1]))
+    take = SimpleNamespace(
+        info=SimpleNamespace(bit_depth=bits), shots=np.append(face.shot, [1, 1]), overlays=None
+    )
     arguments = []
 
     def detect_occluders(*args):
