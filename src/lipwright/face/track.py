@@ -8,16 +8,14 @@ their face descriptors (:mod:`lipwright.face.reidentification`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipwright.face.crop import crop_around, measure_quality
 from lipwright.face.landmarker import (
     LANDMARKS,
     Detection,
@@ -27,6 +25,7 @@ from lipwright.face.landmarker import (
     region_iou,
 )
 from lipwright.face.lower_face_raster import RASTER_SIDE, sample_lower_face
+from lipwright.face.overlays.graphics import OverlayGraphics
 from lipwright.face.reidentification import (
     MAX_FRAMES,
     SAME_PERSON_DISTANCE,
@@ -34,18 +33,23 @@ from lipwright.face.reidentification import (
     describe_face,
     descriptor_distance,
 )
+from lipwright.face.roll import (
+    CERTAIN,
+    MIN_PRESENCE,
+    detect_in_any_direction,
+    detect_turned,
+    find_direction,
+    quarter_turns,
+)
 from lipwright.media.decode.video import SourceFrame
-from lipwright.media.picture import Box, Picture
+from lipwright.media.picture import Picture
 from lipwright.media.probe import VideoInfo
 from lipwright.media.shot_detection import split_shots
 from lipwright.runtime.disk_array import Array, DiskArray, gather
 from lipwright.types import Floats
 
-MIN_PRESENCE = 0.5  # probability from which a detected face is tracked
 KEEP_PRESENCE = 0.2  # probability below which a tracked face is lost
 SEARCH_SIDE = 640  # pixels, longer side of the picture that the detector gets
-CROP_MARGIN = 2  # pixels around a region, for interpolation
-CROP_SIDE = 684  # pixels, longest side of the crop the landmark network's input is taken from
 DETECTION_INTERVAL = 25  # frames between detector runs while faces are tracked
 TILE_INTERVAL = 5  # frames between searches in tiles while no face is tracked
 REACQUIRE_FRAMES = 250  # a lost face is searched for this long around its last region,
@@ -63,6 +67,7 @@ class RawTrack:
     sharpness: Floats  #: (T,) standard deviation of the Laplacian over the face, 8-bit units
     light: Floats  #: (T,) mean of the face's grey value, 0 to 255
     rasters: Array  #: (T, 32, 32, 3) uint8 L, a, b of the lower face, for occlusion detection
+    descriptor: FaceDescriptor | None = None  #: of the person; None: not known
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -82,6 +87,8 @@ class Take:
     times: tuple[Fraction, ...]  #: seconds from the first frame
     tracks: tuple[RawTrack, ...]  #: most prominent first
     cuts: tuple[int, ...] = ()  #: index of the first frame of each shot but the first, ascending
+    damaged: int = 0  #: frames of the source that are missing or partly filled in
+    overlays: OverlayGraphics | None = None  #: graphics in front of the faces; None: none
 
     @property
     def shots(self) -> NDArray[np.int64]:
@@ -133,7 +140,8 @@ class Tracker:
         none_active = not self._active()
         since_cut = index - (self._cuts[-1] if self._cuts else 0)
         if none_active or since_cut % DETECTION_INTERVAL == 0:
-            self._search(picture, index, tiles=none_active and since_cut % TILE_INTERVAL == 0)
+            thorough = none_active and since_cut % TILE_INTERVAL == 0
+            self._search(picture, index, thorough=thorough)
 
     def current_landmarks(self) -> list[Floats]:
         """Return the landmarks (478, 3) of every face seen in the last picture."""
@@ -150,9 +158,9 @@ class Tracker:
         faces = [f for f in self._faces if len(f.rows) >= min_frames]
         people = self._group_people(sorted(faces, key=lambda f: -_extent(f)))
         people.sort(key=lambda group: -sum(map(_extent, group)))
-        return tuple(self._join(group) for group in people)
+        return tuple(self._join(group, described=len(people) > 1) for group in people)
 
-    def _join(self, person: list[_ShotTrack]) -> RawTrack:
+    def _join(self, person: list[_ShotTrack], *, described: bool) -> RawTrack:
         """Join the tracks of one person."""
         rows = np.full(self._count, -1, np.int64)
         for face in person:
@@ -165,6 +173,7 @@ class Tracker:
             sharpness=sharpness,
             light=light,
             rasters=gather(self._rasters, rows, 0),
+            descriptor=self._descriptor(person) if described else None,
         )
 
     def _group_people(self, faces: list[_ShotTrack]) -> list[list[_ShotTrack]]:
@@ -174,7 +183,7 @@ class Tracker:
         """
         if len({f.shot for f in faces}) < 2:
             return [[f] for f in faces]
-        descriptors = [self._descriptor(f) for f in faces]
+        descriptors = [self._descriptor([f]) for f in faces]
         pairs = sorted(
             (descriptor_distance(descriptors[i], descriptors[j]), i, j)
             for i in range(len(faces))
@@ -191,8 +200,8 @@ class Tracker:
         unique = {id(g): g for g in group.values()}
         return [[faces[k] for k in g] for g in unique.values()]
 
-    def _descriptor(self, face: _ShotTrack) -> FaceDescriptor:
-        rows = np.array([*face.rows.values()])
+    def _descriptor(self, faces: list[_ShotTrack]) -> FaceDescriptor:
+        rows = np.array([row for face in faces for row in face.rows.values()])
         some = rows[:: max(1, len(rows) // MAX_FRAMES)]
         return describe_face(self._landmarks[some], self._measurements[rows][:, 3:])
 
@@ -207,20 +216,15 @@ class Tracker:
         return [f for f in self._lost() if index - f.last <= REACQUIRE_FRAMES]
 
     def _track(self, face: _ShotTrack, picture: Picture, index: int, min_presence: float) -> None:
-        crop, x0, y0, scale = _crop(picture, face.region)
-        region = Region(
-            x=(face.region.x - x0) * scale,
-            y=(face.region.y - y0) * scale,
-            side=face.region.side * scale,
-            angle=face.region.angle,
-        )
+        crop, x0, y0, scale = crop_around(picture, face.region)
+        region = _to_crop(face.region, x0, y0, scale)
         points, presence = self._landmarker.estimate_landmarks(crop, region)
         if presence < min_presence or not _plausible(points, region):
             face.active = False
             return
         points[:, :2] = (points[:, :2] + 0.5) / scale - 0.5 + [x0, y0]
         points[:, 2] /= scale
-        sharpness, light, skin = _quality(crop, region)
+        sharpness, light, skin = measure_quality(crop, region)
         in_crop = points.copy()
         in_crop[:, :2] = (points[:, :2] - [x0, y0] + 0.5) * scale - 0.5
         self._rasters.append(sample_lower_face(crop, in_crop))
@@ -230,23 +234,45 @@ class Tracker:
 
     def _reacquire(self, face: _ShotTrack, picture: Picture, index: int) -> None:
         """Run the detector around the last region of a lost face."""
-        r = face.region
-        around = Region(x=r.x, y=r.y, side=r.side * REACQUIRE_SCALE, angle=0.0)
-        rgb, x0, y0, scale = _crop(picture, around)
-        for detection in self._landmarker.detect(rgb):
+        rgb, x0, y0, scale = crop_around(picture, _around(face.region))
+        for detection in detect_turned(self._landmarker, rgb, quarter_turns(face.region.angle)):
             region = _to_frame(detection, 1 / scale, x0, y0)
             if not any(region_iou(region, f.region) > 0.2 for f in self._active()):
                 self._resume(face, region, picture, index)
                 return
 
-    def _search(self, picture: Picture, index: int, *, tiles: bool) -> None:
+    def _search(self, picture: Picture, index: int, *, thorough: bool) -> None:
+        """Run the detector for new faces; if *thorough*, for small and turned ones too."""
         rgb, scale = picture.small_rgb(SEARCH_SIDE)
-        for detection in self._landmarker.detect(rgb, tiles=tiles):
+        turns = next((quarter_turns(face.region.angle) for face in self._active()), 0)
+        found = detect_turned(self._landmarker, rgb, turns, tiles=thorough)
+        if thorough and not found:
+            found = detect_in_any_direction(self._landmarker, rgb, tiles=True)
+        for detection in found:
             region = _to_frame(detection, 1 / scale)
             if any(region_iou(region, f.region) > 0.2 for f in self._active()):
                 continue
             if len(self._active()) < MAX_FACES:
-                self._start_or_resume(region, picture, index)
+                directed = self._direct(picture, region, detection.score, thorough=thorough)
+                if directed is not None:
+                    self._start_or_resume(directed, picture, index)
+
+    def _direct(
+        self, picture: Picture, region: Region, score: float, *, thorough: bool
+    ) -> Region | None:
+        """Return a detected region in the direction in which its face is seen, None if unclear."""
+        if score >= CERTAIN and quarter_turns(region.angle) == 0:
+            return region
+        rgb, x0, y0, scale = crop_around(picture, _around(region))
+        inside = Detection(region=_to_crop(region, x0, y0, scale), score=score)
+        if not thorough:
+            _, presence = self._landmarker.estimate_landmarks(rgb, inside.region)
+            if presence < MIN_PRESENCE:
+                return region  # no track starts there
+        directed = find_direction(self._landmarker, rgb, inside)
+        if directed is None or directed is inside.region:
+            return region if directed else None
+        return _to_frame(Detection(region=directed, score=score), 1 / scale, x0, y0)
 
     def _start_or_resume(self, region: Region, picture: Picture, index: int) -> None:
         """Resume the track of a lost face, or start a new one."""
@@ -298,40 +324,19 @@ def _to_frame(detection: Detection, k: float, x0: int = 0, y0: int = 0) -> Regio
     return Region(x=r.x * k + x0, y=r.y * k + y0, side=r.side * k, angle=r.angle)
 
 
-def _crop(picture: Picture, region: Region) -> tuple[Any, int, int, float]:
-    """Return RGB pixels (8 bit) around a region, the x and y of their origin, and their scale."""
-    turn = abs(math.cos(region.angle)) + abs(math.sin(region.angle))
-    half = region.side * turn / 2 + CROP_MARGIN
-    x, y = region.x, region.y
-    box = picture.align(Box(int(x - half), int(y - half), int(x + half) + 1, int(y + half) + 1))
-    if box.x1 - box.x0 < 2 or box.y1 - box.y0 < 2:
-        box = picture.align(Box(0, 0, 2, 2))
-    if max(box.width, box.height) > CROP_SIDE:
-        rgb, scale = picture.crop(box).small_rgb(CROP_SIDE)
-        return rgb, box.x0, box.y0, scale
-    pixels = picture.rgb(box)
-    if pixels.dtype != np.uint8:
-        pixels = (pixels >> (picture.depth - 8)).astype(np.uint8)
-    return pixels, box.x0, box.y0, 1.0
+def _to_crop(r: Region, x0: int, y0: int, k: float) -> Region:
+    return Region(x=(r.x - x0) * k, y=(r.y - y0) * k, side=r.side * k, angle=r.angle)
+
+
+def _around(region: Region) -> Region:
+    """Return the square in which the detector searches for a face of that region."""
+    return Region(x=region.x, y=region.y, side=region.side * REACQUIRE_SCALE, angle=0.0)
 
 
 def _plausible(points: Floats, region: Region) -> bool:
     """Whether landmarks lie in their region, as those of a real face do."""
     shift = np.hypot(*(points[:468, :2].mean(0) - [region.x, region.y]))
     return bool(shift < region.side * 0.5 and np.ptp(points[:468, 0]) > 0.1 * region.side)
-
-
-def _quality(crop: Any, region: Region) -> tuple[float, float, tuple[float, float, float]]:
-    """Return sharpness, mean grey value and mean R, G, B of the middle of a face."""
-    half = region.side / 3
-    x0, y0 = max(int(region.x - half), 0), max(int(region.y - half), 0)
-    face = crop[y0 : int(region.y + half) + 1, x0 : int(region.x + half) + 1]
-    if face.size == 0:
-        return 0.0, 0.0, (0.0, 0.0, 0.0)
-    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
-    red, green, blue, _ = cv2.mean(face)
-    _, sharpness = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
-    return float(sharpness[0, 0]), cv2.mean(grey)[0], (red, green, blue)
 
 
 def _extent(face: _ShotTrack) -> float:

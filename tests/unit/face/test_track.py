@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from lipwright.face.canonical import reference_face
+from lipwright.face.crop import CROP_SIDE, crop_around
 from lipwright.face.landmarker import Detection, Region
 from lipwright.face.track import (
-    CROP_SIDE,
     DETECTION_INTERVAL,
     MAX_FACES,
     Take,
     Tracker,
-    _crop,
     track_faces,
 )
 from lipwright.media.decode.video import SourceFrame
@@ -42,7 +41,7 @@ class Discs:
         assert rgb.dtype == np.uint8
         self.detections += 1
         return [
-            Detection(region=Region(x=x, y=y, side=3 * r, angle=0.0), score=level / 255)
+            Detection(region=Region(x=x, y=y, side=3 * r, angle=0.0), score=min(1.0, level / FACE))
             for x, y, r, level in find_discs(rgb)
         ]
 
@@ -312,7 +311,7 @@ def test_crop_covers_its_region(turn, side):
     whole = np.zeros((1600, 1600, 3), np.uint8)
     whole[..., 0] = np.arange(1600)[None] % 256
     region = Region(x=800.0, y=790.0, side=float(side), angle=turn)
-    crop, x0, y0, scale = _crop(Picture.from_rgb(whole), region)
+    crop, x0, y0, scale = crop_around(Picture.from_rgb(whole), region)
     assert max(crop.shape[:2]) <= CROP_SIDE + 4
     assert (scale == 1) == (side < 600)
     square = np.array([[x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)]) * side
