@@ -105,7 +105,7 @@ class CachedPipeline:
             speech=stages.hear_speech(speech, timeline, self.resources),
             own=stages.hear_source(clip.info, self.resources),
         )
-        return stages.animate(face, clip.take, heard, self.resources)
+        return stages.animate(face, clip.take, heard, self.resources).motion
 
     @single_threaded_blas()
     def dub(self, clip: Clip, speech: Path, out: Path, options: SyncOptions) -> RenderPlan:
@@ -120,10 +120,12 @@ class CachedPipeline:
         audio, resources = probe(speech), self.resources
         timeline = plan_output(clip.take, require_audio(audio), options.mode)
         heard = stages.hear(audio, timeline, clip.info, resources)
-        face = stages.select_face(clip.take, clip.info, resources, options=options)
-        motion = stages.animate(face, clip.take, heard, resources) if face else None
+        faces = [
+            stages.animate(face, clip.take, heard, resources)
+            for face in stages.select_faces(clip.take, clip.info, resources, options=options)
+        ]
         plan = stages.plan(
-            *(clip.info, clip.take, timeline, face, motion),
+            *(clip.info, clip.take, timeline, faces),
             options=options,
             engine=self._engine_name,
         )

@@ -145,7 +145,7 @@ class DubBench:
                 "planned_frames": timeline.frames,
                 "seconds": time.process_time() - began,
                 "output_seconds": float(timeline.duration),
-                "style": plan.motion.style.description if plan.motion else "",
+                "style": "; ".join(face.motion.style.description for face in plan.faces),
                 "deviations": find_deviations(decode_file(out, timeline.rate), timeline),
                 "run_starts": float(np.concatenate(starts).mean()) if starts else float("nan"),
             }

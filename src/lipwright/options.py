@@ -19,9 +19,10 @@ from typing import Any, Self, Union, cast, get_args, get_origin, get_type_hints
 from lipwright.errors import InvalidOptions
 
 #: Video encoders that a job may request. Hardware encoders need the device and its driver.
-SOFTWARE = ("libx264", "libx265", "libvpx-vp9")
+SOFTWARE = ("libx264", "libx265", "libvpx-vp9", "prores_ks", "ffv1")
 HARDWARE = ("h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv", "h264_amf", "hevc_amf")
 ENCODERS = SOFTWARE + HARDWARE
+CHROMA = ("4:2:0", "4:2:2", "4:4:4")  #: chroma samplings that a job may request
 DEFAULT_ENGINE = "exemplar"  # name of the engine that comes with the package
 MAX_PIXELS = 4096 * 2304  # width x height of the largest frame accepted by default
 MAX_SECONDS = 7200.0  # longest video or audio accepted by default
@@ -55,6 +56,13 @@ class Restore(StrEnum):
     OFF = "off"  #: never
     TWICE = "2x"  #: always, by 2
     FOURFOLD = "4x"  #: always, by 4
+
+
+class Animate(StrEnum):
+    """Who is animated."""
+
+    SPEAKER = "speaker"  #: one person, in all shots that show them
+    EVERYONE = "everyone"  #: in each shot the most prominent face, whoever it is
 
 
 class FrameSize(StrEnum):
@@ -223,6 +231,11 @@ class SyncOptions:
         help="The face to animate: the one nearest to a point in pixels (or to the centre of a "
         "box) at a time in seconds. Default: detected from the voice, size and position.",
     )
+    animate: Animate = option(
+        Animate.SPEAKER,
+        help="Who is animated: one person (speaker), or in each shot the most prominent face, "
+        "whoever it is (everyone).",
+    )
     allow_no_face: bool = option(
         False, help="Copy the picture of a video without a face instead of failing."
     )
@@ -253,7 +266,35 @@ class SyncOptions:
         choices=ENCODERS,
         remote=False,
         help="Video encoder. Hardware encoders need the device. Default: libx264; libx265 for "
-        "HEVC sources and for more than 8 bits.",
+        "HEVC sources and for more than 8 bits; prores_ks for ProRes and for alpha in .mov; ffv1 "
+        "for lossless sources and for alpha in .mkv.",
+    )
+    chroma: str | None = option(
+        None,
+        choices=CHROMA,
+        help="Chroma sampling of the result: browsers and many players show 4:2:0 only. Default: "
+        "that of the video; 4:2:0 for GIF.",
+    )
+    video_track: int | None = option(
+        None,
+        minimum=1,
+        help="Which of several video tracks to use, from 1. Default: the one flagged as default, "
+        "else the first.",
+    )
+    audio_track: int | None = option(
+        None,
+        minimum=1,
+        help="Which of several audio tracks of the audio to use, from 1. Default: the one flagged "
+        "as default, else the first.",
+    )
+    keep_audio: bool = option(
+        False,
+        help="Keep the video's own voice as a further audio track. Its other audio tracks are kept "
+        "anyway, where the result follows the time of the video.",
+    )
+    strip_metadata: bool = option(
+        False,
+        help="Keep no tags, place, chapters, timecode, cover pictures or attachments of the video.",
     )
     max_seconds: float = option(
         MAX_SECONDS, minimum=0.001, remote=False, help="Refuse a longer video or audio."

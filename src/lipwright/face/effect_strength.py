@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,16 @@ RIGID_MISFIT = (0.09, 0.14)  # canonical units, of eyes, bridge and forehead to 
 SHAPE_JUMP = (0.05, 0.10)  # canonical units, mean change of shape between frames at 25 per second
 FADE_SECONDS = 0.2  # least time from full to none and back
 _JUMP_RATE = 25.0  # frames per second that SHAPE_JUMP holds for
+
+
+class Weakness(StrEnum):
+    """Why the effect is reduced; the values are texts for warnings."""
+
+    TURNED = "the face is turned away"
+    BLURRED = "the head moves too fast"
+    UNCERTAIN = "the face is not clear enough"
+    OUTSIDE = "the mouth is outside the picture"
+    COVERED = "the mouth is covered"
 
 
 def effect_strength(
@@ -46,14 +58,34 @@ def effect_strength(
     """
     seen = np.isfinite(landmarks[:, 0, 0]) & (confidence > 0)
     shot = np.zeros(len(seen), np.int64) if shots is None else shots
-    pose = estimate_pose(landmarks)
-    angles = np.abs(pose.angles())
-    speed = _angular_speed(pose.angles()[:, :2], rate, shot)
-    turned = _ramp(angles[:, 0], YAW) * _ramp(angles[:, 1], PITCH) * _ramp(speed, ANGULAR_SPEED)
-    sure = _ramp(confidence, PRESENCE) * _landmark_reliability(landmarks, pose, rate, shot)
-    target = np.where(seen, turned * sure * _lips_in_frame(landmarks, size), 0)
+    factors = strength_factors(landmarks, confidence, rate, size, shot)
+    target = np.where(seen, np.prod([*factors.values()], axis=0), 0)
     target = target if limit is None else np.minimum(target, limit)
     return limit_change(np.nan_to_num(target).astype(np.float32), rate, shot)
+
+
+def strength_factors(
+    landmarks: Array, confidence: Floats, rate: float, size: tuple[int, int], shots: Ints
+) -> dict[Weakness, Floats]:
+    """Return what reduces the effect, each (T,) 0 to 1 (1: nothing), NaN where no face is.
+
+    Args:
+        landmarks: (T, 478, 3) pixels.
+        confidence: (T,) 0 to 1 of the tracker.
+        rate: frames per second.
+        size: width and height of the frame, pixels.
+        shots: (T,) index of each frame's shot.
+    """
+    pose = estimate_pose(landmarks)
+    angles = np.abs(pose.angles())
+    speed = _angular_speed(pose.angles()[:, :2], rate, shots)
+    return {
+        Weakness.TURNED: _ramp(angles[:, 0], YAW) * _ramp(angles[:, 1], PITCH),
+        Weakness.BLURRED: _ramp(speed, ANGULAR_SPEED),
+        Weakness.UNCERTAIN: _ramp(confidence, PRESENCE)
+        * _landmark_reliability(landmarks, pose, rate, shots),
+        Weakness.OUTSIDE: _lips_in_frame(landmarks, size),
+    }
 
 
 def limit_change(target: Floats, rate: float, shots: Ints) -> Floats:

@@ -1,7 +1,8 @@
 """Map output frames to source frames in the five sync modes, in exact rational time.
 
 Only the last frame and the last sample are rounded. V is the duration of the video, A that of the
-audio, f the frame rate of the video; output frame k is shown at k/f.
+audio, f the frame rate of the video; output frame k is shown at k/f. A video may begin after its
+sound: its frames are then shown so much later, and the sync mode fits it to the rest of the audio.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ class Timeline:
     mode: SyncMode
     rate: Fraction  #: output frames per second, the source's own
     frames: int  #: output frames; the last one covers the end of the audio
-    duration: Fraction  #: seconds of output
+    duration: Fraction  #: seconds of output, the offset included
     video_duration: Fraction  #: V, seconds
     audio_duration: Fraction  #: A, seconds
     source_frames: int  #: N, frames of the source on its own grid
+    offset: Fraction = Fraction(0)  #: seconds before the first frame, a whole number of frames
 
     def source_time(self, k: int) -> Fraction:
         """Return the source time in [0, V) that output frame *k* shows, in seconds.
@@ -39,7 +41,9 @@ class Timeline:
         if not 0 <= k < self.frames:
             raise IndexError(f"output frame {k} is outside 0 to {self.frames - 1}")
         if self.mode is SyncMode.REMAP:
-            return Fraction(k) / self.rate * self.video_duration / self.audio_duration
+            return (
+                Fraction(k) / self.rate * self.video_duration / (self.audio_duration - self.offset)
+            )
         return Fraction(self._grid_index(k)) / self.rate
 
     def source_index(self, times: Sequence[Fraction], k: int) -> tuple[int, float]:
@@ -76,9 +80,16 @@ class Timeline:
 
 
 def plan_timeline(
-    mode: SyncMode | str, *, video: Fraction, audio: Fraction, rate: Fraction
+    mode: SyncMode | str,
+    *,
+    video: Fraction,
+    audio: Fraction,
+    rate: Fraction,
+    offset: Fraction = Fraction(0),
 ) -> Timeline:
     """Plan the output for a video of *video* seconds at *rate* and audio of *audio* seconds.
+
+    The video begins *offset* seconds (rounded to whole frames) after the audio, if that is longer.
 
     Raises:
         InvalidOptions: The mode is unknown, or a duration or the rate is not positive.
@@ -89,15 +100,19 @@ def plan_timeline(
             f"a timeline needs positive durations and a positive rate, not video {video} s, audio "
             f"{audio} s at {rate}/s: check both files with 'lipwright probe'"
         )
-    duration = _duration(mode, video, audio)
+    offset = floor(offset * rate + HALF) / rate
+    if offset + 1 / rate > audio:
+        offset = Fraction(0)
+    shown = _duration(mode, video, audio - offset)
     return Timeline(
         mode=mode,
         rate=rate,
-        frames=max(1, ceil(duration * rate)),
-        duration=duration,
+        frames=max(1, ceil(shown * rate)),
+        duration=offset + shown,
         video_duration=video,
         audio_duration=audio,
         source_frames=max(1, ceil(video * rate)),
+        offset=offset,
     )
 
 

@@ -13,6 +13,16 @@ from lipwright.options import SyncOptions
 MAX_RATE = 60  # frames per second that `max_seconds` allows for
 
 
+def check_inputs(source: MediaInfo, speech: MediaInfo, options: SyncOptions) -> None:
+    """Check the size of the frames, and the length of the video and of the speech.
+
+    Raises:
+        LimitExceeded: a frame is too large, or one of them too long.
+    """
+    check_video(source, options)
+    check_audio(speech, options)
+
+
 def check_video(source: MediaInfo, options: SyncOptions) -> None:
     """Check the frame size, the length and the number of frames of a video.
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from lipwright.engines.base import DrivingSequence, Engine, FaceTrack, FaceView
+from lipwright.face.overlays.graphics import OverlayReader
 from lipwright.media.decode.decoder import DecodeOptions
 from lipwright.media.decode.random_access import RandomAccessReader
 from lipwright.media.decode.video import VideoFrames, read_video
 from lipwright.media.picture import Picture, align_box
 from lipwright.pipeline.plan import RenderPlan
-from lipwright.pipeline.views import crop_view, face_box, visible_mask
+from lipwright.pipeline.views import (
+    crop_view,
+    face_box,
+    visible_mask,
+    with_graphics,
+    without_graphics,
+)
 from lipwright.runtime.disk_array import CHUNK_ROWS
 from lipwright.runtime.pipelining import prefetch
 
@@ -28,6 +38,7 @@ class ViewFetcher:
     ) -> None:
         self._plan, self._face = plan, face
         self._decode_options, self._on_view = decode_options, on_view
+        self._overlays = OverlayReader(face.overlays) if face.overlays else None
 
     def __call__(self, indices: Iterable[int]) -> Iterator[FaceView]:
         """Yield the views of source frames, in rising order."""
@@ -37,12 +48,14 @@ class ViewFetcher:
             for done, i in enumerate(wanted, 1):
                 landmarks = self._face.landmarks[i]
                 box = align_box(face_box(landmarks), video.width, video.height)
+                overlays = partial(self._overlays.matte, [i]) if self._overlays else None
                 cached = plan.cache.get(i, box)
                 if cached is None:
                     frames = frames or read_video(plan.source, decode_options=self._decode_options)
-                    view = crop_view(_frame(frames, i), landmarks)
+                    view = crop_view(_frame(frames, i), landmarks, overlays=overlays)
                 else:
                     view = FaceView(rgb=cached, box=box, landmarks=landmarks)
+                    view = without_graphics(view, overlays)
                 self._on_view(done, len(wanted))
                 yield view
         finally:
@@ -50,23 +63,24 @@ class ViewFetcher:
                 frames.close()
 
 
-def study_speaker(
+def study_speakers(
     plan: RenderPlan,
     engine: Engine,
     decode_options: DecodeOptions,
     on_view: OnView = lambda _done, _total: None,
-) -> Any:
-    """Let an engine study the face of a plan; return its speaker, None without a face."""
-    if plan.face is None:
-        return None
-    return engine.study(plan.face, ViewFetcher(plan, plan.face, decode_options, on_view))
+) -> list[Any]:
+    """Let an engine study the faces of a plan; return its speakers."""
+    return [
+        engine.study(item.face, ViewFetcher(plan, item.face, decode_options, on_view))
+        for item in plan.faces
+    ]
 
 
 def render_frames(
     plan: RenderPlan,
     engine: Engine,
-    speaker: Any,
-    driving: DrivingSequence | None,
+    speakers: Sequence[Any],
+    drivings: Sequence[DrivingSequence],
     part: range,
     *,
     decode_options: DecodeOptions,
@@ -77,8 +91,8 @@ def render_frames(
     Args:
         plan: the whole output.
         engine: the engine of the plan.
-        speaker: as the engine studied it.
-        driving: of the plan, for all output frames; None: nothing is painted.
+        speakers: as the engine studied them.
+        drivings: of the plan, for all output frames, one for each speaker.
         part: output frames.
         decode_options: threads and device of the decoder.
         queue_size: frames decoded ahead by a thread; 0: no thread.
@@ -86,10 +100,10 @@ def render_frames(
     indices = plan.indices[part.start : part.stop]
     reader = RandomAccessReader(plan.source, decode_options)
     with closing(prefetch(reader.read(indices), queue_size)) as pictures:
-        if driving is None:
-            yield from pictures
-        else:
-            yield from paste_patches(engine, speaker, driving, pictures, part.start)
+        painted: Iterable[Picture] = pictures
+        for speaker, driving in zip(speakers, drivings, strict=True):
+            painted = paste_patches(engine, speaker, driving, painted, part.start)
+        yield from painted
 
 
 def paste_patches(
@@ -109,6 +123,7 @@ def paste_patches(
         first: the engine receives no views of earlier frames, but plans its path over them.
     """
     waiting: deque[tuple[Picture, FaceView | None]] = deque()
+    reader = OverlayReader(driving.overlays) if driving.overlays else None
 
     def views() -> Iterator[FaceView | None]:
         yield from (None for _ in range(first))
@@ -117,8 +132,10 @@ def paste_patches(
             if not row:  # many rows at once are cheaper than one by one
                 part = slice(k, k + CHUNK_ROWS)
                 faces, occluders = driving.landmarks[part], driving.occluder[part]
-            painted = driving.strength[k] > 0
-            view = crop_view(picture, faces[row], occluders[row]) if painted else None
+            view = None
+            if driving.strength[k] > 0:
+                find = partial(reader.matte, _mixed(driving.source_frame[k])) if reader else None
+                view = crop_view(picture, faces[row], occluders[row], find)
             waiting.append((picture, view))
             yield view
 
@@ -130,7 +147,14 @@ def paste_patches(
         if patch is None or view is None:
             yield picture
         else:
-            yield picture.paste(patch.box, patch.rgb, visible_mask(patch, view))
+            whole = with_graphics(patch, view)
+            yield picture.paste(whole.box, whole.rgb, visible_mask(whole, view))
+
+
+def _mixed(source_frame: np.floating[Any]) -> list[int]:
+    """Return the source frames that an output frame is mixed of."""
+    first = int(source_frame)
+    return [first] if source_frame == first else [first, first + 1]
 
 
 def _frame(frames: VideoFrames, index: int) -> Picture:

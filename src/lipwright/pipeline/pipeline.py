@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -18,19 +17,28 @@ from lipwright.engines.registry import find_engine
 from lipwright.errors import InvalidOptions
 from lipwright.face.lower_face_raster import warm_up
 from lipwright.face.track import Take
-from lipwright.media.encode.encoder_settings import key_frame_interval
 from lipwright.media.encode.mux import VideoWriter, check_encoder, check_writable
 from lipwright.media.encode.video import segment_boundaries
+from lipwright.media.encode.video_encoders import key_frame_interval
 from lipwright.media.frame_cache import FrameCache
-from lipwright.media.probe import MediaInfo, probe, require_audio, require_video
+from lipwright.media.probe import (
+    MediaInfo,
+    probe,
+    require_audio,
+    require_video,
+    video_delay,
+    with_lead,
+)
 from lipwright.media.timeline import Timeline
-from lipwright.media.upscale import upscaled_info
 from lipwright.options import DEFAULT_ENGINE, SyncOptions
 from lipwright.pipeline import stages
-from lipwright.pipeline.limits import check_audio, check_length, check_output, check_video
+from lipwright.pipeline.inputs import with_local_inputs
+from lipwright.pipeline.kept_tracks import plan_copies
+from lipwright.pipeline.limits import check_inputs, check_length, check_output
+from lipwright.pipeline.output_format import plan_pictures
 from lipwright.pipeline.plan import RenderPlan
 from lipwright.pipeline.resources import Resources
-from lipwright.pipeline.result import SyncResult, find_warnings
+from lipwright.pipeline.result import FinishedJob, SyncResult, summarise
 from lipwright.pipeline.stages import HeardSpeech
 from lipwright.pipeline.timing import plan_from_headers, plan_output
 from lipwright.progress import CancelToken, OnProgress, ProgressReporter
@@ -39,7 +47,7 @@ from lipwright.runtime.memory import release_free_memory
 from lipwright.runtime.pipelining import BackgroundTask
 from lipwright.runtime.threads import single_threaded_blas
 from lipwright.speech.mel import SAMPLE_RATE
-from lipwright.types import Ints
+from lipwright.types import Bools
 from lipwright.weights.store import WeightStore
 
 
@@ -61,11 +69,9 @@ def sync(
     For more than one job, a :class:`Pipeline` keeps the models loaded.
 
     Args:
-        video: any file with a video stream that FFmpeg reads; or a still picture (JPEG, PNG,
-            WebP, BMP), which is shown as long as the speech lasts.
-        audio: any file with an audio stream that FFmpeg reads.
-        out: ``.mp4``, ``.mov`` or ``.mkv``; an existing file is replaced when the new one is
-            complete.
+        video: video or still picture: a file, an https URL, a pipe, or ``-`` (standard input).
+        audio: the same with an audio stream.
+        out: ``.mp4``, ``.mov``, ``.mkv`` or ``.webm``; a complete result replaces an older file.
         options: of the job.
         engine: name of an installed engine.
         threads: see :class:`Pipeline`.
@@ -105,8 +111,8 @@ class Pipeline:
             threads: maximum per native library. 1 disables stage overlap. None: the value of
                 ``LIPWRIGHT_THREADS``, or one per core. OpenCV's limit applies to the whole
                 process; NumPy's linear algebra uses one thread while a job runs.
-            processes: maximum number of processes that paint and encode, each a segment of at
-                least two seconds; they share the threads. Useful from about four cores on.
+            processes: maximum number that paint and encode a segment of at least two seconds each;
+                they share the threads. Useful from about four cores on.
             device: ``cuda`` uses an NVIDIA GPU for decoding, speech encoding and super-resolution;
                 ``auto`` uses one if there is one; ``cpu`` does not. None: the value of
                 ``LIPWRIGHT_DEVICE``, or ``cpu``.
@@ -132,12 +138,7 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -145,6 +146,7 @@ class Pipeline:
         self._engine.close()
 
     @single_threaded_blas()
+    @with_local_inputs
     def sync(
         self,
         video: str | Path,
@@ -158,16 +160,14 @@ class Pipeline:
         """Run one job; see :func:`sync`."""
         options, reporter = options or SyncOptions(), ProgressReporter(on_progress, cancel)
         check_output(out, video, audio)
-        source, speech = probe(video), probe(audio)
-        picture = require_video(source)
-        check_video(source, options)
-        check_audio(speech, options)
+        source = probe(video, video_track=options.video_track)
+        speech = with_lead(probe(audio, audio_track=options.audio_track))
+        check_inputs(source, speech, options)
         out = check_writable(out)
-        like = upscaled_info(picture, options.size) if options.size else picture
+        source, like = plan_pictures(source, speech, options, out)
         if options.encoder is not None:
             check_encoder(options.encoder, like, out, options.crf)
-
-        take, timeline, plan = self._prepare(source, speech, options, reporter)
+        take, timeline, heard, plan = self._prepare(source, speech, options, reporter)
         with VideoWriter(
             out,
             like=like,
@@ -175,75 +175,75 @@ class Pipeline:
             audio=speech,
             crf=options.crf,
             encoder=options.encoder,
-            metadata=source.metadata,
+            metadata={} if options.strip_metadata else source.metadata,
+            copies=plan_copies(source, speech, timeline, options, out),
             threads=self._resources.threads,
         ) as writer:
             painted = self._render(plan, timeline, writer, reporter)
-        return SyncResult(
-            path=out,
-            frames=timeline.frames,
-            rate=timeline.rate,
-            duration=timeline.duration,
-            mode=timeline.mode,
-            engine=self._spec.name,
-            style=plan.motion.style.description if plan.motion else "none: no face",
-            face_frames=len(painted),
-            first_face=int(painted[0]) if len(painted) else None,
-            warnings=tuple(
-                find_warnings(source, take, timeline, len(painted), options, self._resources)
-            ),
-            timings=reporter.timings,
-            weights=self._resources.store.used(),
+        job = FinishedJob(
+            source=source,
+            speech=speech,
+            take=take,
+            timeline=timeline,
+            heard=heard,
+            plan=plan,
+            painted=painted,
+            options=options,
+            resources=self._resources,
+            out=out,
         )
+        return summarise(job, reporter.timings)
 
     def _prepare(
         self, source: MediaInfo, speech: MediaInfo, options: SyncOptions, reporter: ProgressReporter
-    ) -> tuple[Take, Timeline, RenderPlan]:
+    ) -> tuple[Take, Timeline, HeardSpeech, RenderPlan]:
         """Track, hear beside it, and animate."""
         resources, sound = self._resources, require_audio(speech)
-        expected = plan_from_headers(require_video(source), sound, options.mode)
+        delay = video_delay(source)
+        expected = plan_from_headers(require_video(source), sound, options.mode, delay)
         cache = FrameCache()
         with BackgroundTask[HeardSpeech](
             lambda check: stages.hear(speech, expected, source, resources, check),
             threaded=resources.overlap,
         ) as hearing:
             take = stages.track(source, resources, cache=cache, reporter=reporter)
-            timeline = plan_output(take, sound, options.mode)
+            timeline = plan_output(take, sound, options.mode, delay)
             check_length(timeline, options)
             with reporter.stage("hear", 1):
                 heard = hearing.result()
                 if expected.audio_samples(SAMPLE_RATE) != timeline.audio_samples(SAMPLE_RATE):
                     features = stages.hear_speech(speech, timeline, resources)
                     heard = HeardSpeech(speech=features, own=heard.own)
-                face, motion = stages.select_face(take, source, resources, options=options), None
-                release_free_memory()
-                if face is not None:
-                    motion = stages.animate(
-                        face, take, heard, resources, intensity=options.intensity
+                faces = []
+                for face in stages.select_faces(take, source, resources, options=options):
+                    release_free_memory()
+                    faces.append(
+                        stages.animate(face, take, heard, resources, intensity=options.intensity)
                     )
                 release_free_memory()
         plan = stages.plan(
-            *(source, take, timeline, face, motion),
+            *(source, take, timeline, faces),
             options=options,
             engine=self._spec.name,
             cache=cache,
         )
-        return take, timeline, plan
+        return take, timeline, heard, plan
 
     def _render(
         self, plan: RenderPlan, timeline: Timeline, writer: VideoWriter, reporter: ProgressReporter
-    ) -> Ints:
-        """Paint and write; return the output frames with a painted mouth."""
+    ) -> Bools:
+        """Paint and write; return (n,) whether each output frame has a painted mouth."""
         interval = key_frame_interval(timeline.rate)
         boundaries = segment_boundaries(timeline.frames, interval, self._processes)
-        driving = plan.driving_sequence()
+        drivings = plan.driving_sequences()
         if len(boundaries) > 2:
             stages.paint_in_processes(
                 plan, writer, self._resources, boundaries=boundaries, reporter=reporter
             )
         else:
             pictures = stages.paint(
-                plan, self._engine, self._resources, driving=driving, reporter=reporter
+                plan, self._engine, self._resources, drivings=drivings, reporter=reporter
             )
             stages.write(pictures, writer, self._resources, total=plan.frames, reporter=reporter)
-        return np.flatnonzero(driving.strength > 0) if driving else np.empty(0, np.int64)
+        shown = np.array([driving.strength > 0 for driving in drivings]).reshape(-1, plan.frames)
+        return np.asarray(shown.any(0), np.bool_)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
-from lipwright.engines.base import DrivingSequence, FaceTrack
+from lipwright.engines.base import DrivingSequence
 from lipwright.media.frame_cache import FrameCache
 from lipwright.media.probe import MediaInfo, VideoInfo, require_video
-from lipwright.motion.animate import MouthMotion
 from lipwright.options import Restore
 from lipwright.pipeline import plan_file
-from lipwright.pipeline.driving import build_driving_sequence
+from lipwright.pipeline.driving import AnimatedFace, build_driving_sequence
 from lipwright.pipeline.timing import SourceIndices
 
 
@@ -27,8 +27,8 @@ class RenderPlan:
     source: MediaInfo
     engine: str  #: name of an installed engine
     indices: SourceIndices  #: source frame of each output frame, and the share of the next one
-    face: FaceTrack | None  #: None: nothing is painted
-    motion: MouthMotion | None  #: None: nothing is painted
+    faces: tuple[AnimatedFace, ...]  #: empty: nothing is painted
+    offset: Fraction = Fraction(0)  #: seconds of speech before the first frame
     restore: Restore = Restore.OFF
     cache: FrameCache = field(default_factory=FrameCache)  #: not stored; only saves decoding
 
@@ -42,12 +42,15 @@ class RenderPlan:
         """The video stream of the source."""
         return require_video(self.source)
 
-    def driving_sequence(self) -> DrivingSequence | None:
-        """Return the mouth motion of all output frames; None without a face."""
-        if self.face is None or self.motion is None:
-            return None
-        driving = build_driving_sequence(self.face, self.motion, self.indices, self.info)
-        return replace(driving, restore=self.restore)
+    def driving_sequences(self) -> list[DrivingSequence]:
+        """Return the mouth motion of all output frames, for each face."""
+        sequences = (
+            build_driving_sequence(
+                animated.face, animated.motion, self.indices, self.info, float(self.offset)
+            )
+            for animated in self.faces
+        )
+        return [replace(driving, restore=self.restore) for driving in sequences]
 
     def save(self, path: str | Path) -> None:
         """Write the plan to a file, without the source video and without the cache.
@@ -62,11 +65,12 @@ class RenderPlan:
         plan_file.save(
             Path(path),
             source=self.source.path,
+            deinterlace=self.info.deinterlace,
             engine=self.engine,
             restore=self.restore,
             indices=self.indices,
-            face=self.face,
-            motion=self.motion,
+            offset=self.offset,
+            faces=self.faces,
         )
 
     @classmethod

@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,23 +25,26 @@ from lipwright.errors import (
     MediaUnreadable,
     SourceUnreachable,
 )
+from lipwright.face.overlays.graphics import OverlayGraphics
 from lipwright.media.probe import probe
 from lipwright.motion.animate import MouthMotion
 from lipwright.motion.basis import Basis
 from lipwright.motion.speaking_style import SpeakingStyle
 from lipwright.options import Restore
+from lipwright.pipeline.driving import AnimatedFace
 from lipwright.pipeline.timing import SourceIndices
 from lipwright.runtime.atomic_file import atomic_file
 from lipwright.runtime.disk_array import Array, DiskArray, VirtualArray, chunks
 from lipwright.weights.store import sha256
 
-FORMAT = 1  # raised when files of before cannot be read any more
+FORMAT = 2  # raised when files of before cannot be read any more
 MANIFEST = "plan.json"
 MAX_MANIFEST_BYTES = 256 << 20  # ten million output frames
 READ_BYTES = 1 << 20  # of an array at a time
 #: The values that a plan is made of, by the name in the file.
 TYPES: Mapping[str, type[Any]] = {
-    kind.__name__: kind for kind in (FaceTrack, MouthMotion, Basis, SpeakingStyle)
+    kind.__name__: kind
+    for kind in (AnimatedFace, FaceTrack, OverlayGraphics, MouthMotion, Basis, SpeakingStyle)
 }
 
 
@@ -47,22 +52,24 @@ def save(
     path: Path,
     *,
     source: Path,
+    deinterlace: bool,
     engine: str,
     restore: Restore,
     indices: SourceIndices,
-    face: FaceTrack | None,
-    motion: MouthMotion | None,
+    offset: Fraction,
+    faces: Sequence[AnimatedFace],
 ) -> None:
     """Write the fields of a plan; see :meth:`lipwright.pipeline.plan.RenderPlan.save`."""
     arrays: dict[str, Array] = {}
     manifest = {
         "format": FORMAT,
         "source": {"path": str(source.resolve()), **_identify(source)},
+        "deinterlace": deinterlace,
         "engine": engine,
         "restore": restore.value,
         "indices": [list(pair) for pair in indices],
-        "face": _pack(face, "face", arrays),
-        "motion": _pack(motion, "motion", arrays),
+        "offset": str(offset),
+        "faces": [_pack(face, f"face{i}", arrays) for i, face in enumerate(faces)],
     }
     with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(MANIFEST, json.dumps(manifest))
@@ -84,8 +91,8 @@ def load(path: Path, source: Path | None) -> dict[str, Any]:
                 "engine": str(manifest["engine"]),
                 "restore": Restore(manifest["restore"]),
                 "indices": [(int(i), float(share)) for i, share in manifest["indices"]],
-                "face": _unpack(manifest["face"], archive),
-                "motion": _unpack(manifest["motion"], archive),
+                "offset": Fraction(manifest["offset"]),
+                "faces": tuple(_unpack(face, archive) for face in manifest["faces"]),
             }
             stated = manifest["source"]
     except OSError as cause:
@@ -98,6 +105,9 @@ def load(path: Path, source: Path | None) -> dict[str, Any]:
         raise InvalidOptions(
             f"{video} is not the video that {path} was made from: give that one as source"
         )
+    if manifest.get("deinterlace") and media.video is not None:
+        deinterlaced = replace(media.video, interlaced=False, deinterlace=True)
+        media = replace(media, video=deinterlaced)
     return {**fields, "source": media}
 
 

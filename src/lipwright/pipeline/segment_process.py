@@ -13,7 +13,7 @@ from lipwright.engines.registry import find_engine
 from lipwright.errors import LipwrightError
 from lipwright.media.encode.video import write_segment
 from lipwright.media.upscale import upscale
-from lipwright.pipeline.paint import render_frames, study_speaker
+from lipwright.pipeline.paint import render_frames, study_speakers
 from lipwright.pipeline.parallel import DONE, FAILED, FRAME, STUDY, SegmentTask, TaskUnpickler
 from lipwright.runtime.pipelining import QUEUE_SIZE
 from lipwright.runtime.threads import single_threaded_blas
@@ -33,8 +33,8 @@ def render_segment(task: SegmentTask, messages: BinaryIO) -> None:
     pictures = render_frames(
         plan,
         engine,
-        study_speaker(plan, engine, options, lambda _done, _total: send(STUDY)),
-        plan.driving_sequence(),
+        study_speakers(plan, engine, options, lambda _done, _total: send(STUDY)),
+        plan.driving_sequences(),
         range(task.start, task.stop),
         decode_options=options,
         queue_size=QUEUE_SIZE if options.threads > 1 else 0,

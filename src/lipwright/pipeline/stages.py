@@ -12,14 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lipwright.engines.base import DrivingSequence, Engine, FaceTrack
 from lipwright.errors import NoFaceFound
 from lipwright.face.canonical import mouth_shapes
-from lipwright.face.speaker import SyncScore, choose_speaker, merge_speaker_shots
+from lipwright.face.overlays.detector import OverlayDetector
+from lipwright.face.speaker import (
+    SyncScore,
+    choose_speaker,
+    faces_by_shot,
+    merge_speaker_shots,
+)
 from lipwright.face.track import Take, Tracker
 from lipwright.media.decode.audio import iter_audio, read_audio
 from lipwright.media.decode.decoder import DecodeOptions
@@ -33,10 +39,9 @@ from lipwright.media.timeline import Timeline
 from lipwright.media.upscale import upscale
 from lipwright.motion import animate as motion
 from lipwright.motion.adaptation import MAX_SECONDS, MIN_SECONDS
-from lipwright.motion.animate import MouthMotion
-from lipwright.options import DEFAULT_ENGINE, SyncOptions
-from lipwright.pipeline.driving import build_face_track
-from lipwright.pipeline.paint import render_frames, study_speaker
+from lipwright.options import DEFAULT_ENGINE, Animate, SyncOptions
+from lipwright.pipeline.driving import AnimatedFace, build_face_track
+from lipwright.pipeline.paint import render_frames, study_speakers
 from lipwright.pipeline.parallel import RenderPool
 from lipwright.pipeline.plan import RenderPlan
 from lipwright.pipeline.resources import Resources
@@ -84,6 +89,7 @@ def track(
     """
     video, reporter = require_video(source), reporter or ProgressReporter()
     tracker, times = Tracker(resources.landmarker), []
+    overlays = OverlayDetector(float(video.rate))
     decoded = read_video(source, decode_options=resources.decode_options)
     with (
         reporter.stage("track", video.frames),
@@ -91,26 +97,35 @@ def track(
     ):
         for frame, cut in frames:
             tracker.feed(frame.picture, cut=cut)
+            faces = tracker.current_landmarks()
+            overlays.feed(frame.index, frame.picture, faces, cut=cut)
             if cache is not None:
-                for landmarks in tracker.current_landmarks():
+                for landmarks in faces:
                     cache.put(frame.index, frame.picture, face_box(landmarks, CACHE_MARGIN))
             times.append(frame.time)
             reporter.frame(len(times))
             if len(times) % TRIM_FRAMES == 0:
                 release_free_memory()
-    return Take(info=video, times=tuple(times), tracks=tracker.tracks(), cuts=tracker.cuts)
+    return Take(
+        info=video,
+        times=tuple(times),
+        tracks=tracker.tracks(),
+        cuts=tracker.cuts,
+        damaged=decoded.damaged,
+        overlays=overlays.graphics(),
+    )
 
 
-def select_face(
+def select_faces(
     take: Take, source: MediaInfo, resources: Resources, *, options: SyncOptions | None = None
-) -> FaceTrack | None:
-    """Return the face to animate: the picked one, or the one that agrees with the voice.
+) -> list[FaceTrack]:
+    """Return the faces to animate: the picked one, the one that agrees with the voice, or all.
 
     Args:
         take: the tracked source.
         source: whose audio is compared with the faces.
         resources: networks.
-        options: pick of the speaker; with ``allow_no_face``, None is returned without a face.
+        options: ``speaker``, ``animate`` and ``allow_no_face``.
 
     Raises:
         NoFaceFound: the take shows no face.
@@ -119,15 +134,19 @@ def select_face(
     options = options or SyncOptions()
     if not take.tracks:
         if options.allow_no_face:
-            return None
+            return []
         raise NoFaceFound(
             f"no face was found in any of the {len(take.times)} frames of {source.path}: use a "
             "video that shows a face, or allow_no_face (--allow-no-face) to leave it as it is"
         )
-    sync_score = speaker_sync_score(take, source, resources)
-    chosen = choose_speaker(take, options.speaker, sync_score)
-    joined = merge_speaker_shots(chosen, take, sync_score)
-    return build_face_track(joined, take, resources.occlusion_detector)
+    if options.animate is Animate.EVERYONE:
+        tracks = faces_by_shot(take)
+    else:
+        sync_score = speaker_sync_score(take, source, resources)
+        chosen = choose_speaker(take, options.speaker, sync_score)
+        picked = options.speaker is not None
+        tracks = [merge_speaker_shots(chosen, take, sync_score, picked=picked)]
+    return [build_face_track(track, take, resources.occlusion_detector) for track in tracks]
 
 
 def speaker_sync_score(take: Take, source: MediaInfo, resources: Resources) -> SyncScore | None:
@@ -177,9 +196,18 @@ def hear_speech(
         resources: networks, threads, device.
         check: see :data:`Check`.
     """
-    return extract_speech_features(
-        lambda: _output_audio(speech, timeline, check), resources.speech_encoder, resources.store
-    )
+    damaged: list[int] = []  # packets, in each pass over the audio
+
+    def sound() -> Iterator[Floats]:
+        damaged.append(0)
+
+        def count() -> None:
+            damaged[-1] += 1
+
+        return _output_audio(speech, timeline, check, count)
+
+    features = extract_speech_features(sound, resources.speech_encoder, resources.store)
+    return replace(features, damaged=damaged[0])
 
 
 def hear_source(
@@ -212,7 +240,7 @@ def animate(
     resources: Resources,
     *,
     intensity: float = 1.0,
-) -> MouthMotion:
+) -> AnimatedFace:
     """Turn the speech into the motion of this speaker's mouth; see :mod:`lipwright.motion.animate`.
 
     Args:
@@ -226,15 +254,15 @@ def animate(
     adaptation = motion.learn_adaptation(
         model, lambda: resources.sync_scorer, face.landmarks, take.times, heard.own
     )
-    return motion.animate(model, face.landmarks, heard.speech, adaptation, intensity)
+    mouth = motion.animate(model, face.landmarks, heard.speech, adaptation, intensity)
+    return AnimatedFace(face=face, motion=mouth)
 
 
 def plan(
     source: MediaInfo,
     take: Take,
     timeline: Timeline,
-    face: FaceTrack | None,
-    mouth: MouthMotion | None,
+    faces: Sequence[AnimatedFace],
     *,
     options: SyncOptions | None = None,
     engine: str = DEFAULT_ENGINE,
@@ -245,8 +273,8 @@ def plan(
         source=source,
         engine=engine,
         indices=snap_to_cuts(timeline.source_indices(take.times), take.cuts),
-        face=face,
-        motion=mouth,
+        offset=timeline.offset,
+        faces=tuple(faces),
         restore=(options or SyncOptions()).restore,
         cache=cache or FrameCache(),
     )
@@ -258,10 +286,10 @@ def paint(
     resources: Resources,
     *,
     part: range | None = None,
-    driving: DrivingSequence | None = None,
+    drivings: Sequence[DrivingSequence] | None = None,
     reporter: ProgressReporter | None = None,
 ) -> Generator[Picture]:
-    """Study the speaker; return the painted output frames, in the size of the source.
+    """Study the speakers; return the painted output frames, in the size of the source.
 
     Frames of a part equal those of the whole, bit for bit.
 
@@ -270,19 +298,19 @@ def paint(
         engine: an open engine of the name in the plan.
         resources: threads and device.
         part: output frames, at most the whole range; None: all.
-        driving: of the plan, if it is at hand.
+        drivings: of the plan, if they are at hand.
         reporter: receives the studied views; :func:`write` reports painting.
     """
     reporter = reporter or ProgressReporter()
     with reporter.stage("study", None):
-        speaker = study_speaker(plan, engine, resources.decode_options, reporter.frame)
+        speakers = study_speakers(plan, engine, resources.decode_options, reporter.frame)
     plan.cache.clear()
     release_free_memory()
     return render_frames(
         plan,
         engine,
-        speaker,
-        driving or plan.driving_sequence(),
+        speakers,
+        plan.driving_sequences() if drivings is None else drivings,
         range(plan.frames) if part is None else part,
         decode_options=resources.decode_options,
         queue_size=resources.queue_size,
@@ -350,10 +378,12 @@ def paint_in_processes(
         writer.concatenate(pool.segments)
 
 
-def _output_audio(speech: MediaInfo, timeline: Timeline, check: Check) -> Iterator[Floats]:
+def _output_audio(
+    speech: MediaInfo, timeline: Timeline, check: Check, on_damage: Check
+) -> Iterator[Floats]:
     """Yield the audio of the output in blocks: cut, or followed by silence."""
     left = max(timeline.audio_samples(SAMPLE_RATE), 1)
-    for block in iter_audio(speech, rate=SAMPLE_RATE):
+    for block in iter_audio(speech, rate=SAMPLE_RATE, on_damage=on_damage):
         check()
         yield block[:left]
         left -= len(block[:left])

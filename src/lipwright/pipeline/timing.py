@@ -14,7 +14,9 @@ from lipwright.options import SyncMode
 SourceIndices = list[tuple[int, float]]
 
 
-def plan_output(take: Take, audio: AudioInfo, mode: SyncMode) -> Timeline:
+def plan_output(
+    take: Take, audio: AudioInfo, mode: SyncMode, offset: Fraction = Fraction(0)
+) -> Timeline:
     """Plan the output from the decoded frames.
 
     A still picture has no length of its own: it lasts as long as the audio, in any mode.
@@ -23,17 +25,19 @@ def plan_output(take: Take, audio: AudioInfo, mode: SyncMode) -> Timeline:
     if info.still:
         return plan_timeline(mode, video=audio.duration, audio=audio.duration, rate=info.rate)
     length = take.info.duration if info.variable_rate else Fraction(len(take.times)) / info.rate
-    return plan_timeline(mode, video=length, audio=audio.duration, rate=info.rate)
+    return plan_timeline(mode, video=length, audio=audio.duration, rate=info.rate, offset=offset)
 
 
-def plan_from_headers(video: VideoInfo, audio: AudioInfo, mode: SyncMode) -> Timeline:
+def plan_from_headers(
+    video: VideoInfo, audio: AudioInfo, mode: SyncMode, offset: Fraction = Fraction(0)
+) -> Timeline:
     """Plan the output from what the container states, before anything is decoded."""
     length = video.duration
     if video.frames and not video.variable_rate:
         length = Fraction(video.frames) / video.rate
     if video.still or length <= 0:
         length = audio.duration
-    return plan_timeline(mode, video=length, audio=audio.duration, rate=video.rate)
+    return plan_timeline(mode, video=length, audio=audio.duration, rate=video.rate, offset=offset)
 
 
 def snap_to_cuts(indices: Iterable[tuple[int, float]], cuts: tuple[int, ...]) -> SourceIndices:

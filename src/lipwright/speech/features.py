@@ -21,6 +21,7 @@ class SpeechFeatures:
 
     states: Array  #: (S, 1024) float16, see :class:`SpeechEncoder`
     activity: Samples  #: (S,) float32, probability of speech, 0 to 1
+    damaged: int = 0  #: packets of the recording that could not be decoded
 
 
 def iter_states(states: Array) -> Iterator[Samples]:

@@ -19,8 +19,8 @@ import pytest
 
 from hostile import HostileServer
 from lipwright.errors import LipwrightError, MediaUnreadable
-from lipwright.media.container import open_input
 from lipwright.media.decode.video import read_video
+from lipwright.media.inspect.container import open_input
 from lipwright.media.probe import probe
 from media_clips import ClipSpec, write_clip
 

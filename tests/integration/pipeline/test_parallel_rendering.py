@@ -36,7 +36,7 @@ from lipwright.media.encode.video import EncodeSpec, segment_boundaries
 from lipwright.media.probe import probe, require_video
 from lipwright.options import SyncOptions
 from lipwright.pipeline import parallel, stages
-from lipwright.pipeline.paint import render_frames, study_speaker
+from lipwright.pipeline.paint import render_frames, study_speakers
 from lipwright.pipeline.parallel import RenderPool, SegmentTask, TaskUnpickler, pack_task
 from lipwright.pipeline.pipeline import Pipeline, sync
 from lipwright.pipeline.plan import RenderPlan
@@ -80,13 +80,13 @@ def plan(talk: Path, speech: Path, folder: Path) -> tuple[RenderPlan, list]:
 
 def paint_part(plan: RenderPlan, part: range) -> list:
     engine = find_engine("exemplar").open()
-    speaker = study_speaker(plan, engine, DecodeOptions(1), lambda *_: None)
+    speakers = study_speakers(plan, engine, DecodeOptions(1), lambda *_: None)
     return [
         *render_frames(
             plan,
             engine,
-            speaker,
-            plan.driving_sequence(),
+            speakers,
+            plan.driving_sequences(),
             part,
             decode_options=DecodeOptions(1),
             queue_size=0,

@@ -40,10 +40,11 @@ def plan(tmp_path_factory: pytest.TempPathFactory, resources: Resources) -> Rend
     take = stages.track(source, resources)
     timeline = plan_output(take, require_audio(speech), SyncMode.BOUNCE)
     heard = stages.hear(speech, timeline, source, resources)
-    face = stages.select_face(take, source, resources)
-    assert face is not None
-    motion = stages.animate(face, take, heard, resources)
-    return stages.plan(source, take, timeline, face, motion)
+    faces = [
+        stages.animate(face, take, heard, resources)
+        for face in stages.select_faces(take, source, resources)
+    ]
+    return stages.plan(source, take, timeline, faces)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def assert_same(pictures: list[Picture], expected: list[Picture]) -> None:
 
 
 def test_the_plan_paints_the_mouth_in_most_frames(plan, whole):
-    driving = plan.driving_sequence()
+    (driving,) = plan.driving_sequences()
     assert (driving.strength > 0).mean() > 0.9
     assert len(whole) == plan.frames == 60
 
@@ -83,10 +84,10 @@ def test_a_loaded_plan_paints_the_same_frames_in_parts(plan, whole, resources, t
 
 
 def test_a_plan_without_a_face_is_stored_too(plan, resources, tmp_path):
-    empty = replace(plan, face=None, motion=None)
+    empty = replace(plan, faces=())
     empty.save(tmp_path / "job.plan")
     loaded = RenderPlan.load(tmp_path / "job.plan")
-    assert loaded.driving_sequence() is None
+    assert loaded.driving_sequences() == []
     assert_same(paint(loaded, resources, range(5)), paint(empty, resources, range(5)))
 
 
@@ -152,7 +153,7 @@ def _rewrite(path: Path, damage: str) -> None:
         manifest = json.loads(entries["plan.json"])
         entries["plan.json"] = json.dumps({**manifest, "format": 99}).encode()
     else:
-        entries["face.landmarks.npy"] = entries["face.landmarks.npy"][:5000]
+        entries["face0.face.landmarks.npy"] = entries["face0.face.landmarks.npy"][:5000]
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in entries.items():
             archive.writestr(name, data)

@@ -8,7 +8,8 @@ import pytest
 
 from lipwright.errors import InvalidOptions
 from lipwright.face.lower_face_raster import RASTER_SIDE
-from lipwright.face.speaker import choose_speaker, merge_speaker_shots
+from lipwright.face.reidentification import FaceDescriptor
+from lipwright.face.speaker import choose_speaker, faces_by_shot, merge_speaker_shots
 from lipwright.face.track import RawTrack, Take
 from lipwright.media.probe import VideoInfo
 from lipwright.options import SpeakerPick
@@ -101,7 +102,24 @@ def test_pick_selects_a_face_at_its_time():
     both = take(early, late)
     assert choose_speaker(both, SpeakerPick(x=900, y=300, seconds=0.4)) is early
     assert choose_speaker(both, SpeakerPick(x=400, y=300, seconds=1.0)) is late
-    assert choose_speaker(both, SpeakerPick(x=400, y=300, seconds=99)) is late
+    assert choose_speaker(both, SpeakerPick(x=400, y=300, seconds=2.0)) is late
+
+
+@pytest.mark.parametrize(
+    ("pick", "message"),
+    [
+        (SpeakerPick(x=1281, y=300), r"1281,300 is outside the picture of 1280 x 720"),
+        (SpeakerPick(x=300, y=5000), r"300,5000 is outside the picture of 1280 x 720"),
+        (
+            SpeakerPick(x=300, y=300, seconds=2.1),
+            r"at 2\.1 s: the video ends after 20 frames, at 2",
+        ),
+        (SpeakerPick(x=300, y=300, frame=20), r"at frame 20: the video ends after 20 frames"),
+    ],
+)
+def test_a_pick_outside_the_video_is_rejected(pick, message):
+    with pytest.raises(InvalidOptions, match=message):
+        choose_speaker(take(person(300), person(900)), pick)
 
 
 def test_pick_without_a_face_at_its_time_is_rejected():
@@ -130,7 +148,64 @@ def test_track_of_another_shot_that_does_not_match_is_not_merged(main, other):
     scores = {id(first): main, id(second): other}
     take_of_two_shots = two_shots(first, second)
     assert merge_speaker_shots(first, take_of_two_shots, lambda t: scores[id(t)]) is first
-    assert merge_speaker_shots(first, take_of_two_shots) is first
+
+
+def described(track, shape=0.0):
+    """The track of somebody whose face is *shape* inter-ocular distances from another."""
+    descriptor = FaceDescriptor(
+        shape=np.full((4, 3), shape / np.sqrt(3), np.float32), colour=np.zeros(3, np.float32)
+    )
+    return replace(track, descriptor=descriptor)
+
+
+SILENT = pytest.mark.parametrize("score", [None, lambda _: 0.05], ids=["no sound", "no voice"])
+
+
+@SILENT
+@pytest.mark.parametrize(("place", "distance"), [(900, 0.04), (210, 0.055)])
+def test_without_a_voice_the_only_face_of_each_shot_is_the_speaker(score, place, distance):
+    first, second = (
+        described(person(200, seen=EARLY)),
+        described(person(place, seen=LATE), distance),
+    )
+    assert merge_speaker_shots(first, two_shots(first, second), score).seen.all()
+
+
+@SILENT
+@pytest.mark.parametrize(("place", "distance"), [(900, 0.05), (210, 0.065)])
+def test_somebody_who_looks_different_is_not_merged(score, place, distance):
+    first, second = (
+        described(person(200, seen=EARLY)),
+        described(person(place, seen=LATE), distance),
+    )
+    assert merge_speaker_shots(first, two_shots(first, second), score) is first
+
+
+@SILENT
+def test_of_two_faces_in_another_shot_none_is_merged(score):
+    first, second, third = (
+        described(person(x, seen=s)) for x, s in ((200, EARLY), (210, LATE), (900, LATE))
+    )
+    assert merge_speaker_shots(first, two_shots(first, second, third), score) is first
+
+
+def test_a_picked_speaker_is_merged_whatever_the_voice_says():
+    first, second = described(person(200, seen=EARLY)), described(person(210, seen=LATE))
+    scores = {id(first): 0.4, id(second): 0.1}
+    shots = two_shots(first, second)
+    assert merge_speaker_shots(first, shots, lambda t: scores[id(t)], picked=True).seen.all()
+
+
+def test_everyone_is_the_most_prominent_face_of_each_shot():
+    host, guest = person(600, unit=120), person(300, unit=60, seen=LATE)
+    close = person(640, unit=200, seen=LATE)
+    faces = faces_by_shot(two_shots(host, guest, close))
+    assert [face.seen.tolist() for face in faces] == [
+        [k in EARLY for k in range(FRAMES)],
+        [k in LATE for k in range(FRAMES)],
+    ]
+    assert np.isnan(faces[0].landmarks[FRAMES - 1]).all()
+    assert np.array_equal(faces[0].landmarks[: FRAMES // 2], host.landmarks[: FRAMES // 2])
 
 
 def test_face_seen_together_with_the_speaker_is_not_merged():
@@ -138,7 +213,7 @@ def test_face_seen_together_with_the_speaker_is_not_merged():
     assert merge_speaker_shots(first, two_shots(first, both), lambda _: 0.4) is first
 
 
-@pytest.mark.parametrize(("frame", "expected"), [(0, 0), (9, 0), (10, 1), (99, 1)])
+@pytest.mark.parametrize(("frame", "expected"), [(0, 0), (9, 0), (10, 1), (19, 1)])
 def test_a_pick_by_frame_selects_the_face_in_that_frame(frame, expected):
     faces = (person(300, seen=EARLY), person(900, seen=LATE))
     pick = SpeakerPick(x=600, y=300, frame=frame)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipwright.media.frame_rate import STANDARD_RATES, estimate_frame_rate, snap_to_grid
+from lipwright.media.inspect.frame_rate import STANDARD_RATES, estimate_frame_rate, snap_to_grid
 
 NTSC = Fraction(30000, 1001)
 MS = Fraction(1, 1000)

@@ -209,3 +209,29 @@ def test_frames_outside_the_output_raise_index_error(k):
     timeline = plan_timeline("loop", video=Fraction(1), audio=Fraction(1), rate=Fraction(25))
     with pytest.raises(IndexError, match=rf"^output frame {k} is outside 0 to 24$"):
         timeline.source_time(k)
+
+
+@given(
+    mode=st.sampled_from(list(SyncMode)),
+    video=st.fractions(Fraction(1, 2), 20),
+    audio=st.fractions(Fraction(1, 2), 20),
+    rate=st.sampled_from([Fraction(25), Fraction(30000, 1001), Fraction(12)]),
+    delay=st.fractions(0, 5),
+)
+def test_a_late_video_is_fitted_to_the_rest_of_the_audio(mode, video, audio, rate, delay):
+    late = plan_timeline(mode, video=video, audio=audio, rate=rate, offset=delay)
+    assert (late.offset * rate).denominator == 1
+    assert abs(late.offset - delay) <= 1 / rate / 2 or late.offset == 0
+    rest = plan_timeline(mode, video=video, audio=audio - late.offset, rate=rate)
+    assert (late.frames, late.duration) == (rest.frames, rest.duration + late.offset)
+    times = [Fraction(i) / rate for i in range(late.source_frames)]
+    assert list(late.source_indices(times)) == list(rest.source_indices(times))
+    if mode not in (SyncMode.CUT_OFF, SyncMode.SILENCE):
+        assert late.duration == audio
+
+
+def test_a_delay_that_leaves_no_frame_is_ignored():
+    timeline = plan_timeline(
+        "cut_off", video=Fraction(3), audio=Fraction(1), rate=Fraction(25), offset=Fraction(1)
+    )
+    assert (timeline.offset, timeline.duration) == (0, 1)

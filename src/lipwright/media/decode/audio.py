@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import av
 import numpy as np
 
 from lipwright.errors import MediaUnreadable
-from lipwright.media.container import open_input, translate_errors
 from lipwright.media.decode.channel_mix import (
     MAX_LOSS,
     ChannelLevels,
@@ -19,11 +18,13 @@ from lipwright.media.decode.channel_mix import (
     is_unordered,
     plain_mix,
 )
-from lipwright.media.packet_scan import MAX_GAP, MIN_GAP
+from lipwright.media.inspect.container import open_input, translate_errors
+from lipwright.media.inspect.packet_scan import MAX_GAP, MIN_GAP
 from lipwright.media.probe import AudioInfo, MediaInfo, probe, require_audio
 from lipwright.types import Floats
 
 Samples = Floats  #: (n,) or (channels, n), -1 to 1
+OnDamage = Callable[[], object]
 LFE_CHANNELS = {"LFE", "LFE2"}  # FFmpeg's names of low-frequency channels
 
 
@@ -62,24 +63,31 @@ def read_audio(
     return samples if math.isinf(max_seconds) else samples[: round(max_seconds * rate)]
 
 
-def iter_audio(source: MediaInfo | str | Path, *, rate: int = 16000) -> Iterator[Samples]:
+def iter_audio(
+    source: MediaInfo | str | Path, *, rate: int = 16000, on_damage: OnDamage | None = None
+) -> Iterator[Samples]:
     """Yield the audio of *source* in chunks of (n,) float32 mono at *rate* hertz.
 
     Where the channels cancel in their mix, the loudest is taken; see
     :mod:`lipwright.media.decode.channel_mix`.
+
+    Args:
+        source: A file, or what `probe` returned for it.
+        rate: Sample rate of the result, hertz.
+        on_damage: Called for each packet that cannot be decoded; it becomes silence.
 
     Raises:
         SourceUnreachable: The file does not exist or cannot be opened.
         MediaUnreadable: The file cannot be decoded, or has no audio.
     """
     info = source if isinstance(source, MediaInfo) else probe(source)
-    return _up_to_duration(info, rate, _iter_mono(info, rate))
+    return _up_to_duration(info, rate, _iter_mono(info, rate, on_damage))
 
 
 def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Generator[Samples]:
     """Yield the audio of *info* in chunks of (channels, n) float32 at *rate* hertz.
 
-    Encoder delay and padding are dropped; gaps in the timestamps become silence.
+    Encoder delay and padding are dropped; gaps in the timestamps, and a lead, become silence.
 
     Args:
         info: The probed file.
@@ -95,8 +103,11 @@ def iter_channels(info: MediaInfo, *, rate: int, layout: str) -> Generator[Sampl
 
 def _up_to_duration(info: MediaInfo, rate: int, chunks: Iterator[Samples]) -> Generator[Samples]:
     """Yield chunks (n,) or (channels, n) up to the duration of the audio."""
-    total = remaining = round(require_audio(info).duration * rate)
+    audio = require_audio(info)
+    total = remaining = round(audio.duration * rate) - round(audio.lead * rate)
     for chunk in chunks:
+        if remaining == total and audio.lead:
+            yield np.zeros((*chunk.shape[:-1], round(audio.lead * rate)), np.float32)
         yield chunk[..., :remaining]
         remaining -= chunk.shape[-1]
         if remaining <= 0:
@@ -108,15 +119,16 @@ def _up_to_duration(info: MediaInfo, rate: int, chunks: Iterator[Samples]) -> Ge
         )
 
 
-def _iter_mono(info: MediaInfo, rate: int) -> Iterator[Samples]:
+def _iter_mono(info: MediaInfo, rate: int, on_damage: OnDamage | None) -> Iterator[Samples]:
     """Yield chunks (n,): the mix of the channels, or the loudest where it cancels."""
     audio = require_audio(info)
     if audio.channels == 1:
-        for (mono,) in _resample(info, Resampler(rate, "mono")):
+        for (mono,) in _resample(info, Resampler(rate, "mono"), on_damage=on_damage):
             yield mono[0]
         return
     mixer, plain = MonoMixer(rate), audio.channels > 2 and is_unordered(audio.layout)
-    for kept, mix in _resample(info, Resampler(rate, None), Resampler(rate, "mono")):
+    resamplers = Resampler(rate, None), Resampler(rate, "mono")
+    for kept, mix in _resample(info, *resamplers, on_damage=on_damage):
         yield from mixer.feed(kept.mean(0) if plain else mix[0], kept)
     yield from mixer.finish()
 
@@ -152,7 +164,9 @@ def _voice_places(layout: str) -> Samples:
     return np.array(places, np.float32)[:, None]
 
 
-def _resample(info: MediaInfo, *resamplers: Resampler) -> Iterator[tuple[Samples, ...]]:
+def _resample(
+    info: MediaInfo, *resamplers: Resampler, on_damage: OnDamage | None = None
+) -> Iterator[tuple[Samples, ...]]:
     """Yield all decoded samples, with silence in the gaps: a chunk (channels, n) by resampler."""
     audio = require_audio(info)
     gaps = _GapDetector()
@@ -160,7 +174,7 @@ def _resample(info: MediaInfo, *resamplers: Resampler) -> Iterator[tuple[Samples
         stream = container.streams[audio.stream]
         assert isinstance(stream, av.AudioStream)
         stream.codec_context.thread_type = "AUTO"
-        for frame in _decode(container, stream):
+        for frame in _decode(container, stream, on_damage):
             gap = gaps.gap_before(frame)
             if gap:
                 yield tuple(resampler.silence(gap) for resampler in resamplers)
@@ -236,12 +250,14 @@ class Resampler:
 
 
 def _decode(
-    container: av.container.InputContainer, stream: av.AudioStream
+    container: av.container.InputContainer, stream: av.AudioStream, on_damage: OnDamage | None
 ) -> Iterator[av.AudioFrame]:
     """Yield the frames of *stream*; skip damaged packets, which leave a gap."""
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
+            if on_damage is not None:
+                on_damage()
             continue
         yield from frames

@@ -14,7 +14,7 @@ import av
 from lipwright.errors import MediaUnreadable
 from lipwright.media.decode.decoder import DEFAULT_DECODE_OPTIONS, DecodeOptions, Decoder
 from lipwright.media.frame_conversion import FrameToPicture
-from lipwright.media.frame_rate import snap_to_grid
+from lipwright.media.inspect.frame_rate import snap_to_grid
 from lipwright.media.picture import Picture
 from lipwright.media.probe import MediaInfo, VideoInfo, require_video
 from lipwright.media.stills import read_still
@@ -76,6 +76,11 @@ class VideoFrames(Iterator[SourceFrame]):
     def skipped(self) -> int:
         """Number of damaged packets that were skipped so far."""
         return 0 if self._decoder is None else self._decoder.skipped
+
+    @property
+    def damaged(self) -> int:
+        """Number of frames so far that are missing or partly filled in."""
+        return 0 if self._decoder is None else self._decoder.skipped + self._decoder.concealed
 
     def __next__(self) -> SourceFrame:
         return next(self._frames)
