@@ -31,6 +31,7 @@ LipwrightError
 │  └─ WorkerDied            the worker crashed on every attempt of this job
 ├─ AccessDenied          the API key is missing, wrong or revoked
 ├─ KeyNotFound           no active API key has that id or name
+├─ Crashed                a native library crashed, or memory ran out
 ├─ ExtraMissing          an optional dependency is not installed
 └─ Cancelled             the job was cancelled as requested; not a failure
 """
@@ -250,6 +251,13 @@ class WorkerDied(JobError):
     """The worker crashed on every attempt of this job; see the log of the service."""
 
     code = "worker_died"
+
+
+class Crashed(LipwrightError):
+    """A native library crashed or memory ran out; re-encode the inputs or use smaller ones."""
+
+    code = "crashed"
+    exit_code = 9
 
 
 class AccessDenied(LipwrightError, PermissionError):

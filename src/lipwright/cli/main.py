@@ -20,6 +20,7 @@ from lipwright.cli import remote_commands as remote
 from lipwright.cli import service_commands as service
 from lipwright.cli.common import print_json
 from lipwright.cli.console import Stopped
+from lipwright.cli.isolation import is_isolated, run_isolated, watch_parent
 from lipwright.errors import Cancelled, InvalidOptions, LipwrightError
 from lipwright.version import __version__
 
@@ -50,8 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the arguments after ``lipwright``; None: those of the process.
     """
+    is_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if is_process and is_isolated(arguments):
+            return run_isolated(arguments)
+        watch_parent()
         status = cli.main(arguments, prog_name="lipwright", standalone_mode=False)
     except Exception as error:
         if os.environ.get("LIPWRIGHT_DEBUG"):
