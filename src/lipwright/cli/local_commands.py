@@ -43,8 +43,8 @@ def _rate(text: str) -> Fraction:
 
 
 @click.command()
-@click.argument("video", type=click.Path(path_type=Path))
-@click.argument("audio", type=click.Path(path_type=Path))
+@click.argument("video")
+@click.argument("audio")
 @click.option(
     "-o",
     "--output",
@@ -77,8 +77,8 @@ def _rate(text: str) -> Fraction:
 @quiet_option
 @json_option
 def sync(
-    video: Path,
-    audio: Path,
+    video: str,
+    audio: str,
     output: Path,
     engine: str,
     threads: int | None,
@@ -90,8 +90,9 @@ def sync(
 ) -> None:
     """Re-animate the mouth in VIDEO to the speech in AUDIO.
 
-    VIDEO may be a still picture (JPEG, PNG, WebP, BMP): the result then lasts as long as AUDIO, at
-    25 frames per second, in any mode. AUDIO is an audio file, or a video whose audio is used.
+    VIDEO may be a still picture (JPEG, PNG, WebP, BMP, TIFF, JPEG 2000): the result then lasts as
+    long as AUDIO, at 25 frames per second, in any mode. AUDIO is an audio file, or a video whose
+    audio is used. Both may be an https URL or a pipe, and one of them - for the standard input.
     """
     from lipwright.pipeline.pipeline import sync as run
 
@@ -125,21 +126,26 @@ def _print_result(result: SyncResult) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @json_option
-def probe(file: Path, as_json: bool) -> None:
-    """Show the streams of FILE: size, exact frame rate, rotation, colour, audio."""
+def probe(file: str, as_json: bool) -> None:
+    """Show the streams of FILE: size, exact frame rate, rotation, colour, audio.
+
+    FILE may be an https URL, a pipe, or - for the standard input.
+    """
     from lipwright.media.probe import probe as run
+    from lipwright.pipeline.inputs import local_inputs
 
-    info = run(file)
+    with local_inputs(file) as (path,):
+        info = run(path)
     if as_json:
-        print_json(to_plain(info))
+        print_json({**to_plain(info), "path": file})
     else:
-        _print_media(info)
+        _print_media(info, file)
 
 
-def _print_media(info: MediaInfo) -> None:
-    click.echo(f"{info.path}: {info.container}")
+def _print_media(info: MediaInfo, name: str) -> None:
+    click.echo(f"{name}: {info.container}")
     if video := info.video:
         varies = ", variable" if video.variable_rate else ""
         depth = f"{video.bit_depth} bit"
@@ -153,6 +159,17 @@ def _print_media(info: MediaInfo) -> None:
             f"audio: {audio.codec} {audio.sample_rate} Hz, {audio.layout}, "
             f"{float(audio.duration):.3f} s"
         )
+    used = {part.stream for part in (info.video, info.audio) if part is not None}
+    for track in info.tracks:
+        if track.index not in used:
+            words = (track.codec, track.language, track.title, "default" if track.default else "")
+            facts = ", ".join(word for word in words if word)
+            click.echo(f"track {track.index}: {track.kind}{f' {facts}' if facts else ''}")
+    for chapter in info.chapters:
+        title = chapter.metadata.get("title", "")
+        click.echo(f"chapter: {float(chapter.start):.3f} to {float(chapter.end):.3f} s {title}")
+    if info.timecode:
+        click.echo(f"timecode: {info.timecode}")
 
 
 def _rate_text(rate: Fraction) -> str:

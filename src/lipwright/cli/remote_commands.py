@@ -136,6 +136,8 @@ def _print_result(ended: JobResult, saved: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({**to_plain(ended), "path": to_plain(saved)})
     else:
+        for warning in ended.warnings:
+            click.echo(f"warning: {warning}", err=True)
         click.echo(saved or ended.video)
 
 

@@ -238,6 +238,7 @@ def parse_result(fields: JsonFields) -> JobResult:
         image=output.optional_text("image"),
         created_at=fields.time("created_at"),
         finished_at=fields.time("finished_at"),
+        warnings=tuple(map(sanitize, fields.texts("warnings"))),
         failure=JobFailure(code=failure.text("code"), message=sanitize(failure.text("message")))
         if failure.values
         else None,

@@ -74,6 +74,7 @@ class JobResult:
     image: str | None = None  #: URL of a poster frame
     created_at: datetime | None = None
     finished_at: datetime | None = None
+    warnings: tuple[str, ...] = ()  #: what was not done as requested, or not at all
     failure: JobFailure | None = None
 
     def raise_for_state(self) -> JobResult:
@@ -141,6 +142,13 @@ class JsonFields:
     def optional_text(self, name: str) -> str | None:
         """Return a string, or None."""
         return None if self.values.get(name) is None else self.text(name)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of strings, empty if it is missing."""
+        values = self.values.get(name) or []
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise _unexpected(f"{name!r} is not a list of texts")
+        return tuple(values)
 
     def number(self, name: str) -> float | None:
         """Return a number, or None."""

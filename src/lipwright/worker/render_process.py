@@ -103,6 +103,7 @@ def result_summary(result: SyncResult) -> dict[str, Any]:
         "seconds": float(result.duration),
         "mode": result.mode.value,
         "face_frames": result.face_frames,
+        "unpainted": [dataclasses.asdict(part) for part in result.unpainted],
         "warnings": list(result.warnings),
         "style": result.style,
         "timings": dict(result.timings),

@@ -65,7 +65,7 @@ def test_an_early_result_is_only_a_status(api: Api):
     assert datetime.fromisoformat(data.pop("created_at")).utcoffset() is not None
     assert data == {
         "request_id": job, "status": "in_queue", "output": None, "finished_at": None,
-        "error": None, "model_id": "sync/sync/lipsync/v2/pro",
+        "error": None, "warnings": [], "model_id": "sync/sync/lipsync/v2/pro",
     }  # fmt: skip
 
 

@@ -43,7 +43,8 @@ def test_a_generation_is_created_pending(api: Api):
     assert data == {
         "id": data["id"], "status": "PENDING", "model": "lipsync-2", "input": V2_BODY["input"],
         "options": {}, "outputUrl": None, "outputDuration": None, "webhookUrl": None,
-        "outputFileName": None, "error": None, "error_code": None, "errorCode": None,
+        "outputFileName": None, "warnings": [], "error": None, "error_code": None,
+        "errorCode": None,
     }  # fmt: skip
     job = api.services.ledger.get(data["id"])
     assert (job.spec.dialect, job.spec.payload["mode"]) == ("sync_v2", "bounce")

@@ -217,8 +217,15 @@ def test_a_good_result_has_all_fields_and_signed_links():
         "created_at": "2026-01-31T12:00:00+00:00",
         "finished_at": "2026-01-31T12:00:00+00:00",
         "error": None,
+        "warnings": [],
         "model_id": "sync/sync/lipsync/v2/pro",
     }
+
+
+def test_warnings_of_a_job_are_in_its_result_in_both_dialects():
+    warned = replace(DONE, output={**DONE.output, "warnings": ["no speech was heard"]})
+    assert runcomfy.result(warned, LINKS)["warnings"] == ["no speech was heard"]
+    assert sync_v2.generation(warned, LINKS)["warnings"] == ["no speech was heard"]
 
 
 @pytest.mark.parametrize("job", ALL)

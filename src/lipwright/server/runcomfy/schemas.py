@@ -174,6 +174,7 @@ class Result(ResponseModel):
         created_at=NOON,
         finished_at=NOON,
         error=None,
+        warnings=[],
         model_id="sync/sync/lipsync/v2/pro",
     )
 
@@ -184,6 +185,8 @@ class Result(ResponseModel):
     """RFC 3339."""
     finished_at: str | None
     error: FailureInfo | None
+    warnings: list[str]
+    """What was not done as requested, or not at all."""
     model_id: str
 
 

@@ -87,6 +87,7 @@ def result(job: Job, links: Links) -> dict[str, Any]:
         "created_at": rfc3339(job.created_at),
         "finished_at": rfc3339(job.finished_at),
         "error": failure(job),
+        "warnings": list(job.output.get("warnings", ())),
         "model_id": job.spec.model_id,
     }
 

@@ -160,6 +160,7 @@ class Generation(ResponseModel):
         outputDuration=12.5,
         webhookUrl=None,
         outputFileName=None,
+        warnings=[],
         error=None,
         error_code=None,
         errorCode=None,
@@ -178,6 +179,8 @@ class Generation(ResponseModel):
     """Seconds."""
     webhookUrl: str | None
     outputFileName: str | None
+    warnings: list[str]
+    """What was not done as requested, or not at all."""
     error: str | None
     error_code: str | None
     errorCode: str | None

@@ -75,6 +75,7 @@ def generation(job: Job, links: Links) -> dict[str, Any]:
         "outputDuration": job.output.get("seconds") if done else None,
         "webhookUrl": job.spec.webhook_url,
         "outputFileName": request.get("outputFileName"),
+        "warnings": list(job.output.get("warnings", ())),
         "error": message,
         "error_code": code,
         "errorCode": code,
