@@ -1,0 +1,1 @@
+"""Make the files that people bring, on the spot."""
