@@ -64,8 +64,13 @@ def split_shots(frames: Iterable[SourceFrame]) -> Iterator[tuple[SourceFrame, bo
     before: deque[Shown] = deque(maxlen=HISTORY_FRAMES)
     pending: deque[tuple[SourceFrame, Shown]] = deque()
 
+    suspect: bool | None = None  # whether the first pending frame looks like a cut, if known
+
     def next_frame() -> tuple[SourceFrame, bool]:
-        cut = is_cut([*before], [shown for _, shown in pending])
+        nonlocal suspect
+        after = [shown for _, shown in pending]
+        suspect = _may_be_cut([*before], after) if suspect is None else suspect
+        cut, suspect = suspect and is_cut([*before], after), None
         if cut:
             before.clear()
         frame, shown = pending.popleft()
@@ -74,7 +79,11 @@ def split_shots(frames: Iterable[SourceFrame]) -> Iterator[tuple[SourceFrame, bo
 
     for frame in frames:
         pending.append((frame, Shown(thumbnail(frame.picture), float(frame.time))))
-        while len(pending) >= AFTER and _decidable(before, pending):
+        while len(pending) >= AFTER:
+            if suspect is None:
+                suspect = _may_be_cut([*before], [shown for _, shown in pending])
+            if suspect and not _decidable(before, pending):
+                break
             yield next_frame()
     while pending:
         yield next_frame()
@@ -83,8 +92,6 @@ def split_shots(frames: Iterable[SourceFrame]) -> Iterator[tuple[SourceFrame, bo
 def _decidable(before: deque[Shown], pending: deque[tuple[SourceFrame, Shown]]) -> bool:
     """Return whether the pending frames suffice to say if the first one begins a shot."""
     after = [shown for _, shown in pending]
-    if not before or _step(before[-1], after[0]) < JUMP_CUT[0]:
-        return True
     size = sum(plane.nbytes for plane in pending[0][0].picture.planes)
     limit = max(AFTER, min(LOOKAHEAD_FRAMES, LOOKAHEAD_BYTES // max(size, 1)))
     return len(after) >= limit or len(_distinct(after, _held_step([*before], after))) >= AFTER
@@ -109,16 +116,13 @@ def is_cut(before: list[Shown], after: list[Shown]) -> bool:
     """Return whether a shot ends with the pictures *before* and another begins with *after*.
 
     Args:
-        before: The last frames of this shot.
-        after: The frames that follow.
+        before: The last frames of this shot, at least one.
+        after: The frames that follow, which look like a cut.
     """
-    if not before or _step(before[-1], after[0]) < JUMP_CUT[0]:
-        return False
     after = _first_shot(after)
     held = _held_step(before, after)
     before, after = _distinct(before, held)[-BEFORE:], _distinct(after, held)[:AFTER]
-    across = min(_step(a, b) for a in before for b in after)
-    within = max(_largest_step(before), _largest_step(after))
+    across, within = _across(before, after), max(_largest_step(before), _largest_step(after))
     within = max(within, min(within * _hold(before, after), STILL_CUT))
     ratio = across / (within + NOISE)
     if across < JUMP_CUT[0] or ratio < SCENE_CUT[1]:
@@ -127,6 +131,23 @@ def is_cut(before: list[Shown], after: list[Shown]) -> bool:
     if len(before) == len(after) == 1:
         return step >= STILL_CUT
     return any(step >= least and ratio >= factor for least, factor in (SCENE_CUT, JUMP_CUT))
+
+
+def _may_be_cut(before: list[Shown], after: list[Shown]) -> bool:
+    """Return whether the nearest frames look like a cut, held pictures or not: a quick check."""
+    before, after = before[-BEFORE:], after[:AFTER]
+    if not before or _step(before[-1], after[0]) < JUMP_CUT[0]:
+        return False
+    across = _across(before, after)
+    if across < JUMP_CUT[0]:
+        return False
+    within = max(_largest_step(before), _largest_step(after))
+    return across >= SCENE_CUT[1] * (within + NOISE)
+
+
+def _across(before: list[Shown], after: list[Shown]) -> float:
+    """Return the smallest difference of a picture before and one after."""
+    return min(_step(a, b) for a in before for b in after)
 
 
 def _first_shot(after: list[Shown]) -> list[Shown]:
