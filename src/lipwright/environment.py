@@ -9,6 +9,7 @@ from lipwright.runtime.device import Device
 
 THREADS = "LIPWRIGHT_THREADS"
 DEVICE = "LIPWRIGHT_DEVICE"
+PARENT_PIPE = "LIPWRIGHT_PARENT_PIPE"  # set by cli/isolation.py in its children only
 
 
 def threads() -> int | None:

@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import select
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -82,13 +83,23 @@ def local_inputs(
     if not any(_is_url(name) or _is_pipe(name) for name in names):
         yield tuple(map(Path, sources))
         return
-    with tempfile.TemporaryDirectory(prefix="lipwright-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_folder_prefix(os.getpid())) as folder:
         paths = [_save(name, Path(folder) / str(k), cancel) for k, name in enumerate(names)]
         try:
             yield tuple(paths)
         except LipwrightError as error:
             error.args = (_rename(str(error), paths, names), *error.args[1:])
             raise
+
+
+def remove_saved_inputs(pid: int) -> None:
+    """Remove what a process that crashed has saved."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_folder_prefix(pid)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder_prefix(pid: int) -> str:
+    return f"lipwright-inputs-{pid}-"
 
 
 def _save(name: str, folder: Path, cancel: CancelToken | None) -> Path:

@@ -124,7 +124,7 @@ class _SegmentProcess:
         self._last = b""
         # In a session of its own: Ctrl-C in a terminal reaches the parent only, which kills it.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lipwright.pipeline.segment_process"],
+            [sys.executable, "-P", "-m", "lipwright.pipeline.segment_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(task.out, *files),

@@ -66,7 +66,7 @@ def sync(
 ) -> SyncResult:
     """Re-animate the mouth in *video* to the speech in *audio* and write the result to *out*.
 
-    For more than one job, a :class:`Pipeline` keeps the models loaded.
+    It decodes in this process. For more than one job, a :class:`Pipeline` keeps the models loaded.
 
     Args:
         video: video or still picture: a file, an https URL, a pipe, or ``-`` (standard input).

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from lipwright.errors import BY_CODE, InputError, LimitExceeded, MediaUnreadable
 from lipwright.worker.parent_watch import watch_parent
 
-COMMAND = (sys.executable, "-m", "lipwright.server.measure")
+COMMAND = (sys.executable, "-P", "-m", "lipwright.server.measure")  # -P: nothing from this folder
 MEMORY_BYTES = 4 << 30  # address space; several times a large frame and its references
 SETTINGS_PREFIX = "LIPWRIGHT_"  # of environment variables with settings
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

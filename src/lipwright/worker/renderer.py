@@ -21,7 +21,12 @@ from lipwright.progress import CancelToken, OnProgress, Progress
 from lipwright.runtime.device import Device
 from lipwright.worker.render_task import RenderTask
 
-COMMAND = (sys.executable, "-m", "lipwright.worker.render_process")
+COMMAND = (
+    sys.executable,
+    "-P",
+    "-m",
+    "lipwright.worker.render_process",
+)  # -P: nothing from this folder
 GRACE_SECONDS = 5.0  # for the child to exit after its stdin was closed
 
 _log = logging.getLogger(__name__)

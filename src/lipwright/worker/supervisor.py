@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from lipwright.settings import Settings
 
-COMMAND = (sys.executable, "-m", "lipwright.worker.main")
+COMMAND = (sys.executable, "-P", "-m", "lipwright.worker.main")  # -P: nothing from this folder
 RESTART_DELAYS = (0.2, 30.0)  # seconds before a dead worker is restarted: first, longest
 STABLE_SECONDS = 60.0  # a worker that ran this long resets the restart delay
 STOP_SECONDS = 10.0  # for a worker to stop before it is killed
