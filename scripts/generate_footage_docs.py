@@ -46,6 +46,23 @@ Rules that hold everywhere:
 """
 
 
+LIMITS = """\
+## Known limits
+
+- Graphics: the strokes of a translucent watermark over the lips stay, but spots of them may show on
+  the painted mouth. A graphic that slides in may tear while it moves; letters that scroll without a
+  box, and text on a still picture, are not recognised.
+- People: where no voice tells who speaks, two people who look alike to the tracker and never share
+  a shot are animated as one (2 of 33 pairs tried). While an upright face is tracked, one that lies
+  on its side or upside down is not searched for.
+- Speech: noise much louder than the voice, a very quiet recording and high singing may be taken for
+  no speech; the mouth then rests, and a warning says so.
+- Pictures: more than 10 bits become 10, RGB becomes YUV 4:4:4, and interlaced frames are painted as
+  whole frames. HEIC and AVIF pictures, and HEVC with alpha as output, are not supported.
+- Tracks: data tracks of cameras (GPMF and alike) and captions inside the video stream are not kept.
+"""
+
+
 def render() -> str:
     """Return the page."""
     quick = [case for case in CASES if case.quick]
@@ -54,7 +71,7 @@ def render() -> str:
         parts.append(f"## {topic}\n\n| you bring | what happens |\n|---|---|\n")
         rows = dict.fromkeys(_row(case) for case in cases)
         parts.append("".join(rows) + "\n")
-    return "".join(parts).rstrip() + "\n"
+    return "".join(parts) + LIMITS
 
 
 def _row(case: Case) -> str:

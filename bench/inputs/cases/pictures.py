@@ -147,7 +147,7 @@ CASES = (
         expect=Warned("alpha"),
         quick=True,
         brings="alpha, to mp4",
-        happens="alpha dropped, with a warning",
+        happens="transparent parts become white, with a warning",
     ),
     _pixels(
         "alpha ProRes",
