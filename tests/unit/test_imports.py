@@ -40,6 +40,11 @@ def test_importing_the_command_line_loads_no_heavy_package():
     assert heavy_imports("import lipwright.cli") == []
 
 
+def test_a_local_job_needs_no_package_of_the_service():
+    heavy = heavy_imports("import lipwright.pipeline.pipeline")
+    assert not {"pydantic", "pydantic_settings", "fastapi", "sqlalchemy", "dbos"} & set(heavy)
+
+
 def test_options_and_errors_load_no_heavy_package():
     assert heavy_imports("from lipwright import LipwrightError, SyncOptions, CancelToken") == []
 

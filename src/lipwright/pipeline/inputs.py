@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from functools import wraps
 from io import FileIO
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from lipwright import environment
 from lipwright.errors import (
     InvalidOptions,
     LimitExceeded,
@@ -25,11 +26,14 @@ from lipwright.errors import (
     StorageFull,
     is_disk_full,
 )
-from lipwright.net.fetch import FetchRules, fetch
 from lipwright.progress import CancelToken
-from lipwright.settings import Settings
+
+if TYPE_CHECKING:
+    from lipwright.net.fetch import FetchRules
 
 STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+MAX_FETCH_BYTES = 4_000_000_000  # of a download
+FETCH_SECONDS = 3600.0  # for a download
 MAX_PIPE_BYTES = 32 << 30  # of one input
 CHUNK = 1 << 20  # bytes
 POLL_SECONDS = 0.25  # longest wait between two checks of the cancel token
@@ -55,6 +59,22 @@ def with_local_inputs(run: Callable[Params, Result]) -> Callable[Params, Result]
             return run(*call.args, **call.kwargs)
 
     return wrapper
+
+
+def fetch_rules() -> FetchRules:
+    """Return the rules of downloads on this machine: those of the service, but larger files.
+
+    Raises:
+        InvalidOptions: ``LIPWRIGHT_FETCH_ALLOW`` or ``LIPWRIGHT_MAX_FETCH_BYTES`` is not valid.
+    """
+    from lipwright.net.address import AllowList  # loaded for a URL only: it takes 0.1 s
+    from lipwright.net.fetch import FetchRules
+
+    return FetchRules(
+        allow_list=AllowList.parse(environment.fetch_allow()),
+        max_bytes=environment.max_fetch_bytes() or MAX_FETCH_BYTES,
+        total_seconds=FETCH_SECONDS,
+    )
 
 
 @contextmanager
@@ -105,11 +125,13 @@ def _folder_prefix(pid: int) -> str:
 def _save(name: str, folder: Path, cancel: CancelToken | None) -> Path:
     """Return the path of a source, saved to a file in *folder* if it is no local file."""
     if _is_url(name):
+        from lipwright.net.fetch import fetch
+
         folder.mkdir()
         scheme, _, rest = name.partition(":")
         url = f"{scheme}://{rest.lstrip('/')}"  # a Path has only one of the slashes
         try:
-            return fetch(url, folder, FetchRules.from_settings(Settings.load()), cancel=cancel)
+            return fetch(url, folder, fetch_rules(), cancel=cancel)
         except LipwrightError as error:
             error.args = (_to_own_words(str(error)), *error.args[1:])
             raise
