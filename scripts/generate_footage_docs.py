@@ -40,9 +40,9 @@ Rules that hold everywhere:
 - Further audio tracks, subtitles and chapters of the video are kept where the result follows its
   time: in the modes `cut_off` and `silence`, and in the others as long as the video plays once,
   forward and at its speed.
-- A file may also be an https URL, a pipe, or `-`, the standard input. URLs go through the same checks
-  as in the service: private hosts only where `LIPWRIGHT_FETCH_ALLOW` names them, and up to 4 GB
-  (`LIPWRIGHT_MAX_FETCH_BYTES`; the service has its own limit).
+- A file may also be an https URL, a pipe, or `-`, the standard input. URLs go through the same
+  checks as in the service: private hosts only where `LIPWRIGHT_FETCH_ALLOW` names them, and up to
+  4 GB (`LIPWRIGHT_MAX_FETCH_BYTES`; the service has its own limit).
 - A file is used up to its damage: damaged frames are shown as far as they can be decoded, damaged
   sound is silent, and a warning counts them.
 
