@@ -265,17 +265,19 @@ class JobRunner:
             engine=job.spec.engine,
             options=self._options(payload),
         )
+        names = {str(sources[name]): SOURCES[name] for name in SOURCES}
+        names[task.output] = "the result"
         meter = ProgressMeter()
         try:
-            return self._renderer.render(
+            summary = self._renderer.render(
                 task,
                 on_progress=lambda progress: heartbeat.set_progress(meter.job_progress(progress)),
                 cancel=heartbeat.cancel_token,
             )
         except LipwrightError as error:
-            names = {str(sources[name]): SOURCES[name] for name in SOURCES}
-            message = replace_paths(str(error), names)
-            raise type(error)(replace_paths(message, {task.output: "the result"})) from error
+            raise type(error)(replace_paths(str(error), names)) from error
+        warnings = [replace_paths(text, names) for text in summary.get("warnings", ())]
+        return {**summary, "warnings": warnings}
 
     def _options(self, payload: JobPayload) -> SyncOptions:
         return replace(

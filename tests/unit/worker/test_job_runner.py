@@ -41,6 +41,7 @@ class FakeRenderer:
     """Renders by writing two small files, after running the test's `act`."""
 
     act: Callable[[RenderTask, CancelToken], None] = lambda task, cancel: None
+    warn: Callable[[RenderTask], list[str]] = lambda task: []
     tasks: list[RenderTask] = field(default_factory=list)
     killed: threading.Event = field(default_factory=threading.Event)
     warmed: int = 0
@@ -61,7 +62,7 @@ class FakeRenderer:
         self.act(task, cancel)
         Path(task.output).write_bytes(b"the dub")
         Path(task.poster).write_bytes(b"the poster")
-        return {**FACTS, "engine": task.engine}
+        return {**FACTS, "engine": task.engine, "warnings": self.warn(task)}
 
 
 @dataclass
@@ -291,6 +292,15 @@ def test_error_messages_contain_no_server_paths(harness):
     job = harness.done()
     assert job.failure is not None
     assert job.failure.message == "the video is damaged, the audio is not"
+
+
+def test_warnings_contain_no_server_paths(harness):
+    harness.renderer.warn = lambda task: [
+        f"no speech was heard in {Path(task.audio).name}",
+        f"{task.video} has 2 video tracks",
+    ]
+    expected = ["no speech was heard in the audio", "the video has 2 video tracks"]
+    assert harness.done().output["warnings"] == expected
 
 
 def test_a_path_that_is_a_prefix_of_another_is_replaced_correctly():
