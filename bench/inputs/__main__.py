@@ -1,4 +1,4 @@
-"""Command: ``python -m bench.inputs [--only TEXT] [--jobs N] [--list] [--json FILE]``."""
+"""Command: ``python -m bench.inputs [--only TEXT] [--jobs N] [--list] [--table FILE]``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="cases at once")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--json", type=Path, help="write the verdicts to this file")
+    parser.add_argument("--table", type=Path, help="write a Markdown table to this file")
     parser.add_argument("--keep", type=Path, help="keep the files in this folder")
     options = parser.parse_args()
     cases = [case for case in CASES if options.only in case.name]
@@ -38,7 +39,23 @@ def main() -> None:
     print(f"\n{len(verdicts)} cases: " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS))
     if options.json:
         options.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
+    if options.table:
+        options.table.write_text(table(verdicts), encoding="utf-8")
     sys.exit(1 if counts["wrong"] else 0)
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """Return the number of cases by topic and verdict, as Markdown."""
+    rows = ["| topic | cases | " + " | ".join(KINDS) + " |", "|---|---:|" + "---:|" * len(KINDS)]
+    topics = [*dict.fromkeys(verdict.topic for verdict in verdicts)]
+    for topic, own in [
+        *((t, [v for v in verdicts if v.topic == t]) for t in topics),
+        ("all", verdicts),
+    ]:
+        counts = Counter(verdict.kind for verdict in own)
+        cells = (str(counts[kind]) for kind in KINDS)
+        rows.append(f"| {topic} | {len(own)} | {' | '.join(cells)} |")
+    return "# Inputs\n\n`python -m bench.inputs --table FILE`\n\n" + "\n".join(rows) + "\n"
 
 
 def run_all(cases: list[Case], folder: Path, jobs: int) -> list[Verdict]:

@@ -56,5 +56,7 @@ class Case:
     expect: Right | Warned | Refused = field(default_factory=Right)
     checks: tuple[Check, ...] = ()
     face: bool = False  #: the video shows a face; else --allow-no-face is given
+    animated: float = 0.9  #: least share of the frames of a face that are animated
+    silent: bool = False  #: what is brought has no sound to hear
     quick: bool = False  #: run by the tests, too; the documentation lists only these
     stdin: bool = False  #: *video* is given on the standard input

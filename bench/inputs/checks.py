@@ -8,15 +8,8 @@ import av
 import numpy as np
 
 from bench.inputs.case import Check
-from bench.inputs.outcome import MIN_SOUND, Outcome
+from bench.inputs.outcome import Outcome
 from lipwright.media.probe import MediaInfo, video_delay
-
-
-def audible(outcome: Outcome) -> str:
-    """The sound is loud enough in some channel."""
-    power = np.square(outcome.sound, dtype=np.float64).mean(1).max()
-    level = 10 * np.log10(power + 1e-12)
-    return "" if level > MIN_SOUND else f"its sound has {level:.0f} dB: it is silent"
 
 
 def first_sound_at(seconds: float) -> Check:

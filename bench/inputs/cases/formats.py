@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from bench.inputs.case import Case, Warned
-from bench.inputs.checks import audible, same
+from bench.inputs.checks import same
 from bench.inputs.recipes.sound import voice
 from bench.inputs.recipes.video import gapped, plain, with_exif
 
@@ -60,7 +60,6 @@ def _format(
         audio=voice(),
         out=f"out.{suffix}",
         expect=Warned(*texts) if texts else Case.__dataclass_fields__["expect"].default_factory(),
-        checks=(audible,),
         quick=name in ("hevc.mp4", "vp9.webm", "mpeg2.ts", "prores.mov", "mpeg4.avi"),
     )
 

@@ -103,6 +103,7 @@ CASES = (
         "face, b-roll, face",
         "the face is animated; the rest is named in a warning",
         expect=Warned("frames 12-23 (12 of 36) are unchanged: no face is seen"),
+        animated=0.66,
         quick=True,
     ),
     _face(
